@@ -1,0 +1,74 @@
+// What both sides of the boundary must agree on: codes, selectors and limits. Plain enumerations and numbers, because
+// the build also turns this file into src/kernel/generated/abi.ts; so the host repeats no constant, and the wasm
+// carries no names.
+
+/** Which figure of a budget `budgetFigure` reads. Consumed … OverReleased stand in the order of their words. */
+export enum Figure {
+  Capacity = 0,
+  Available = 1,
+  Debt = 2,
+  Consumed = 3, //      over every epoch
+  HighWater = 4, //     the most that was ever out at once: capacity − balance at its highest
+  Denied = 5, //        how many takes and reservations were refused
+  OverReleased = 6, //  what was given back beyond capacity
+  Epoch = 7, //         grows with every refill
+}
+
+/** Which figure of a loaded account `accountFigure` reads. Allocated … Debt stand in the order of their words. */
+export enum Account {
+  Allocated = 0,
+  Spent = 1,
+  Reserved = 2,
+  Debt = 3,
+  Remaining = 4,
+  Mark = 5, //       1 if a capped charge left its mark
+  OverLimit = 6, //  1 if the mark stands, or debt is beyond a positive overdraft limit
+}
+
+/** Whether an account takes new reservations and events. */
+export enum AccountState {
+  Active = 0,
+  Frozen = 1,
+  Closed = 2,
+}
+
+/** What happens to usage beyond the estimate. */
+export enum Overage {
+  Reject = 0,
+  AllowIfAvailable = 1,
+  AllowWithOverdraft = 2,
+}
+
+export enum Fund {
+  Credit = 0,
+  Debit = 1,
+  Reset = 2,
+  ResetSpent = 3,
+  RepayDebt = 4,
+}
+
+/** What a slot serves. Part of its meta word, so that one comparison checks kind and generation together. */
+export enum Kind {
+  Any = 0,
+  Counter = 1,
+  Tokens = 2,
+}
+
+/** "PURSER" in ASCII is the magic; the layout version stands in its low 16 bits. */
+export const LAYOUT_VERSION: u32 = 1;
+
+/** Bits of a slot in a handle, so the most budgets of one memory is 2^20. */
+export const BUDGETS_MAX: u32 = 1048576;
+/** 256 MiB of holds. */
+export const HOLDS_MAX: u32 = 4194304;
+/** Twenty bits of a hold's state word. */
+export const OWNERS_MAX: u32 = 1048575;
+/** 42 bits of a hold's state word: at ten million reservations a second, five days of one thread. */
+export const TICKET_MAX: i64 = 4398046511103;
+/** The six levels of a subject, and two to spare. */
+export const FRAME_ACCOUNTS: u32 = 8;
+
+export const HEADER_BYTES: u32 = 128;
+export const FRAME_BYTES: u32 = 640;
+export const COUNTER_BYTES: u32 = 128;
+export const HOLD_BYTES: u32 = 64;

@@ -1,0 +1,283 @@
+// Exact int64 arithmetic over a path of accounts: the figures of the authority, from the tenant down to the deepest
+// budgeted scope. All or nothing: every function decides over the whole path first and writes only if all agree.
+//
+// Invariant: remaining = allocated − spent − reserved − debt, within int64; remaining is never stored.
+// Who may call: one caller at a time. The frame is scratch memory of a kernel instance that is used for nothing else
+// (the ledger loads a path, runs one operation and reads it back); none of this is shared between threads.
+// Source: Cycles protocol v0.1.25, overage policies, and the funding operations of its governance part.
+
+import { Account, AccountState, FRAME_ACCOUNTS, Fund, Overage } from "./abi";
+import { ACCOUNT_BYTES, FRAME, FRAME_RESULTS } from "./layout";
+import { Status } from "./status";
+
+//  account   +0 allocated   +8 spent   +16 reserved   +24 debt   +32 overdraft limit   +40 u32 over-limit mark
+//            +44 u32 state
+//  results   +0 charged   +8 u32 index of the account that refused
+const ALLOCATED: u32 = 0;
+const SPENT: u32 = 8;
+const RESERVED: u32 = 16;
+const DEBT: u32 = 24;
+const OVERDRAFT_LIMIT: u32 = 32;
+const MARK: u32 = 40;
+const STATE: u32 = 44;
+
+// @ts-ignore: decorator
+@inline
+function at(index: u32): u32 {
+  return FRAME + index * ACCOUNT_BYTES;
+}
+
+// @ts-ignore: decorator
+@inline
+function read(account: u32, field: u32): i64 {
+  return load<i64>(account + field);
+}
+
+// @ts-ignore: decorator
+@inline
+function write(account: u32, field: u32, value: i64): void {
+  store<i64>(account + field, value);
+}
+
+// @ts-ignore: decorator
+@inline
+function remainingOf(account: u32): i64 {
+  return read(account, ALLOCATED) - read(account, SPENT) - read(account, RESERVED) - read(account, DEBT);
+}
+
+/** What may still be drawn: remaining, or 0 below zero. */
+// @ts-ignore: decorator
+@inline
+function availableOf(account: u32): i64 {
+  return max<i64>(remainingOf(account), 0);
+}
+
+// @ts-ignore: decorator
+@inline
+function overdraftLimitOf(account: u32): i64 {
+  return read(account, OVERDRAFT_LIMIT);
+}
+
+/** With a limit of 0 debt alone is not "over limit": it is what DebtOutstanding answers. */
+function overLimit(account: u32): bool {
+  const limit = overdraftLimitOf(account);
+  return load<u32>(account + MARK) != 0 || (limit > 0 && read(account, DEBT) > limit);
+}
+
+function refuse(status: Status, index: u32): Status {
+  store<u32>(FRAME_RESULTS + 8, index);
+  return status;
+}
+
+/** True if the figures are non-negative and remaining does not leave int64. */
+function representable(allocated: i64, spent: i64, reserved: i64, debt: i64): bool {
+  if (allocated < 0 || spent < 0 || reserved < 0 || debt < 0) return false;
+  const afterSpent = allocated - spent; // cannot leave int64: both are ≥ 0
+  if (reserved > afterSpent - i64.MIN_VALUE && afterSpent < 0) return false;
+  const afterReserved = afterSpent - reserved;
+  if (debt > afterReserved - i64.MIN_VALUE && afterReserved < 0) return false;
+  return true;
+}
+
+/** Loads one account of the path. */
+export function accountPut(
+  index: u32,
+  allocated: i64,
+  spent: i64,
+  reserved: i64,
+  debt: i64,
+  overdraftLimit: i64,
+  mark: u32,
+  state: u32,
+): i32 {
+  if (index >= FRAME_ACCOUNTS || mark > 1 || state > <u32>AccountState.Closed) return Status.ArgumentInvalid;
+  if (overdraftLimit < 0 || !representable(allocated, spent, reserved, debt)) return Status.AmountInvalid;
+  const account = at(index);
+  write(account, ALLOCATED, allocated);
+  write(account, SPENT, spent);
+  write(account, RESERVED, reserved);
+  write(account, DEBT, debt);
+  write(account, OVERDRAFT_LIMIT, overdraftLimit);
+  store<u32>(account + MARK, mark);
+  store<u32>(account + STATE, state);
+  return Status.Ok;
+}
+
+/** One figure of a loaded account. */
+export function accountFigure(index: u32, figure: u32): i64 {
+  const account = at(min<u32>(index, FRAME_ACCOUNTS - 1));
+  if (figure <= <u32>Account.Debt) return load<i64>(account + (figure << 3)); // these stand in the order of the enumeration
+  if (figure == <u32>Account.Remaining) return remainingOf(account);
+  return figure == <u32>Account.Mark ? <i64>load<u32>(account + MARK) : <i64>overLimit(account);
+}
+
+/** What the last commit or event charged to every account of the path. */
+export function pathCharged(): i64 {
+  return load<i64>(FRAME_RESULTS);
+}
+
+/** Position of the account that made the last operation refuse. */
+export function pathIndex(): i32 {
+  return load<i32>(FRAME_RESULTS + 8);
+}
+
+/** Takes `amount` out of every account. Each reason is looked for on the whole path before the next one. */
+export function pathReserve(count: u32, amount: i64): i32 {
+  if (count == 0 || count > FRAME_ACCOUNTS) return Status.ArgumentInvalid;
+  if (amount < 0) return Status.AmountInvalid;
+  for (let i: u32 = 0; i < count; i++) if (overLimit(at(i))) return refuse(Status.OverLimit, i);
+  const state = closedOrFrozen(count);
+  if (state != Status.Ok) return state;
+  for (let i: u32 = 0; i < count; i++) {
+    if (read(at(i), DEBT) > 0 && overdraftLimitOf(at(i)) == 0) return refuse(Status.DebtOutstanding, i);
+  }
+  for (let i: u32 = 0; i < count; i++) {
+    if (remainingOf(at(i)) < amount) return refuse(Status.ExceedsAvailable, i);
+  }
+  // remaining ≥ amount bounds the sum: reserved + amount ≤ allocated.
+  for (let i: u32 = 0; i < count; i++) write(at(i), RESERVED, read(at(i), RESERVED) + amount);
+  return Status.Ok;
+}
+
+/** Gives a reservation of `estimate` back to every account: a release or an expiry. */
+export function pathRelease(count: u32, estimate: i64): i32 {
+  const status = checkReserved(count, estimate);
+  if (status != Status.Ok) return status;
+  for (let i: u32 = 0; i < count; i++) write(at(i), RESERVED, read(at(i), RESERVED) - estimate);
+  return Status.Ok;
+}
+
+/** Settles a reservation of `estimate` with what was really spent. */
+export function pathCommit(count: u32, estimate: i64, actual: i64, overage: i32): i32 {
+  if (actual < 0) return Status.AmountInvalid;
+  const status = checkReserved(count, estimate);
+  if (status != Status.Ok) return status;
+  if (actual <= estimate) return book(count, estimate, actual, 0, 0, false);
+  if (overage == Overage.Reject) return refuse(Status.ExceedsAvailable, 0);
+  return settleBeyond(count, estimate, actual - estimate, overage);
+}
+
+/** Charges usage that no reservation stands for. */
+export function pathEvent(count: u32, actual: i64, overage: i32): i32 {
+  if (count == 0 || count > FRAME_ACCOUNTS) return Status.ArgumentInvalid;
+  if (actual < 0) return Status.AmountInvalid;
+  const state = closedOrFrozen(count);
+  if (state != Status.Ok) return state;
+  if (overage == Overage.Reject) {
+    for (let i: u32 = 0; i < count; i++) {
+      if (remainingOf(at(i)) < actual) return refuse(Status.ExceedsAvailable, i);
+    }
+    return book(count, 0, 0, actual, actual, false);
+  }
+  return settleBeyond(count, 0, actual, overage);
+}
+
+/** Runs one funding operation on the first account of the frame. `spent` is read by ResetSpent alone. */
+export function accountFund(operation: i32, amount: i64, spent: i64): i32 {
+  if (operation < Fund.Credit || operation > Fund.RepayDebt) return Status.ArgumentInvalid;
+  if (amount < 0 || spent < 0) return Status.AmountInvalid;
+  const account = at(0);
+  let allocated = read(account, ALLOCATED);
+  let newSpent = read(account, SPENT);
+  let debt = read(account, DEBT);
+  const reserved = read(account, RESERVED);
+  if (operation == Fund.Debit) {
+    if (remainingOf(account) < amount) return refuse(Status.ExceedsAvailable, 0);
+    allocated -= amount; // remaining ≤ allocated, so this stays ≥ 0
+  } else if (operation == Fund.Reset) {
+    allocated = amount;
+  } else if (operation == Fund.ResetSpent) {
+    allocated = amount;
+    newSpent = spent;
+  } else {
+    const repaid = operation == Fund.RepayDebt ? min<i64>(debt, amount) : 0;
+    const credit = amount - repaid;
+    if (credit > i64.MAX_VALUE - allocated) return refuse(Status.Overflow, 0);
+    debt -= repaid;
+    allocated += credit;
+  }
+  if (!representable(allocated, newSpent, reserved, debt)) return refuse(Status.Overflow, 0);
+  write(account, ALLOCATED, allocated);
+  write(account, SPENT, newSpent);
+  write(account, DEBT, debt);
+  store<u32>(account + MARK, 0); // an operator looked at it: the mark of a capped charge is lifted
+  return Status.Ok;
+}
+
+/** Events and reservations need every account of the path open. */
+function closedOrFrozen(count: u32): i32 {
+  for (let i: u32 = 0; i < count; i++) {
+    if (load<u32>(at(i) + STATE) == AccountState.Frozen) return refuse(Status.Frozen, i);
+  }
+  for (let i: u32 = 0; i < count; i++) {
+    if (load<u32>(at(i) + STATE) == AccountState.Closed) return refuse(Status.Closed, i);
+  }
+  return Status.Ok;
+}
+
+/** A settlement must find what was reserved: anything else is a corrupt ledger, never a caller's mistake. */
+function checkReserved(count: u32, estimate: i64): i32 {
+  if (count == 0 || count > FRAME_ACCOUNTS) return Status.ArgumentInvalid;
+  if (estimate < 0) return Status.AmountInvalid;
+  for (let i: u32 = 0; i < count; i++) {
+    if (read(at(i), RESERVED) < estimate) return refuse(Status.Underflow, i);
+  }
+  return Status.Ok;
+}
+
+/** Funds `beyond`, the part that no reservation covers, by the policy. */
+function settleBeyond(count: u32, estimate: i64, beyond: i64, overage: i32): i32 {
+  if (overage != Overage.AllowIfAvailable && overage != Overage.AllowWithOverdraft) return Status.ArgumentInvalid;
+  const overdraft = overage == Overage.AllowWithOverdraft;
+  let charge = beyond;
+  for (let i: u32 = 0; i < count; i++) {
+    const account = at(i);
+    if (!(overdraft && overdraftLimitOf(account) > 0)) charge = min<i64>(charge, availableOf(account));
+  }
+  if (overdraft) {
+    for (let i: u32 = 0; i < count; i++) {
+      const account = at(i);
+      const limit = overdraftLimitOf(account);
+      if (limit == 0 || remainingOf(account) >= charge) continue;
+      const deficit = charge - availableOf(account);
+      if (deficit > limit - read(account, DEBT)) return refuse(Status.OverdraftLimitExceeded, i);
+    }
+  }
+  return book(count, estimate, estimate, charge, beyond, overdraft);
+}
+
+/**
+ * Writes a decided settlement: `estimate` leaves reserved, `covered` of it is spent, `charge` on top is spent as far as
+ * the account has it and becomes debt beyond. Accounts that could not cover `beyond` and may not owe are marked.
+ */
+function book(count: u32, estimate: i64, covered: i64, charge: i64, beyond: i64, overdraft: bool): i32 {
+  for (let i: u32 = 0; i < count; i++) {
+    const account = at(i);
+    const fromAvailable = min<i64>(charge, availableOf(account));
+    const deficit = charge - fromAvailable;
+    const spent = read(account, SPENT);
+    const debt = read(account, DEBT);
+    if (covered > i64.MAX_VALUE - spent || fromAvailable > i64.MAX_VALUE - spent - covered) {
+      return refuse(Status.Overflow, i);
+    }
+    if (deficit > i64.MAX_VALUE - debt) return refuse(Status.Overflow, i);
+    const reserved = read(account, RESERVED) - estimate;
+    if (!representable(read(account, ALLOCATED), spent + covered + fromAvailable, reserved, debt + deficit)) {
+      return refuse(Status.Overflow, i);
+    }
+  }
+  for (let i: u32 = 0; i < count; i++) {
+    const account = at(i);
+    const remaining = remainingOf(account);
+    const fromAvailable = min<i64>(charge, max<i64>(remaining, 0));
+    write(account, RESERVED, read(account, RESERVED) - estimate);
+    write(account, SPENT, read(account, SPENT) + covered + fromAvailable);
+    write(account, DEBT, read(account, DEBT) + charge - fromAvailable);
+    const mayOwe = overdraft && overdraftLimitOf(account) > 0;
+    if (charge < beyond && remaining < beyond && !mayOwe) {
+      store<u32>(account + MARK, 1);
+    }
+  }
+  store<i64>(FRAME_RESULTS, covered + charge);
+  return Status.Ok;
+}

@@ -1,0 +1,122 @@
+// The directory: 128-bit name hash → slot, so that any thread opens a budget by its name.
+//
+// Invariant: at most one live slot per name; a slot's generation rises each time it begins to serve a budget, and a
+// handle is good for its generation alone. Looking up takes no lock; creating and removing take the kernel's one lock.
+// Who may call: any attached thread, through index.ts.
+
+import { Kind } from "./abi";
+import { checkHandle, counterOpen } from "./counter";
+import {
+  budgetsCapacity,
+  COUNTER_KEY_HIGH,
+  COUNTER_KEY_LOW,
+  COUNTER_META,
+  COUNTER_OPENING,
+  counterAt,
+  counterOf,
+  handleOf,
+  HEADER_PROBE_MAX,
+  isAmount,
+  isOwner,
+} from "./layout";
+import { lock, unlock } from "./lock";
+import { Status } from "./status";
+
+/**
+ * Opens the budget of this name, or creates it with this kind and capacity. Of several threads that come at the same
+ * time one creates and the others open.
+ *
+ * @returns the handle, or −status: WrongKind or Mismatch if the name serves another kind or capacity, BudgetsFull
+ */
+export function budgetOpen(keyHigh: u64, keyLow: u64, kind: i32, capacity: f64, owner: f64): f64 {
+  if (!isAmount(capacity)) return -(<f64>Status.AmountInvalid);
+  if (kind != Kind.Counter && kind != Kind.Tokens) return -(<f64>Status.ArgumentInvalid);
+  if (!isOwner(owner)) return -(<f64>Status.HandleInvalid);
+  const existing = find(keyHigh, keyLow);
+  if (existing >= 0) return accept(existing, kind, capacity);
+  if (!lock(<u32>owner)) return -(<f64>Status.Busy);
+  const created = create(keyHigh, keyLow, kind, capacity);
+  unlock(<u32>owner);
+  return created;
+}
+
+/** Removes a budget: its handles and holds are stale from here on, its slot may be reused. @returns a status */
+export function budgetRemove(handle: f64, owner: f64): i32 {
+  if (!isOwner(owner)) return Status.HandleInvalid;
+  if (!lock(<u32>owner)) return Status.Busy;
+  const status = checkHandle(handle, Kind.Any);
+  if (status == Status.Ok) atomic.store<u64>(counterOf(handle) + COUNTER_META, 0);
+  unlock(<u32>owner);
+  return status;
+}
+
+/** How many budgets live here, by looking at every slot. May be late. */
+export function budgetCount(): u32 {
+  let live: u32 = 0;
+  const count = budgetsCapacity();
+  for (let slot: u32 = 0; slot < count; slot++) {
+    if (atomic.load<u64>(counterAt(slot) + COUNTER_META) != 0) live++;
+  }
+  return live;
+}
+
+/** A live budget's handle if kind and capacity at opening agree. */
+function accept(handle: f64, kind: i32, capacity: f64): f64 {
+  const counter = counterOf(handle);
+  const meta = atomic.load<u64>(counter + COUNTER_META);
+  const opening = atomic.load<u64>(counter + COUNTER_OPENING);
+  if (<i32>(meta & 255) != kind) return -(<f64>Status.WrongKind);
+  if (<f64>opening != capacity) return -(<f64>Status.Mismatch);
+  return handle;
+}
+
+/**
+ * The handle of the live budget with this key, or −1. Reads the slot's meta word before and after its key: if it did
+ * not change, neither did the key, since a slot's key is written only while its meta word is 0 and the generation in
+ * the meta word never returns.
+ */
+function find(keyHigh: u64, keyLow: u64): f64 {
+  const count = budgetsCapacity();
+  const probes = min<u32>(atomic.load<u32>(HEADER_PROBE_MAX), count);
+  let slot = home(keyLow, count);
+  for (let probe: u32 = 0; probe < probes; probe++) {
+    const counter = counterAt(slot);
+    const meta = atomic.load<u64>(counter + COUNTER_META);
+    if (
+      meta != 0 &&
+      atomic.load<u64>(counter + COUNTER_KEY_HIGH) == keyHigh &&
+      atomic.load<u64>(counter + COUNTER_KEY_LOW) == keyLow &&
+      atomic.load<u64>(counter + COUNTER_META) == meta
+    ) {
+      return handleOf(slot, <u32>(meta >>> 8));
+    }
+    slot = slot + 1 == count ? 0 : slot + 1;
+  }
+  return -1;
+}
+
+/** Under the lock: another thread may have created it since `find` looked, so looks again before it takes a slot. */
+function create(keyHigh: u64, keyLow: u64, kind: i32, capacity: f64): f64 {
+  const existing = find(keyHigh, keyLow);
+  if (existing >= 0) return accept(existing, kind, capacity);
+  const count = budgetsCapacity();
+  let slot = home(keyLow, count);
+  for (let probe: u32 = 0; probe < count; probe++) {
+    const counter = counterAt(slot);
+    if (atomic.load<u64>(counter + COUNTER_META) == 0) {
+      atomic.store<u64>(counter + COUNTER_KEY_HIGH, keyHigh);
+      atomic.store<u64>(counter + COUNTER_KEY_LOW, keyLow);
+      // The probe length is raised before the budget lives, so that whoever could know of it also finds it.
+      if (probe + 1 > atomic.load<u32>(HEADER_PROBE_MAX)) atomic.store<u32>(HEADER_PROBE_MAX, probe + 1);
+      return handleOf(slot, counterOpen(counter, kind, <i64>capacity));
+    }
+    slot = slot + 1 == count ? 0 : slot + 1;
+  }
+  return -(<f64>Status.BudgetsFull);
+}
+
+// @ts-ignore: decorator
+@inline
+function home(keyLow: u64, count: u32): u32 {
+  return <u32>(keyLow % <u64>count);
+}

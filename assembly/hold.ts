@@ -1,0 +1,292 @@
+// Holds: one slot per outstanding reservation of tokens.
+//
+// Invariant: a hold is settled at most once, by whichever thread, because leaving the state `held` is one
+// compare-and-swap on a word that names (ticket, owner), a pair that is never used twice. Every unit that left a
+// balance is in exactly one hold, until that hold credits it back or it was consumed.
+// Who may call: any thread, through index.ts, with an owner id that the kernel issued to it.
+//
+//      free ──claim──▶ claimed ──take──▶ held ──settle──▶ settled ──credit──▶ free
+//
+// A thread can be terminated at loop heads and calls. At those points its hold stands in one of four states, and
+// reclaim knows what each means:
+//   claimed   nothing was taken (the take and `held` stand on one straight line): free the slot;
+//   held      the amount is out: settle it with 0;
+//   settled   progress 0: nothing was booked; progress 1: consumption was, the credit was not. Finish it.
+// `settled` carries the settling thread as owner, so that it is the settling thread's death that counts.
+
+import { Kind, TICKET_MAX } from "./abi";
+import {
+  COUNTER_BALANCE,
+  COUNTER_META,
+  counterOf,
+  HOLD_ACTUAL,
+  HOLD_AMOUNT,
+  HOLD_COUNTER,
+  HOLD_DEADLINE,
+  HOLD_PROGRESS,
+  HOLD_STAMP,
+  HOLD_STATE,
+  holdAt,
+  holdsCapacity,
+  isAmount,
+  isIntegerIn,
+  isOwner,
+  metaOf,
+} from "./layout";
+import { balanceOf, checkHandle, consume, deny, epochOf, noteHighWater, tagOf, wordOf } from "./counter";
+import { unlock } from "./lock";
+import { Status } from "./status";
+
+const FREE: u64 = 0;
+const CLAIMED: u64 = 1;
+const HELD: u64 = 2;
+const SETTLED: u64 = 3;
+const STATE_MASK: u64 = 3;
+
+const OWNER_SHIFT: u64 = 2;
+const OWNER_MASK: u64 = (1 << 20) - 1;
+const TICKET_SHIFT: u64 = 22;
+
+// @ts-ignore: decorator
+@inline
+function stateWord(ticket: u64, owner: u32, state: u64): u64 {
+  return (ticket << TICKET_SHIFT) | (<u64>owner << OWNER_SHIFT) | state;
+}
+
+// @ts-ignore: decorator
+@inline
+function stateOf(word: u64): u64 {
+  return word & STATE_MASK;
+}
+
+// @ts-ignore: decorator
+@inline
+function ownerOf(word: u64): u32 {
+  return <u32>((word >>> OWNER_SHIFT) & OWNER_MASK);
+}
+
+/** The same ticket in another state, under another owner. */
+// @ts-ignore: decorator
+@inline
+function restated(word: u64, owner: u32, state: u64): u64 {
+  return stateWord(word >>> TICKET_SHIFT, owner, state);
+}
+
+// @ts-ignore: decorator
+@inline
+function isTicket(ticket: f64): bool {
+  return isIntegerIn(ticket, 1, <f64>TICKET_MAX);
+}
+
+/**
+ * Takes `amount` out of a token budget and remembers it in a hold.
+ *
+ * @param owner the calling thread; @param ticket a number this owner never used before
+ * @param deadline when `holdExpire` may give it back, in ms of the caller's clock; 0 for never
+ * @param hint a slot that is probably free; only speed depends on it
+ * @returns the hold's slot, or −status
+ */
+export function holdReserve(handle: f64, amount: f64, owner: f64, ticket: f64, deadline: f64, hint: f64): i32 {
+  if (!isAmount(amount)) return -Status.AmountInvalid;
+  if (!isAmount(deadline)) return -Status.TimeInvalid;
+  if (!isOwner(owner) || !isTicket(ticket)) return -Status.HandleInvalid;
+  const counter = counterOf(handle);
+  if (counter == 0) return -Status.HandleInvalid;
+  const meta = metaOf(handle, Kind.Tokens);
+  if (atomic.load<u64>(counter + COUNTER_META) != meta) return -checkHandle(handle, Kind.Tokens);
+  const cost = <i64>amount;
+  // Look before claiming: most denials cost no slot.
+  const seen = balanceOf(atomic.load<u64>(counter + COUNTER_BALANCE));
+  if (seen < cost) return -deny(counter, handle, seen < 0 ? Status.InDebt : Status.Exceeds);
+
+  const claimed = stateWord(<u64>ticket, <u32>owner, CLAIMED);
+  const slot = claim(claimed, hint);
+  if (slot < 0) return -Status.HoldsFull;
+  const hold = holdAt(<u32>slot);
+  store<f64>(hold + HOLD_COUNTER, handle);
+  store<u64>(hold + HOLD_AMOUNT, <u64>cost);
+  store<u64>(hold + HOLD_DEADLINE, <u64>deadline);
+  store<u32>(hold + HOLD_PROGRESS, 0);
+
+  // Reads meta and balance; changes the balance word. Ends because a failed swap means another thread's succeeded.
+  // Midway others see a claimed slot, which nobody but reclaim touches, and a balance before or after the take.
+  while (true) {
+    const word = atomic.load<u64>(counter + COUNTER_BALANCE);
+    const balance = balanceOf(word);
+    const live = atomic.load<u64>(counter + COUNTER_META) == meta;
+    if (!live || balance < cost) {
+      atomic.store<u64>(hold + HOLD_STATE, FREE);
+      if (!live) return -checkHandle(handle, Kind.Tokens);
+      return -deny(counter, handle, balance < 0 ? Status.InDebt : Status.Exceeds);
+    }
+    const next = balance - cost;
+    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, wordOf(tagOf(word), next)) == word) {
+      // Straight line: from here to `held` no interrupt can come (see the head of this file).
+      store<u64>(hold + HOLD_STAMP, epochOf(counter, word));
+      atomic.store<u64>(hold + HOLD_STATE, restated(claimed, <u32>owner, HELD));
+      noteHighWater(counter, handle, next);
+      return slot;
+    }
+  }
+}
+
+/**
+ * Settles a hold with what was really used: what was not used goes back (debt is repaid by it first), what was used
+ * beyond it is charged to the balance. In a later epoch than its own a hold credits nothing, and still charges what
+ * went beyond it. `actual` 0 is a release.
+ *
+ * @param settler the calling thread, which need not be the owner
+ * @returns Ok; NotHeld if it was settled before, in which case nothing changes; Overflow, and it stays held;
+ *   Stale if the budget was removed: the hold is gone, no figure changed
+ */
+export function holdSettle(handle: f64, slot: f64, owner: f64, ticket: f64, actual: f64, settler: f64): i32 {
+  if (!isAmount(actual)) return Status.AmountInvalid;
+  if (!isIntegerIn(slot, 0, <f64>holdsCapacity() - 1)) return Status.HandleInvalid;
+  if (!isOwner(owner) || !isOwner(settler) || !isTicket(ticket)) return Status.HandleInvalid;
+  if (counterOf(handle) == 0) return Status.HandleInvalid;
+  const hold = holdAt(<u32>slot);
+  const held = stateWord(<u64>ticket, <u32>owner, HELD);
+  if (atomic.load<u64>(hold + HOLD_STATE) != held) return Status.NotHeld;
+  // Fields are stable while the state word stands; if it changes after this look, the swap below fails.
+  const foreign = load<f64>(hold + HOLD_COUNTER) != handle;
+  if (foreign && atomic.load<u64>(hold + HOLD_STATE) == held) return Status.ForeignHold;
+  return settle(hold, held, <u64>actual, <u32>settler);
+}
+
+/** The one way out of `held`. */
+function settle(hold: u32, held: u64, actual: u64, settler: u32): Status {
+  const settled = restated(held, settler, SETTLED);
+  if (atomic.cmpxchg<u64>(hold + HOLD_STATE, held, settled) != held) return Status.NotHeld;
+  store<u64>(hold + HOLD_ACTUAL, actual);
+  const status = finish(hold);
+  if (status == Status.Overflow) atomic.store<u64>(hold + HOLD_STATE, held);
+  return status;
+}
+
+/** Books a settled hold and frees its slot. The caller's thread is the one that the state word names. */
+function finish(hold: u32): Status {
+  const handle = load<f64>(hold + HOLD_COUNTER);
+  const counter = counterOf(handle);
+  const actual = load<i64>(hold + HOLD_ACTUAL);
+  if (load<u32>(hold + HOLD_PROGRESS) == 0) {
+    if (actual > 0) {
+      const status = consume(counter, handle, actual);
+      if (status == Status.Overflow) return status;
+    }
+    store<u32>(hold + HOLD_PROGRESS, 1);
+  }
+  const refund = load<i64>(hold + HOLD_AMOUNT) - actual;
+  const meta = metaOf(handle, Kind.Tokens);
+  let status = Status.Ok;
+  // Reads meta, balance and stamp; changes the balance word. Ends because a failed swap means another thread's
+  // succeeded. Midway others see the hold settled and its refund not there yet: less available than there is.
+  while (true) {
+    if (atomic.load<u64>(counter + COUNTER_META) != meta) {
+      status = Status.Stale;
+      break;
+    }
+    const word = atomic.load<u64>(counter + COUNTER_BALANCE);
+    const current = epochOf(counter, word) == load<u64>(hold + HOLD_STAMP);
+    const delta = current ? refund : min<i64>(refund, 0);
+    if (delta == 0) break;
+    const next = wordOf(tagOf(word), balanceOf(word) + delta);
+    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, next) == word) break;
+  }
+  atomic.store<u64>(hold + HOLD_STATE, FREE);
+  return status;
+}
+
+/** Gives back every hold whose deadline is at or before `now`. @returns how many, or −status */
+export function holdExpire(now: f64, settler: f64): i32 {
+  if (!isAmount(now)) return -Status.TimeInvalid;
+  if (!isOwner(settler)) return -Status.HandleInvalid;
+  let expired = 0;
+  const count = holdsCapacity();
+  for (let slot: u32 = 0; slot < count; slot++) {
+    const hold = holdAt(slot);
+    const word = atomic.load<u64>(hold + HOLD_STATE);
+    if (stateOf(word) != HELD) continue;
+    const deadline = load<u64>(hold + HOLD_DEADLINE);
+    if (deadline == 0 || deadline > <u64>now) continue;
+    // Ticket and owner are never used twice, so a successful swap proves that the deadline was this hold's.
+    if (settle(hold, word, 0, <u32>settler) != Status.NotHeld) expired++;
+  }
+  return expired;
+}
+
+/**
+ * Gives back what a thread that is gone (or the calling thread, on its way out) held, finishes what it had begun to
+ * settle, and frees the directory if it died in there. Never to be called for a thread that still runs.
+ *
+ * @returns how many holds were given back or finished, or −status
+ */
+export function holdReclaim(owner: f64, settler: f64): i32 {
+  if (!isOwner(owner) || !isOwner(settler)) return -Status.HandleInvalid;
+  unlock(<u32>owner);
+  let reclaimed = 0;
+  const count = holdsCapacity();
+  for (let slot: u32 = 0; slot < count; slot++) {
+    const hold = holdAt(slot);
+    const word = atomic.load<u64>(hold + HOLD_STATE);
+    if (ownerOf(word) != <u32>owner) continue;
+    const state = stateOf(word);
+    if (state == HELD) {
+      if (settle(hold, word, 0, <u32>settler) != Status.NotHeld) reclaimed++;
+    } else if (state == SETTLED) {
+      // Taking it over is one swap, so that two reclaiming threads cannot both finish it.
+      const taken = restated(word, <u32>settler, SETTLED);
+      if (word != taken && atomic.cmpxchg<u64>(hold + HOLD_STATE, word, taken) != word) continue;
+      if (finish(hold) == Status.Overflow) atomic.store<u64>(hold + HOLD_STATE, FREE);
+      reclaimed++;
+    } else if (state == CLAIMED) {
+      atomic.cmpxchg<u64>(hold + HOLD_STATE, word, FREE);
+    }
+  }
+  return reclaimed;
+}
+
+/**
+ * What is out in holds of the current epoch, by looking at every hold. Late by design while other threads work;
+ * exact when they rest. It is counted and not kept, so it cannot drift.
+ */
+export function heldAmount(handle: f64): f64 {
+  return scan(handle, true);
+}
+
+/** How many holds are open on a budget, of every epoch. May be late. */
+export function heldCount(handle: f64): f64 {
+  return scan(handle, false);
+}
+
+function scan(handle: f64, amounts: bool): f64 {
+  const status = checkHandle(handle, Kind.Tokens);
+  if (status != Status.Ok) return -(<f64>status);
+  const counter = counterOf(handle);
+  const epoch = epochOf(counter, atomic.load<u64>(counter + COUNTER_BALANCE));
+  let open: u64 = 0;
+  let amount: u64 = 0;
+  const count = holdsCapacity();
+  for (let slot: u32 = 0; slot < count; slot++) {
+    const hold = holdAt(slot);
+    if (stateOf(atomic.load<u64>(hold + HOLD_STATE)) < HELD || load<f64>(hold + HOLD_COUNTER) != handle) continue;
+    open++;
+    if (load<u64>(hold + HOLD_STAMP) == epoch) amount += load<u64>(hold + HOLD_AMOUNT);
+  }
+  return <f64>(amounts ? amount : open);
+}
+
+/**
+ * Finds a free slot, the hint first, and makes it ours. One swap per slot that looks free; ends after one round.
+ * @returns the slot, or −1 if every slot is taken
+ */
+function claim(claimed: u64, hint: f64): i32 {
+  const count = holdsCapacity();
+  let slot: u32 = isIntegerIn(hint, 0, <f64>count - 1) ? <u32>hint : 0;
+  for (let looked: u32 = 0; looked < count; looked++) {
+    const hold = holdAt(slot);
+    const word = atomic.load<u64>(hold + HOLD_STATE);
+    if (stateOf(word) == FREE && atomic.cmpxchg<u64>(hold + HOLD_STATE, word, claimed) == word) return <i32>slot;
+    slot = slot + 1 == count ? 0 : slot + 1;
+  }
+  return -1;
+}

@@ -1,0 +1,19 @@
+// The ABI: everything the host may call. Numbers cross as f64 and are checked again inside, since JavaScript turns
+// null, strings and booleans into numbers on the way. Handles and slots are indexes, never addresses.
+// Only src/kernel calls these.
+
+export {
+  accountFigure,
+  accountFund,
+  accountPut,
+  pathCharged,
+  pathCommit,
+  pathEvent,
+  pathIndex,
+  pathRelease,
+  pathReserve,
+} from "./account";
+export { attach, budgetsInitialised, holdsInitialised, initialise, ownerIssue } from "./header";
+export { budgetFigure, counterGive, counterGrant, counterRefill, counterTake } from "./counter";
+export { budgetCount, budgetOpen, budgetRemove } from "./directory";
+export { heldAmount, heldCount, holdExpire, holdReclaim, holdReserve, holdSettle } from "./hold";

@@ -1,0 +1,167 @@
+// The memory map. Every address in the kernel is computed here, from slots that were range-checked; no address ever
+// leaves the kernel. A fresh memory is all zeros, and all zeros is a valid empty state for every record below, so
+// initialising means writing the header and nothing else.
+//
+//   0 ┌──────────────────────────────────────────────┐
+//     │ header                                 128 B │
+// 128 ├──────────────────────────────────────────────┤
+//     │ path frame: 8 accounts × 64 B, results 128 B │  scratch of one caller (account.ts); not shared
+// 768 ├──────────────────────────────────────────────┤
+//     │ counters: `budgets` × 128 B                  │  hammered words stand 128 B apart, so that two budgets
+//     ├──────────────────────────────────────────────┤  never share a cache line or its prefetched neighbour
+//     │ holds: `holds` × 64 B                        │  one cache line each
+//     └──────────────────────────────────────────────┘
+//
+// header      +0 u64 magic and layout version    +8 u64 capacities: holds << 32 | budgets (0: not initialised)
+//             +16 u32 owners issued              +20 u32 directory lock: owner, or 0
+//             +24 u32 longest probe of the directory so far
+//
+// counter     +0  u64 balance word: tag (10 bits) << 54 | balance (signed 54 bits)      ← the only contended word
+//             +8  u64 meta: generation << 8 | kind; 0 while the slot serves no budget
+//             +16 u64 capacity                   +24 u64 stamp: the epoch in full
+//             +32 u64 consumed   (tagged)        +40 u64 high-water mark of capacity − balance   (tagged)
+//             +48 u64 denied     (tagged)        +56 u64 over-released                            (tagged)
+//             +64 u64 key, high  +72 u64 key, low (the 128-bit hash of the name)
+//             +80 u64 capacity at opening        +88 u32 generation, survives removal
+//   A tagged word is generation (10 bits) << 54 | value (54 bits): a thread that still holds a removed budget's
+//   handle cannot write into its successor's figures, because its compare-and-swap carries the old tag.
+//
+// hold        +0  u64 state word: ticket (42 bits) << 22 | owner (20 bits) << 2 | state (2 bits)
+//             +8  f64 counter handle             +16 u64 amount
+//             +24 u64 stamp of the epoch it was taken in
+//             +32 u64 deadline in ms, 0 for none +40 u64 actual, once settled
+//             +48 u32 progress of the settlement
+
+import {
+  COUNTER_BYTES,
+  FRAME_ACCOUNTS,
+  FRAME_BYTES,
+  HEADER_BYTES,
+  HOLD_BYTES,
+  Kind,
+  LAYOUT_VERSION,
+} from "./abi";
+
+/** "PURSER" in ASCII, then the layout version in the low 16 bits. */
+export const MAGIC: u64 = 0x5055_5253_4552_0000 | <u64>LAYOUT_VERSION;
+
+export const AMOUNT_MAX: i64 = 9007199254740991;
+export const AMOUNT_MAX_F64: f64 = 9007199254740991.0;
+
+export const FRAME: u32 = HEADER_BYTES;
+export const ACCOUNT_BYTES: u32 = 64;
+export const FRAME_RESULTS: u32 = FRAME + FRAME_ACCOUNTS * ACCOUNT_BYTES;
+export const COUNTERS: u32 = FRAME + FRAME_BYTES;
+
+export const HEADER_MAGIC: u32 = 0;
+export const HEADER_CAPACITIES: u32 = 8;
+export const HEADER_OWNERS: u32 = 16;
+export const HEADER_LOCK: u32 = 20;
+export const HEADER_PROBE_MAX: u32 = 24;
+
+export const COUNTER_BALANCE: u32 = 0;
+export const COUNTER_META: u32 = 8;
+export const COUNTER_CAPACITY: u32 = 16;
+export const COUNTER_STAMP: u32 = 24;
+export const COUNTER_CONSUMED: u32 = 32;
+export const COUNTER_HIGH_WATER: u32 = 40;
+export const COUNTER_DENIED: u32 = 48;
+export const COUNTER_OVER_RELEASED: u32 = 56;
+export const COUNTER_KEY_HIGH: u32 = 64;
+export const COUNTER_KEY_LOW: u32 = 72;
+export const COUNTER_OPENING: u32 = 80;
+export const COUNTER_GENERATION: u32 = 88;
+
+export const HOLD_STATE: u32 = 0;
+export const HOLD_COUNTER: u32 = 8;
+export const HOLD_AMOUNT: u32 = 16;
+export const HOLD_STAMP: u32 = 24;
+export const HOLD_DEADLINE: u32 = 32;
+export const HOLD_ACTUAL: u32 = 40;
+export const HOLD_PROGRESS: u32 = 48;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Header
+
+// @ts-ignore: decorator
+@inline
+export function budgetsCapacity(): u32 {
+  return <u32>atomic.load<u64>(HEADER_CAPACITIES);
+}
+
+// @ts-ignore: decorator
+@inline
+export function holdsCapacity(): u32 {
+  return <u32>(atomic.load<u64>(HEADER_CAPACITIES) >>> 32);
+}
+
+// @ts-ignore: decorator
+@inline
+export function ownersIssued(): u32 {
+  return atomic.load<u32>(HEADER_OWNERS);
+}
+
+/** Bytes that a memory of these capacities needs. */
+export function bytesFor(budgets: u32, holds: u32): u64 {
+  return <u64>COUNTERS + <u64>budgets * COUNTER_BYTES + <u64>holds * HOLD_BYTES;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Checks. Range checks are written so that NaN fails them.
+
+/** True for an integer in 0 … 2^53−1. JavaScript turned null, strings and the like into numbers before this. */
+// @ts-ignore: decorator
+@inline
+export function isAmount(x: f64): bool {
+  return x >= 0 && x <= AMOUNT_MAX_F64 && Math.trunc(x) == x;
+}
+
+/** True for an integer in `low` … `high`. */
+export function isIntegerIn(x: f64, low: f64, high: f64): bool {
+  return x >= low && x <= high && Math.trunc(x) == x;
+}
+
+/** True for an owner id that this memory has issued. */
+export function isOwner(owner: f64): bool {
+  return isIntegerIn(owner, 1, <f64>ownersIssued());
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Handles: slot + generation · 2^20, an exact integer below 2^52. Generation 0 does not exist.
+
+const SLOT_BITS: u64 = 20;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+
+// @ts-ignore: decorator
+@inline
+export function handleOf(slot: u32, generation: u32): f64 {
+  return <f64>(((<u64>generation) << SLOT_BITS) | <u64>slot);
+}
+
+/** The counter's address, or 0 when the handle is no handle of this memory. */
+export function counterOf(handle: f64): u32 {
+  if (!(handle >= 0 && handle <= 4503599627370495.0)) return 0;
+  const bits = <u64>handle;
+  if (<f64>bits != handle) return 0;
+  const slot = <u32>(bits & SLOT_MASK);
+  return slot < budgetsCapacity() ? COUNTERS + slot * COUNTER_BYTES : 0;
+}
+
+/** The meta word of a live budget with this handle and kind. */
+// @ts-ignore: decorator
+@inline
+export function metaOf(handle: f64, kind: Kind): u64 {
+  return ((<u64>handle >>> SLOT_BITS) << 8) | <u64>kind;
+}
+
+// @ts-ignore: decorator
+@inline
+export function counterAt(slot: u32): u32 {
+  return COUNTERS + slot * COUNTER_BYTES;
+}
+
+// @ts-ignore: decorator
+@inline
+export function holdAt(slot: u32): u32 {
+  return COUNTERS + budgetsCapacity() * COUNTER_BYTES + slot * HOLD_BYTES;
+}

@@ -1,0 +1,180 @@
+// Builds everything that is not written by hand: the wasm artefacts, the constants they share with TypeScript, and
+// dist/. Does nothing when no input has changed since the last build. `node scripts/build.ts [--force]`
+//
+//   assembly/ ──asc──▶ build/kernel.shared.wasm ──one byte──▶ build/kernel.wasm
+//                      build/kernel.debug.wasm (unoptimised; tests run on it too)
+//   assembly/{abi,status}.ts ──▶ src/kernel/generated/abi.ts      both wasm files ──▶ src/kernel/generated/bytes.ts
+//   src/index.ts ──esbuild──▶ dist/index.js      src/index.workerd.ts ──▶ dist/index.workerd.js (+ dist/kernel.wasm)
+//   src/ ──tsc──▶ dist/**/*.d.ts
+
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as esbuild from "esbuild";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const at = (...parts: string[]): string => join(root, ...parts);
+
+const OUTPUTS = ["build/kernel.wasm", "src/kernel/generated/bytes.ts", "dist/index.js", "dist/index.d.ts"];
+const STAMP = at("build", "stamp");
+
+/** One hash over every file that the build reads, by name and content. */
+function inputsHash(): string {
+  const hash = createHash("sha256");
+  const single = [
+    "asconfig.json",
+    "package.json",
+    "tsconfig.base.json",
+    "tsconfig.build.json",
+    "scripts/build.ts",
+  ];
+  const files = [...single, ...filesBelow("assembly"), ...filesBelow("src")];
+  for (const file of files.filter((name) => !name.includes("generated"))) {
+    hash.update(`${file}\0`).update(readFileSync(at(file)));
+  }
+  return hash.digest("hex");
+}
+
+function filesBelow(folder: string): string[] {
+  const entries = readdirSync(at(folder), { withFileTypes: true, recursive: true });
+  const files = entries.filter((entry) => entry.isFile());
+  return files.map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1)).sort();
+}
+
+/** Runs an installed package's command with this very Node. */
+function runBin(script: string, args: readonly string[]): void {
+  execFileSync(process.execPath, [at("node_modules", script), ...args], { cwd: root, stdio: "inherit" });
+}
+
+/** Where the memory import's limits flag stands: after the names "env" and "memory" and the kind byte 2. */
+function memoryFlagOffset(wasm: Uint8Array): number {
+  const mark = Buffer.from("\u0003env\u0006memory\u0002", "latin1");
+  const found = Buffer.from(wasm).indexOf(mark);
+  if (found < 0) throw new Error("the kernel imports no env.memory");
+  return found + mark.length;
+}
+
+/**
+ * The artefact for unshared memory is the shared one with a single byte changed, so that both are the same code,
+ * optimised under the assumption that other threads exist.
+ */
+function unshare(shared: Uint8Array): Uint8Array {
+  const unshared = Uint8Array.from(shared);
+  const offset = memoryFlagOffset(unshared);
+  if (unshared[offset] !== 3)
+    throw new Error(`expected shared limits (3) in the memory import, found ${unshared[offset]}`);
+  unshared[offset] = 1;
+  return unshared;
+}
+
+function buildWasm(): void {
+  mkdirSync(at("build"), { recursive: true });
+  for (const target of ["shared", "debug"]) {
+    runBin("assemblyscript/bin/asc.js", ["assembly/index.ts", "--target", target]);
+  }
+  writeFileSync(at("build/kernel.wasm"), unshare(readFileSync(at("build/kernel.shared.wasm"))));
+}
+
+/** Turns the enumerations and limits of assembly/ into constants for TypeScript. */
+async function generateAbi(): Promise<string> {
+  const blocks: string[] = [];
+  for (const file of ["assembly/status.ts", "assembly/abi.ts"]) {
+    const { code } = await esbuild.transform(readFileSync(at(file), "utf8"), { loader: "ts", format: "esm" });
+    const module: Record<string, unknown> = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+    for (const [name, value] of Object.entries(module)) {
+      if (typeof value === "number") {
+        blocks.push(`export const ${name} = ${value};`);
+        continue;
+      }
+      const members = Object.entries(value as Record<string, number>).filter(([key]) =>
+        Number.isNaN(Number(key)),
+      );
+      const lines = members.map(([key, number]) => `  ${key}: ${number},`);
+      blocks.push(`export const ${name} = {\n${lines.join("\n")}\n} as const;`);
+    }
+  }
+  return `// Generated from assembly/status.ts and assembly/abi.ts by scripts/build.ts. Do not edit.\n\n${blocks.join("\n\n")}\n`;
+}
+
+/** Both artefacts as one text: they differ in one byte, so the second is told by where that byte stands. */
+function generateBytes(): string {
+  const wasm = readFileSync(at("build/kernel.wasm"));
+  return [
+    "// Generated from build/kernel.wasm by scripts/build.ts. Do not edit.",
+    "",
+    "/** The kernel for unshared memory, base64. */",
+    `export const KERNEL_BASE64 =\n  "${wasm.toString("base64")}";`,
+    "",
+    "/** The byte that becomes 3 in the kernel for shared memory. */",
+    `export const MEMORY_FLAG_OFFSET = ${memoryFlagOffset(wasm)};`,
+    "",
+  ].join("\n");
+}
+
+async function generate(): Promise<void> {
+  mkdirSync(at("src/kernel/generated"), { recursive: true });
+  writeFileSync(at("src/kernel/generated/abi.ts"), await generateAbi());
+  writeFileSync(at("src/kernel/generated/bytes.ts"), generateBytes());
+}
+
+const wasmBeside: esbuild.Plugin = {
+  name: "wasm-beside",
+  setup(build) {
+    build.onResolve({ filter: /\.wasm$/ }, () => ({ path: "./kernel.wasm", external: true }));
+  },
+};
+
+/** Each entry is bundled alone, so that no shared chunk appears that a consumer's bundler would have to follow. */
+async function buildDist(): Promise<void> {
+  rmSync(at("dist"), { recursive: true, force: true });
+  const options: esbuild.BuildOptions = {
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    platform: "neutral",
+    sourcemap: true,
+    sourcesContent: false,
+    legalComments: "inline",
+    logLevel: "warning",
+  };
+  for (const entry of ["index", "index.workerd"]) {
+    const outfile = at("dist", `${entry}.js`);
+    await esbuild.build({
+      ...options,
+      entryPoints: [at("src", `${entry}.ts`)],
+      outfile,
+      plugins: [wasmBeside],
+    });
+  }
+  for (const file of ["kernel.wasm", "kernel.shared.wasm"]) copyFileSync(at("build", file), at("dist", file));
+  writeFileSync(
+    at("dist/kernel.wasm.d.ts"),
+    "declare const module: WebAssembly.Module;\nexport default module;\n",
+  );
+  runBin("typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
+}
+
+const hash = inputsHash();
+const isFresh =
+  existsSync(STAMP) &&
+  readFileSync(STAMP, "utf8") === hash &&
+  OUTPUTS.every((output) => existsSync(at(output)));
+if (!isFresh || process.argv.includes("--force")) {
+  const startedMs = performance.now();
+  rmSync(STAMP, { force: true });
+  buildWasm();
+  await generate();
+  await buildDist();
+  writeFileSync(STAMP, hash);
+  console.log(`build: kernel and dist built in ${Math.round(performance.now() - startedMs)} ms`);
+}

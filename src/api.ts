@@ -1,0 +1,31 @@
+// The public face of the library: every name that both entries export.
+
+export { AtomicBudget } from "./budgets/atomic-budget.ts";
+export {
+  AtomicTokenBudget,
+  type ReservationTicket,
+  type ReserveOptions,
+} from "./budgets/atomic-token-budget.ts";
+export type { BudgetOptions } from "./budgets/kernel-budget.ts";
+export { type Refund, TokenReservation } from "./budgets/token-reservation.ts";
+export type { Awaitable, BudgetGuard, ExplainsDenial, TokenBudget } from "./budgets/traits.ts";
+export { type TokensUsed, type WithTokensOptions, withTokens } from "./budgets/with-tokens.ts";
+export type { Denial, DenialCode, RetryAdvice } from "./denial.ts";
+export {
+  BudgetDeniedError,
+  BudgetMismatchError,
+  BudgetOverflowError,
+  BudgetRemovedError,
+  KernelBusyError,
+  KernelFullError,
+  KernelMemoryError,
+  PurserError,
+  ReservationSettledError,
+} from "./errors.ts";
+export {
+  type AttachOptions,
+  attachKernel,
+  createKernel,
+  Kernel,
+  type KernelOptions,
+} from "./kernel/kernel.ts";

@@ -1,0 +1,59 @@
+// A counted budget in the kernel, shared by every thread that opens its name.
+// Source: seed rig-compose, AtomicBudget; a release beyond capacity is counted there as here, not hidden.
+
+import { checkAmount } from "../arguments.ts";
+import { Figure, Kind, Status } from "../kernel/generated/abi.ts";
+import { type BudgetOptions, KernelBudget } from "./kernel-budget.ts";
+import type { BudgetGuard } from "./traits.ts";
+
+/**
+ * Rows, requests, slots: a cost is taken and given back. Every answer is synchronous.
+ *
+ * @example
+ * const budget = new AtomicBudget(1_000);
+ * if (budget.tryReserve(250)) {
+ *   // … work …
+ *   budget.release(250);
+ * }
+ */
+export class AtomicBudget extends KernelBudget implements BudgetGuard {
+  /**
+   * @param capacity - safe integer, 0 … 2^53−1; the budget begins full
+   * @throws RangeError, TypeError for a bad argument
+   * @throws BudgetMismatchError if the name is taken by a budget of another kind or capacity
+   * @throws KernelFullError if the kernel has no slot left
+   */
+  constructor(capacity: number, options: BudgetOptions = {}) {
+    super(Kind.Counter, capacity, options);
+  }
+
+  /**
+   * Takes `cost` if it fits. A take that fits is never refused because a larger one is failing at the same moment.
+   * @param cost - safe integer, 0 … 2^53−1
+   */
+  tryReserve(cost: number): boolean {
+    checkAmount("cost", cost);
+    const status = this.kernel.exports.counterTake(this.handle, cost);
+    if (status === Status.Ok) return true;
+    if (status === Status.Exceeds) return false;
+    throw this.failure(status);
+  }
+
+  /**
+   * Gives `cost` back, capped at capacity; what goes beyond is counted in `overReleased`. A release is tied to no
+   * reservation, so one that comes after a refill credits the new epoch: use AtomicTokenBudget where that matters.
+   */
+  release(cost: number): void {
+    checkAmount("cost", cost);
+    this.expectOk(this.kernel.exports.counterGive(this.handle, cost));
+  }
+
+  /** What was released beyond capacity, in all. Anything but 0 is a bug in some caller. */
+  get overReleased(): number {
+    return this.figure(Figure.OverReleased);
+  }
+
+  protected override outstanding(): { spent: number; held: number; debt: number } {
+    return { spent: 0, held: this.capacity - this.available, debt: 0 };
+  }
+}

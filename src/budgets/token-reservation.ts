@@ -1,0 +1,60 @@
+// A reservation of tokens: the handle that one model call carries from its reserve to its settlement.
+// Invariant: its estimate is given back at most once, and never after it was settled. Who may call: any holder of it.
+// Source: seed rig-compose, TokenReservation.
+
+import { checkAmount } from "../arguments.ts";
+import { DISPOSE } from "../dispose.ts";
+
+/** Gives a reservation's whole estimate back to the budget that it came from. Must tolerate being too late. */
+export type Refund = (reservation: TokenReservation) => void;
+
+/**
+ * Disposing a reservation that was not settled cancels it: the whole estimate goes back, once.
+ *
+ * @example
+ * using reservation = budget.tryReserveTokens(1_200);
+ * if (reservation === null) return;
+ * const answer = await model.call(prompt);
+ * budget.recordUsage(reservation, answer.promptTokens, answer.completionTokens);
+ */
+export class TokenReservation implements Disposable {
+  /** Tokens that were taken out for this call. */
+  readonly estimate: number;
+  #refund: Refund | null;
+
+  /** For implementations of TokenBudget. `refund` is called at most once. */
+  constructor(estimate: number, refund: Refund) {
+    checkAmount("estimate", estimate);
+    this.estimate = estimate;
+    this.#refund = refund;
+  }
+
+  /** Whether disposing would give the estimate back, as far as this handle knows. */
+  get armed(): boolean {
+    return this.#refund !== null;
+  }
+
+  /**
+   * Takes over the refund: from here on disposing does nothing. Implementations of `recordUsage` disarm before they
+   * settle, or the estimate would be credited twice.
+   *
+   * @returns a function that cancels the reservation, or null if it was disarmed or settled before
+   */
+  disarm(): (() => void) | null {
+    const refund = this.#refund;
+    this.#refund = null;
+    return refund === null ? null : () => refund(this);
+  }
+
+  /** Gives the whole estimate back, once. A settled or disarmed reservation is left as it is. */
+  cancel(): void {
+    const refund = this.#refund;
+    if (refund === null) return;
+    this.#refund = null;
+    refund(this);
+  }
+
+  [DISPOSE](): void {
+    this.cancel();
+  }
+}

@@ -1,0 +1,29 @@
+// The kernel as inline bytes, for Node, browsers and bundlers: compiled at first use, synchronously.
+// The two artefacts differ in one byte, so only one of them is carried.
+
+import type { KernelArtefacts } from "./artefacts.ts";
+import { KERNEL_BASE64, MEMORY_FLAG_OFFSET } from "./generated/bytes.ts";
+
+const LIMITS_WITH_SHARED_FLAG = 3;
+
+function bytes(): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(KERNEL_BASE64), (character) => character.charCodeAt(0));
+}
+
+let unshared: WebAssembly.Module | undefined;
+let shared: WebAssembly.Module | undefined;
+
+export const inlineArtefacts: KernelArtefacts = {
+  unshared() {
+    unshared ??= new WebAssembly.Module(bytes());
+    return unshared;
+  },
+  shared() {
+    if (shared === undefined) {
+      const patched = bytes();
+      patched[MEMORY_FLAG_OFFSET] = LIMITS_WITH_SHARED_FLAG;
+      shared = new WebAssembly.Module(patched);
+    }
+    return shared;
+  },
+};

@@ -1,0 +1,75 @@
+// The boundary: the kernel's exports as TypeScript sees them, and the one place that instantiates it.
+// Invariant: what is called here is exactly what assembly/index.ts exports. Amounts, handles, owners and times cross as
+// plain numbers, int64 as BigInt. Who may call: this folder.
+
+import { kernelModule } from "./artefacts.ts";
+
+/** Handles and figures that are negative are `-Status`. */
+export interface KernelExports {
+  initialise(budgets: number, holds: number): number;
+  attach(): number;
+  ownerIssue(): number;
+  budgetsInitialised(): number;
+  holdsInitialised(): number;
+
+  budgetOpen(keyHigh: bigint, keyLow: bigint, kind: number, capacity: number, owner: number): number;
+  budgetRemove(handle: number, owner: number): number;
+  budgetCount(): number;
+  budgetFigure(handle: number, figure: number): number;
+
+  counterTake(handle: number, amount: number): number;
+  counterGive(handle: number, amount: number): number;
+  counterGrant(handle: number, amount: number, owner: number): number;
+  counterRefill(handle: number, owner: number): number;
+
+  holdReserve(
+    handle: number,
+    amount: number,
+    owner: number,
+    ticket: number,
+    deadlineMs: number,
+    hint: number,
+  ): number;
+  holdSettle(
+    handle: number,
+    slot: number,
+    owner: number,
+    ticket: number,
+    actual: number,
+    settler: number,
+  ): number;
+  holdExpire(nowMs: number, settler: number): number;
+  holdReclaim(owner: number, settler: number): number;
+  heldAmount(handle: number): number;
+  heldCount(handle: number): number;
+
+  accountPut(
+    index: number,
+    allocated: bigint,
+    spent: bigint,
+    reserved: bigint,
+    debt: bigint,
+    overdraftLimit: bigint,
+    mark: number,
+    state: number,
+  ): number;
+  accountFigure(index: number, figure: number): bigint;
+  accountFund(operation: number, amount: bigint, spent: bigint): number;
+  pathReserve(count: number, amount: bigint): number;
+  pathRelease(count: number, estimate: bigint): number;
+  pathCommit(count: number, estimate: bigint, actual: bigint, overage: number): number;
+  pathEvent(count: number, actual: bigint, overage: number): number;
+  pathCharged(): bigint;
+  pathIndex(): number;
+}
+
+/** In a page without cross-origin isolation the global SharedArrayBuffer does not exist, so no `instanceof`. */
+export function isShared(memory: WebAssembly.Memory): boolean {
+  return Object.prototype.toString.call(memory.buffer) === "[object SharedArrayBuffer]";
+}
+
+/** Links the kernel with a memory. `module` stands in for the package's own artefact. */
+export function instantiate(memory: WebAssembly.Memory, module?: WebAssembly.Module): KernelExports {
+  const instance = new WebAssembly.Instance(module ?? kernelModule(isShared(memory)), { env: { memory } });
+  return instance.exports as unknown as KernelExports;
+}

@@ -1,0 +1,276 @@
+// A kernel: one memory full of budgets and holds, as one thread sees it.
+// Invariant: each Kernel object has an owner id of its own, and no two holds of one owner share a ticket; that pair is
+// what makes a hold's identity unique for good. Who may call: anybody; `exports` is for src/budgets and its like.
+
+import { checkInteger, invalidType } from "../arguments.ts";
+import { DISPOSE } from "../dispose.ts";
+import {
+  BudgetMismatchError,
+  BudgetRemovedError,
+  KernelBusyError,
+  KernelFullError,
+  KernelMemoryError,
+} from "../errors.ts";
+import { hasSharedArtefact } from "./artefacts.ts";
+import {
+  BUDGETS_MAX,
+  COUNTER_BYTES,
+  FRAME_BYTES,
+  HEADER_BYTES,
+  HOLD_BYTES,
+  HOLDS_MAX,
+  OWNERS_MAX,
+  Status,
+} from "./generated/abi.ts";
+import { instantiate, isShared, type KernelExports } from "./instance.ts";
+import { directoryKey } from "./name.ts";
+
+export interface KernelOptions {
+  /** Whether threads can share it. Default: what the runtime allows. */
+  readonly shared?: boolean;
+  /** How many budgets fit, 1 … 2^20. Default 1,024; each takes 128 bytes. */
+  readonly budgets?: number;
+  /** How many reservations can be open at once, 1 … 2^22. Default 4,096; each takes 64 bytes. */
+  readonly holds?: number;
+  /** A memory to use instead of a new one: fresh (all zeros), or initialised with the same capacities. */
+  readonly memory?: WebAssembly.Memory;
+  /** A compiled kernel to use instead of the package's own, for hosts that load wasm their own way. */
+  readonly module?: WebAssembly.Module;
+}
+
+export interface AttachOptions {
+  /** An owner id from {@link Kernel.issueOwner}, so that whoever issued it can reclaim after this thread. */
+  readonly owner?: number;
+  readonly module?: WebAssembly.Module;
+}
+
+const BUDGETS_DEFAULT = 1_024;
+const HOLDS_DEFAULT = 4_096;
+const PAGE_BYTES = 65_536;
+
+/**
+ * Makes a kernel, synchronously.
+ *
+ * @throws RangeError, TypeError for a bad option
+ * @throws KernelMemoryError if shared memory is asked for where there is none, or `memory` cannot serve
+ */
+export function createKernel(options: KernelOptions = {}): Kernel {
+  const budgets = options.budgets ?? BUDGETS_DEFAULT;
+  const holds = options.holds ?? HOLDS_DEFAULT;
+  checkInteger("budgets", budgets, 1, BUDGETS_MAX);
+  checkInteger("holds", holds, 1, HOLDS_MAX);
+  const memory = options.memory ?? newMemory(options.shared ?? canShare(), budgets, holds);
+  checkMemory(memory);
+  if (options.shared !== undefined && options.shared !== isShared(memory)) {
+    throw new KernelMemoryError(
+      `shared is ${options.shared}, but the given memory is ${isShared(memory) ? "" : "not "}shared`,
+    );
+  }
+  const exports = link(memory, options.module);
+  checkMemoryStatus(exports.initialise(budgets, holds), `budgets: ${budgets}, holds: ${holds}`);
+  return new Kernel(memory, exports, issueOwner(exports));
+}
+
+/**
+ * The same kernel in another thread: `memory` is the `kernel.memory` that was posted here.
+ *
+ * @throws KernelMemoryError if no kernel lives in it, or one of another version
+ */
+export function attachKernel(memory: WebAssembly.Memory, options: AttachOptions = {}): Kernel {
+  checkMemory(memory);
+  const exports = link(memory, options.module);
+  checkMemoryStatus(exports.attach(), "attach");
+  const owner = options.owner ?? issueOwner(exports);
+  checkInteger("owner", owner, 1, OWNERS_MAX);
+  return new Kernel(memory, exports, owner);
+}
+
+let processKernel: Kernel | undefined;
+
+/** The kernel of budgets that name none: one per realm (page, thread, isolate), made at first use. */
+export function defaultKernel(): Kernel {
+  processKernel ??= createKernel();
+  return processKernel;
+}
+
+/** One thread's view of a kernel. Make it with {@link createKernel} or {@link attachKernel}. */
+export class Kernel implements Disposable {
+  /** Post it to another thread and attach it there. Whoever has it can write any budget in it. */
+  readonly memory: WebAssembly.Memory;
+  readonly shared: boolean;
+  /** This thread's id in the kernel, never given out twice. */
+  readonly owner: number;
+  /** Capacities, in records. */
+  readonly budgets: number;
+  readonly holds: number;
+  /** @internal */
+  readonly exports: KernelExports;
+
+  #tickets = 0;
+  #anonymous = 0;
+  /** Slots that this thread freed, to be tried first; only speed depends on it. */
+  readonly #freeSlots: number[] = [];
+  #freshSlot: number;
+  #unreachable: FinalizationRegistry<number> | undefined;
+
+  /** @internal */
+  constructor(memory: WebAssembly.Memory, exports: KernelExports, owner: number) {
+    this.memory = memory;
+    this.exports = exports;
+    this.owner = owner;
+    this.shared = isShared(memory);
+    this.budgets = exports.budgetsInitialised();
+    this.holds = exports.holdsInitialised();
+    // Threads begin to look for free slots in different places.
+    this.#freshSlot = (owner * 61) % this.holds;
+  }
+
+  /** An owner id for a thread that will attach with it. @throws KernelFullError after 2^20−1 of them */
+  issueOwner(): number {
+    return issueOwner(this.exports);
+  }
+
+  /**
+   * Gives back everything that a thread held that has ended: terminated, crashed or gone. Never for one that runs.
+   * Looks at every hold.
+   *
+   * @returns how many reservations were given back
+   */
+  reclaim(owner: number): number {
+    checkInteger("owner", owner, 1, OWNERS_MAX);
+    return this.#count(this.exports.holdReclaim(owner, this.owner));
+  }
+
+  /**
+   * Gives back every reservation that expires at or before `nowMs`, in the clock that set its `expiresAtMs`.
+   * Looks at every hold. @returns how many
+   */
+  expire(nowMs: number): number {
+    checkInteger("nowMs", nowMs, 0, Number.MAX_SAFE_INTEGER);
+    return this.#count(this.exports.holdExpire(nowMs, this.owner));
+  }
+
+  /** Gives back this thread's open reservations. Calling it again does nothing more. */
+  close(): void {
+    this.exports.holdReclaim(this.owner, this.owner);
+  }
+
+  [DISPOSE](): void {
+    this.close();
+  }
+
+  /** @internal Opens or creates a budget; a budget without a name gets a key that nobody else can ask for. */
+  openBudget(kind: number, capacity: number, name: string | undefined): number {
+    const key =
+      name === undefined
+        ? directoryKey("anonymous", `${this.owner}/${this.#anonymous++}`)
+        : directoryKey("named", name);
+    const handle = this.exports.budgetOpen(key.high, key.low, kind, capacity, this.owner);
+    if (handle < 0) throw this.failure(-handle, `budget ${JSON.stringify(name)}`);
+    return handle;
+  }
+
+  /**
+   * @internal Frees an anonymous budget's slot after `budget` became unreachable. Memory management, not accounting:
+   * nobody can name such a budget, and its open reservations keep it reachable.
+   */
+  removeWhenUnreachable(budget: object, handle: number): void {
+    this.#unreachable ??= new FinalizationRegistry((unreachable) => {
+      this.exports.budgetRemove(unreachable, this.owner);
+    });
+    this.#unreachable.register(budget, handle);
+  }
+
+  /** @internal A ticket that this owner never used before. */
+  nextTicket(): number {
+    return ++this.#tickets;
+  }
+
+  /** @internal A hold slot that is probably free. */
+  slotHint(): number {
+    const freed = this.#freeSlots.pop();
+    if (freed !== undefined) return freed;
+    this.#freshSlot = this.#freshSlot + 1 === this.holds ? 0 : this.#freshSlot + 1;
+    return this.#freshSlot;
+  }
+
+  /** @internal */
+  slotFreed(slot: number): void {
+    if (this.#freeSlots.length < this.holds) this.#freeSlots.push(slot);
+  }
+
+  /** @internal The error for a status that is no decision. */
+  failure(status: number, subject: string): Error {
+    switch (status) {
+      case Status.BudgetsFull:
+        return new KernelFullError("budgets", this.budgets);
+      case Status.HoldsFull:
+        return new KernelFullError("holds", this.holds);
+      case Status.Busy:
+        return new KernelBusyError();
+      case Status.Stale:
+        return new BudgetRemovedError();
+      case Status.WrongKind:
+        return new BudgetMismatchError(`${subject} exists and is of another kind`);
+      case Status.Mismatch:
+        return new BudgetMismatchError(`${subject} exists and was opened with another capacity`);
+      default:
+        return new Error(`the kernel answered status ${status} for ${subject}: a bug in purser`);
+    }
+  }
+
+  #count(result: number): number {
+    if (result < 0) throw this.failure(-result, `thread ${this.owner}`);
+    return result;
+  }
+}
+
+/** Shared memory needs threads to share it with, and in a page cross-origin isolation. */
+function canShare(): boolean {
+  const isolated = (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated;
+  return hasSharedArtefact() && typeof SharedArrayBuffer === "function" && isolated !== false;
+}
+
+function newMemory(shared: boolean, budgets: number, holds: number): WebAssembly.Memory {
+  const bytes = HEADER_BYTES + FRAME_BYTES + budgets * COUNTER_BYTES + holds * HOLD_BYTES;
+  const pages = Math.ceil(bytes / PAGE_BYTES);
+  if (shared && (!hasSharedArtefact() || typeof SharedArrayBuffer !== "function")) {
+    throw new KernelMemoryError(
+      "shared: true needs shared memory, which this runtime does not offer; a page must be cross-origin isolated",
+    );
+  }
+  // Initial and maximum agree, so the memory never grows and no view of it ever goes stale.
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+}
+
+function checkMemory(memory: unknown): asserts memory is WebAssembly.Memory {
+  if (!(memory instanceof WebAssembly.Memory)) throw invalidType("memory", "a WebAssembly.Memory", memory);
+}
+
+function link(memory: WebAssembly.Memory, module: WebAssembly.Module | undefined): KernelExports {
+  try {
+    return instantiate(memory, module);
+  } catch (error) {
+    if (!(error instanceof WebAssembly.LinkError)) throw error;
+    throw new KernelMemoryError(`memory cannot serve a kernel: ${error.message}`);
+  }
+}
+
+function checkMemoryStatus(status: number, asked: string): void {
+  if (status === Status.Ok) return;
+  const reasons = new Map<number, string>([
+    [Status.NotInitialised, "no kernel lives in this memory: make it with createKernel"],
+    [Status.LayoutMismatch, "this memory holds something else, or a kernel of another version"],
+    [
+      Status.CapacityMismatch,
+      `this memory is too small, or was initialised with other capacities than ${asked}`,
+    ],
+  ]);
+  throw new KernelMemoryError(reasons.get(status) ?? `the kernel answered status ${status}: a bug in purser`);
+}
+
+function issueOwner(exports: KernelExports): number {
+  const owner = exports.ownerIssue();
+  if (owner < 0) throw new KernelFullError("threads", OWNERS_MAX);
+  return owner;
+}

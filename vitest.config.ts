@@ -1,0 +1,70 @@
+// Four projects, one shared suite: Node, workerd, a cross-origin isolated page and one that is not.
+// The library's sources are tested under the package's own name; what ships in dist/ has tests of its own in test/node.
+
+import { fileURLToPath } from "node:url";
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig } from "vitest/config";
+
+const source = (file: string): string => fileURLToPath(new URL(`src/${file}`, import.meta.url));
+
+/** scripts/test.ts finds a browser that really starts and hands it over here. */
+const executablePath = process.env["CHROME_PATH"];
+
+function browserProject(name: string, headers: Record<string, string>, include: string[]) {
+  return {
+    resolve: { alias: { purser: source("index.ts") } },
+    server: { headers },
+    test: {
+      name,
+      include,
+      browser: {
+        enabled: true,
+        headless: true,
+        screenshotFailures: false,
+        instances: [{ browser: "chromium" as const }],
+        provider: playwright({
+          launchOptions: executablePath === undefined ? {} : { executablePath },
+        }),
+      },
+    },
+  };
+}
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        resolve: { alias: { purser: source("index.ts") } },
+        test: { name: "node", include: ["test/shared/**/*.test.ts", "test/node/**/*.test.ts"] },
+      },
+      {
+        resolve: { alias: { purser: source("index.workerd.ts") } },
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: {
+              bindings: {
+                PURSER_ADMIN_KEY: "admin-key-of-the-tests",
+                PURSER_HASH_SECRET: "hash-secret-of-the-tests",
+              },
+            },
+          }),
+        ],
+        test: { name: "workerd", include: ["test/shared/**/*.test.ts", "test/workerd/**/*.test.ts"] },
+      },
+      browserProject(
+        "browser",
+        {
+          "Cross-Origin-Opener-Policy": "same-origin",
+          "Cross-Origin-Embedder-Policy": "require-corp",
+        },
+        ["test/shared/**/*.test.ts", "test/browser/**/*.test.ts"],
+      ),
+      browserProject("browser-unisolated", {}, [
+        "test/shared/**/*.test.ts",
+        "test/browser-unisolated/**/*.test.ts",
+      ]),
+    ],
+  },
+});
