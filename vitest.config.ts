@@ -9,7 +9,7 @@ import { defineConfig } from "vitest/config";
 const source = (file: string): string => fileURLToPath(new URL(`src/${file}`, import.meta.url));
 
 /** scripts/test.ts finds a browser that really starts and hands it over here. */
-const executablePath = process.env["CHROME_PATH"];
+const executablePath = process.env.CHROME_PATH;
 
 function browserProject(name: string, headers: Record<string, string>, include: string[]) {
   return {
@@ -33,6 +33,9 @@ function browserProject(name: string, headers: Record<string, string>, include: 
 
 export default defineConfig({
   test: {
+    // A guard against hanging, not a measure of speed: machines that run this may be busy.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     projects: [
       {
         resolve: { alias: { purser: source("index.ts") } },

@@ -238,8 +238,9 @@ function settleBeyond(count: u32, estimate: i64, beyond: i64, overage: i32): i32
     for (let i: u32 = 0; i < count; i++) {
       const account = at(i);
       const limit = overdraftLimitOf(account);
-      if (limit == 0 || remainingOf(account) >= charge) continue;
       const deficit = charge - availableOf(account);
+      // A charge that leaves no deficit is booked even where debt is beyond a limit that was lowered meanwhile.
+      if (limit == 0 || deficit <= 0) continue;
       if (deficit > limit - read(account, DEBT)) return refuse(Status.OverdraftLimitExceeded, i);
     }
   }

@@ -32,8 +32,12 @@ export function budgetOpen(keyHigh: u64, keyLow: u64, kind: i32, capacity: f64, 
   if (!isAmount(capacity)) return -(<f64>Status.AmountInvalid);
   if (kind != Kind.Counter && kind != Kind.Tokens) return -(<f64>Status.ArgumentInvalid);
   if (!isOwner(owner)) return -(<f64>Status.HandleInvalid);
+  if (budgetsCapacity() == 0) return -(<f64>Status.NotInitialised);
   const existing = find(keyHigh, keyLow);
-  if (existing >= 0) return accept(existing, kind, capacity);
+  if (existing >= 0) {
+    const accepted = accept(existing, kind, capacity);
+    if (accepted != -(<f64>Status.Stale)) return accepted;
+  }
   if (!lock(<u32>owner)) return -(<f64>Status.Busy);
   const created = create(keyHigh, keyLow, kind, capacity);
   unlock(<u32>owner);
@@ -60,14 +64,18 @@ export function budgetCount(): u32 {
   return live;
 }
 
-/** A live budget's handle if kind and capacity at opening agree. */
+/**
+ * The handle if kind and capacity at opening agree; −Stale if the budget was removed since it was found, as the meta
+ * word before and after the look at its capacity tells.
+ */
 function accept(handle: f64, kind: i32, capacity: f64): f64 {
   const counter = counterOf(handle);
   const meta = atomic.load<u64>(counter + COUNTER_META);
   const opening = atomic.load<u64>(counter + COUNTER_OPENING);
-  if (<i32>(meta & 255) != kind) return -(<f64>Status.WrongKind);
-  if (<f64>opening != capacity) return -(<f64>Status.Mismatch);
-  return handle;
+  const before = checkHandle(handle, kind);
+  if (before != Status.Ok) return -(<f64>before);
+  if (atomic.load<u64>(counter + COUNTER_META) != meta) return -(<f64>Status.Stale);
+  return <f64>opening == capacity ? handle : -(<f64>Status.Mismatch);
 }
 
 /**

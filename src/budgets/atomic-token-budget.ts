@@ -81,8 +81,11 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
    */
   tryReserveTokens(estimate: number, options?: ReserveOptions): TokenReservation | null {
     checkAmount("estimate", estimate);
-    const expiresAtMs = options?.expiresAtMs ?? 0;
-    checkAmount("expiresAtMs", expiresAtMs);
+    let expiresAtMs = 0;
+    if (options?.expiresAtMs !== undefined) {
+      checkAmount("expiresAtMs", options.expiresAtMs);
+      expiresAtMs = options.expiresAtMs;
+    }
     const { kernel } = this;
     const ticket = kernel.nextTicket();
     const hint = kernel.slotHint();

@@ -2,12 +2,13 @@
 // The two artefacts differ in one byte, so only one of them is carried.
 
 import type { KernelArtefacts } from "./artefacts.ts";
-import { KERNEL_BASE64, MEMORY_FLAG_OFFSET } from "./generated/bytes.ts";
+import { KERNEL_HEX, MEMORY_FLAG_OFFSET } from "./generated/bytes.ts";
 
 const LIMITS_WITH_SHARED_FLAG = 3;
 
 function bytes(): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(KERNEL_BASE64), (character) => character.charCodeAt(0));
+  const pairs = KERNEL_HEX.match(/../g) ?? [];
+  return Uint8Array.from(pairs, (pair) => Number.parseInt(pair, 16));
 }
 
 let unshared: WebAssembly.Module | undefined;

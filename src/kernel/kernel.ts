@@ -55,11 +55,10 @@ const PAGE_BYTES = 65_536;
  * @throws KernelMemoryError if shared memory is asked for where there is none, or `memory` cannot serve
  */
 export function createKernel(options: KernelOptions = {}): Kernel {
-  const budgets = options.budgets ?? BUDGETS_DEFAULT;
-  const holds = options.holds ?? HOLDS_DEFAULT;
+  const { budgets = BUDGETS_DEFAULT, holds = HOLDS_DEFAULT } = options;
   checkInteger("budgets", budgets, 1, BUDGETS_MAX);
   checkInteger("holds", holds, 1, HOLDS_MAX);
-  const memory = options.memory ?? newMemory(options.shared ?? canShare(), budgets, holds);
+  const { shared = canShare(), memory = newMemory(shared, budgets, holds) } = options;
   checkMemory(memory);
   if (options.shared !== undefined && options.shared !== isShared(memory)) {
     throw new KernelMemoryError(
@@ -80,7 +79,7 @@ export function attachKernel(memory: WebAssembly.Memory, options: AttachOptions 
   checkMemory(memory);
   const exports = link(memory, options.module);
   checkMemoryStatus(exports.attach(), "attach");
-  const owner = options.owner ?? issueOwner(exports);
+  const { owner = issueOwner(exports) } = options;
   checkInteger("owner", owner, 1, OWNERS_MAX);
   return new Kernel(memory, exports, owner);
 }

@@ -1,0 +1,161 @@
+// What the build made, read as binaries: nothing in them that two threads over one memory could not bear.
+
+import { existsSync, readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import * as esbuild from "esbuild";
+import { describe, expect, test } from "vitest";
+import packageJson from "../../package.json" with { type: "json" };
+import { inlineArtefacts } from "../../src/kernel/artefacts.inline.ts";
+import { KERNEL_HEX, MEMORY_FLAG_OFFSET } from "../../src/kernel/generated/bytes.ts";
+
+const WASM_BYTES_MAX = 8 * 1_024;
+const CORE_GZIP_BYTES_MAX = 12 * 1_024;
+
+const file = (path: string): URL => new URL(`../../${path}`, import.meta.url);
+const read = (path: string): Uint8Array => readFileSync(file(path));
+
+const SECTION = { custom: 0, import: 2, memory: 5, start: 8, data: 11, dataCount: 12 };
+
+/** The ids of a module's sections, from the binary itself. */
+function sections(wasm: Uint8Array): number[] {
+  const ids: number[] = [];
+  let offset = 8;
+  while (offset < wasm.length) {
+    ids.push(wasm[offset++] as number);
+    let size = 0;
+    for (let shift = 0, more = true; more; shift += 7) {
+      const byte = wasm[offset++] as number;
+      size |= (byte & 127) << shift;
+      more = byte >= 128;
+    }
+    offset += size;
+  }
+  return ids;
+}
+
+describe.each(["build/kernel.wasm", "build/kernel.shared.wasm"])("%s", (path) => {
+  test("is at most 8 KiB", () => {
+    expect(read(path).length).toBeLessThanOrEqual(WASM_BYTES_MAX);
+  });
+
+  test("imports env.memory and nothing else", async () => {
+    const module = await WebAssembly.compile(read(path) as Uint8Array<ArrayBuffer>);
+    expect(WebAssembly.Module.imports(module)).toEqual([{ module: "env", name: "memory", kind: "memory" }]);
+  });
+
+  test("has no data, no start function, no memory of its own, no names", () => {
+    const found = sections(read(path));
+    for (const id of [SECTION.data, SECTION.dataCount, SECTION.start, SECTION.memory, SECTION.custom]) {
+      expect(found).not.toContain(id);
+    }
+  });
+
+  test("exports functions alone: no mutable global, no memory", async () => {
+    const module = await WebAssembly.compile(read(path) as Uint8Array<ArrayBuffer>);
+    for (const { kind } of WebAssembly.Module.exports(module)) expect(kind).toBe("function");
+  });
+});
+
+test("the two artefacts differ in exactly one byte, the flag of the memory import", () => {
+  const unshared = read("build/kernel.wasm");
+  const shared = read("build/kernel.shared.wasm");
+  expect(unshared.length).toBe(shared.length);
+  const differences = [...unshared.keys()].filter((index) => unshared[index] !== shared[index]);
+  expect(differences).toEqual([MEMORY_FLAG_OFFSET]);
+  expect([unshared[MEMORY_FLAG_OFFSET], shared[MEMORY_FLAG_OFFSET]]).toEqual([1, 3]);
+});
+
+/** One function of the disassembly, as lines. */
+function functionText(wat: string, name: string): string[] {
+  const start = wat.indexOf(` (func $${name} `);
+  expect(start, name).toBeGreaterThan(0);
+  const end = wat.indexOf("\n (func ", start + 1);
+  return wat.slice(start, end < 0 ? undefined : end).split("\n");
+}
+
+describe("the disassembly", () => {
+  const wat = readFileSync(file("build/kernel.shared.wat"), "utf8");
+
+  test("never grows the memory and never waits", () => {
+    expect(wat).not.toMatch(/memory\.grow|atomic\.wait|atomic\.notify/);
+  });
+
+  // Threads are terminated at loop heads and function entries. What hold.ts says of terminated threads is true only if
+  // none of these stands between a decided compare-and-swap and the store that says it was decided.
+  test.each([
+    ["assembly/hold/holdReserve", "the take", "held"],
+    ["assembly/hold/finish", "the credit", "free"],
+  ])("%s: nothing interrupts between %s and '%s'", (name) => {
+    const lines = functionText(wat, name);
+    const swap = lines.findLastIndex((line) => line.includes("i64.atomic.rmw.cmpxchg"));
+    const store = lines.findIndex((line, index) => index > swap && line.includes("i64.atomic.store"));
+    expect(swap).toBeGreaterThan(0);
+    expect(store).toBeGreaterThan(swap);
+    const between = lines.slice(swap + 1, store);
+    expect(between.filter((line) => /\b(call|loop)\b/.test(line))).toEqual([]);
+  });
+
+  test("settle: nothing interrupts between leaving 'held' and noting the actual", () => {
+    const lines = functionText(wat, "assembly/hold/settle");
+    const swap = lines.findIndex((line) => line.includes("i64.atomic.rmw.cmpxchg"));
+    const note = lines.findIndex((line, index) => index > swap && line.includes("i64.store offset=40"));
+    expect(note).toBeGreaterThan(swap);
+    expect(lines.slice(swap + 1, note).filter((line) => /\b(call|loop)\b/.test(line))).toEqual([]);
+  });
+});
+
+describe("the package", () => {
+  test("every path that it exports exists", () => {
+    for (const target of Object.values(packageJson.exports)) {
+      const paths = typeof target === "string" ? [target] : Object.values(target);
+      for (const path of paths) expect(existsSync(file(path)), path).toBe(true);
+    }
+  });
+
+  test("has no run-time dependency, and every version is pinned", () => {
+    expect(packageJson).not.toHaveProperty("dependencies");
+    expect(packageJson).not.toHaveProperty("peerDependencies");
+    for (const [name, version] of Object.entries(packageJson.devDependencies)) {
+      expect(version, name).toMatch(/^\d+\.\d+\.\d+(-[\w.]+)?$/);
+    }
+  });
+
+  test("carries the built kernel, byte for byte", () => {
+    expect(Buffer.from(KERNEL_HEX, "hex").equals(read("build/kernel.wasm"))).toBe(true);
+    expect(Buffer.from(read("dist/kernel.wasm")).equals(read("build/kernel.wasm"))).toBe(true);
+    expect(Buffer.from(read("dist/kernel.shared.wasm")).equals(read("build/kernel.shared.wasm"))).toBe(true);
+    expect(readFileSync(file("dist/index.js"), "utf8")).toContain(KERNEL_HEX);
+    const exportsOf = (module: WebAssembly.Module) =>
+      WebAssembly.Module.exports(module).map(({ name }) => name);
+    expect(exportsOf(inlineArtefacts.unshared())).toEqual(
+      exportsOf(inlineArtefacts.shared?.() as WebAssembly.Module),
+    );
+  });
+
+  test("the Workers entry takes its wasm as a module and compiles no bytes", () => {
+    const entry = readFileSync(file("dist/index.workerd.js"), "utf8");
+    expect(entry).toContain('"./kernel.wasm"');
+    expect(entry).not.toContain(KERNEL_HEX.slice(0, 100));
+    expect(entry).not.toMatch(/new WebAssembly\.Module\(/);
+  });
+
+  test("imports nothing of Node's or Cloudflare's own", () => {
+    for (const entry of ["dist/index.js", "dist/index.workerd.js"]) {
+      expect(readFileSync(file(entry), "utf8")).not.toMatch(/from "(node:|cloudflare:)/);
+    }
+  });
+
+  test("kernel and budgets come to at most 12 KiB gzipped", async () => {
+    const { outputFiles } = await esbuild.build({
+      stdin: {
+        contents: `export { createKernel, attachKernel, AtomicBudget, AtomicTokenBudget, withTokens } from "./dist/index.js"`,
+        resolveDir: new URL("../../", import.meta.url).pathname,
+      },
+      bundle: true,
+      minify: true,
+      format: "esm",
+      write: false,
+    });
+    expect(gzipSync(outputFiles[0]?.contents ?? "").length).toBeLessThanOrEqual(CORE_GZIP_BYTES_MAX);
+  });
+});

@@ -1,0 +1,228 @@
+// Kernels: capacities, names, owners, expiry, removal, closing.
+
+import {
+  AtomicBudget,
+  AtomicTokenBudget,
+  attachKernel,
+  createKernel,
+  KernelFullError,
+  type TokenReservation,
+} from "purser";
+import { describe, expect, test } from "vitest";
+import { BAD_AMOUNTS } from "../../support/arbitraries.ts";
+
+function granted(reservation: TokenReservation | null): TokenReservation {
+  if (reservation === null) throw new Error("expected the budget to grant a reservation");
+  return reservation;
+}
+
+function thrown(run: () => unknown): { code?: string; option?: string; message: string; name: string } {
+  try {
+    run();
+  } catch (error) {
+    return error as { code?: string; option?: string; message: string; name: string };
+  }
+  throw new Error("expected a throw");
+}
+
+describe("capacity", () => {
+  test("the directory holds exactly as many budgets as asked for, then names the option to raise", () => {
+    const kernel = createKernel({ budgets: 3, holds: 1 });
+    for (const name of ["a", "b", "c"]) new AtomicBudget(1, { kernel, name });
+    const error = thrown(() => new AtomicBudget(1, { kernel, name: "d" }));
+    expect(error).toBeInstanceOf(KernelFullError);
+    expect(error).toMatchObject({ code: "KERNEL_FULL", option: "budgets", name: "KernelFullError" });
+    new AtomicBudget(1, { kernel, name: "b" }).remove();
+    expect(new AtomicBudget(9, { kernel, name: "d" }).available).toBe(9);
+  });
+
+  test("there are exactly as many holds as asked for, then the option to raise is named", () => {
+    const kernel = createKernel({ budgets: 1, holds: 2 });
+    const budget = new AtomicTokenBudget(100, { kernel });
+    const first = granted(budget.tryReserveTokens(1));
+    granted(budget.tryReserveTokens(1));
+    expect(thrown(() => budget.tryReserveTokens(1))).toMatchObject({ code: "KERNEL_FULL", option: "holds" });
+    expect(budget.available).toBe(98);
+    first.cancel();
+    granted(budget.tryReserveTokens(1));
+    expect(budget.available).toBe(98);
+  });
+
+  test("a denied reservation needs no hold", () => {
+    const kernel = createKernel({ budgets: 1, holds: 1 });
+    const budget = new AtomicTokenBudget(5, { kernel });
+    granted(budget.tryReserveTokens(5));
+    expect(budget.tryReserveTokens(1)).toBeNull();
+  });
+
+  test("the memory is as large as the capacities need", () => {
+    const kernel = createKernel({ budgets: 4_000, holds: 100_000 });
+    expect(kernel.budgets).toBe(4_000);
+    expect(kernel.holds).toBe(100_000);
+    const budget = new AtomicTokenBudget(2 ** 40, { kernel });
+    for (let i = 0; i < 100_000; i++) granted(budget.tryReserveTokens(1));
+    expect(budget.held).toBe(100_000);
+    kernel.close();
+    expect(budget.available).toBe(2 ** 40);
+  });
+});
+
+describe("names", () => {
+  test("the same name is the same budget; no name is a private one", () => {
+    const kernel = createKernel();
+    const one = new AtomicBudget(10, { kernel, name: "rows" });
+    const same = new AtomicBudget(10, { kernel, name: "rows" });
+    const secret = new AtomicBudget(10, { kernel });
+    expect(one.tryReserve(4)).toBe(true);
+    expect(same.available).toBe(6);
+    expect(secret.available).toBe(10);
+  });
+
+  test("a name that serves another kind or capacity is refused", () => {
+    const kernel = createKernel();
+    new AtomicBudget(10, { kernel, name: "rows" });
+    expect(thrown(() => new AtomicBudget(11, { kernel, name: "rows" })).code).toBe("BUDGET_MISMATCH");
+    expect(thrown(() => new AtomicTokenBudget(10, { kernel, name: "rows" })).code).toBe("BUDGET_MISMATCH");
+  });
+
+  test("a removed budget is stale for every handle, and its name begins anew", () => {
+    const kernel = createKernel({ budgets: 1, holds: 4 });
+    const budget = new AtomicTokenBudget(10, { kernel, name: "tokens" });
+    const other = new AtomicTokenBudget(10, { kernel, name: "tokens" });
+    const reservation = granted(budget.tryReserveTokens(4));
+    budget.remove();
+    const renewed = new AtomicTokenBudget(20, { kernel, name: "tokens" });
+    for (const stale of [
+      () => other.available,
+      () => other.tryReserveTokens(1),
+      () => other.refill(),
+      () => other.remove(),
+      () => budget.recordUsage(reservation, 1, 1),
+    ]) {
+      expect(thrown(stale).code).toBe("BUDGET_REMOVED");
+    }
+    reservation.cancel();
+    expect(renewed.available).toBe(20);
+    expect(renewed.tokensConsumed()).toBe(0);
+    expect(renewed.openReservations).toBe(0);
+  });
+
+  test.each([
+    ["", RangeError],
+    ["x".repeat(1_025), RangeError],
+    [7, TypeError],
+    [null, TypeError],
+  ])("the name %j is refused", (name, errorClass) => {
+    expect(() => new AtomicBudget(1, { name: name as string })).toThrow(errorClass);
+  });
+});
+
+describe("threads of one kernel, played by two attachments", () => {
+  test("closing one gives back its reservations and leaves the other's", () => {
+    const first = createKernel();
+    const second = attachKernel(first.memory);
+    expect(second.owner).not.toBe(first.owner);
+    const mine = new AtomicTokenBudget(100, { kernel: first, name: "shared" });
+    const theirs = new AtomicTokenBudget(100, { kernel: second, name: "shared" });
+    granted(mine.tryReserveTokens(10));
+    const kept = granted(theirs.tryReserveTokens(20));
+    first.close();
+    first[Symbol.dispose]();
+    expect(theirs.held).toBe(20);
+    theirs.recordUsage(kept, 5, 5);
+    expect(mine.available).toBe(90);
+  });
+
+  test("a reservation can be settled by the other, once", () => {
+    const first = createKernel();
+    const second = attachKernel(first.memory, { owner: first.issueOwner() });
+    const mine = new AtomicTokenBudget(100, { kernel: first, name: "shared" });
+    const theirs = new AtomicTokenBudget(100, { kernel: second, name: "shared" });
+    const reservation = granted(mine.tryReserveTokens(30));
+    const adopted = theirs.adopt(JSON.parse(JSON.stringify(mine.toTicket(reservation))));
+    theirs.recordUsage(adopted, 10, 2);
+    expect(thrown(() => mine.recordUsage(reservation, 10, 2)).code).toBe("RESERVATION_SETTLED");
+    reservation.cancel();
+    expect(mine.available).toBe(88);
+    expect(mine.tokensConsumed()).toBe(12);
+  });
+
+  test("a hold is no use at another budget", () => {
+    const kernel = createKernel();
+    const budget = new AtomicTokenBudget(10, { kernel });
+    const other = new AtomicTokenBudget(10, { kernel });
+    const reservation = granted(budget.tryReserveTokens(3));
+    expect(() => other.recordUsage(reservation, 1, 1)).toThrow(TypeError);
+    expect(() => other.recordUsage(other.adopt(budget.toTicket(reservation)), 1, 1)).toThrow();
+    expect(budget.held).toBe(3);
+    expect(other.available).toBe(10);
+  });
+});
+
+describe("expiry", () => {
+  test("gives back what is due, and nothing twice", () => {
+    const kernel = createKernel();
+    const budget = new AtomicTokenBudget(100, { kernel });
+    const due = granted(budget.tryReserveTokens(10, { expiresAtMs: 1_000 }));
+    granted(budget.tryReserveTokens(20, { expiresAtMs: 1_001 }));
+    granted(budget.tryReserveTokens(30));
+    expect(kernel.expire(999)).toBe(0);
+    expect(kernel.expire(1_000)).toBe(1);
+    expect(kernel.expire(1_000)).toBe(0);
+    expect(budget.available).toBe(50);
+    expect(thrown(() => budget.recordUsage(due, 1, 1)).code).toBe("RESERVATION_SETTLED");
+    due.cancel();
+    expect(budget.available).toBe(50);
+  });
+});
+
+describe("memories that cannot serve", () => {
+  test("attaching to a memory without a kernel", () => {
+    const error = thrown(() => attachKernel(new WebAssembly.Memory({ initial: 2, maximum: 2 })));
+    expect(error).toMatchObject({ code: "KERNEL_MEMORY" });
+  });
+
+  test("a memory that holds something else", () => {
+    const memory = new WebAssembly.Memory({ initial: 2, maximum: 2 });
+    new Uint8Array(memory.buffer).fill(1, 0, 8);
+    expect(thrown(() => createKernel({ memory, budgets: 1, holds: 1 })).code).toBe("KERNEL_MEMORY");
+    expect(thrown(() => attachKernel(memory)).code).toBe("KERNEL_MEMORY");
+  });
+
+  test("a memory that is too small, or has no maximum", () => {
+    const small = new WebAssembly.Memory({ initial: 1, maximum: 1 });
+    expect(thrown(() => createKernel({ memory: small })).code).toBe("KERNEL_MEMORY");
+    const boundless = new WebAssembly.Memory({ initial: 64 });
+    expect(thrown(() => createKernel({ memory: boundless })).code).toBe("KERNEL_MEMORY");
+  });
+
+  test("a memory of other capacities", () => {
+    const { memory } = createKernel({ budgets: 10, holds: 10, shared: false });
+    expect(thrown(() => createKernel({ memory, budgets: 11, holds: 10 })).code).toBe("KERNEL_MEMORY");
+    expect(createKernel({ memory, budgets: 10, holds: 10 }).budgets).toBe(10);
+  });
+
+  test("what is no memory", () => {
+    for (const memory of [null, {}, new ArrayBuffer(65_536)]) {
+      expect(() => attachKernel(memory as WebAssembly.Memory)).toThrow(TypeError);
+    }
+  });
+});
+
+describe("bad options", () => {
+  test.each(BAD_AMOUNTS.filter(([value]) => value !== undefined))(
+    "%s is refused for every number",
+    (value, errorClass) => {
+      const bad = value as number;
+      expect(() => createKernel({ budgets: bad })).toThrow(errorClass);
+      expect(() => createKernel({ holds: bad })).toThrow(errorClass);
+      expect(() => attachKernel(createKernel().memory, { owner: bad })).toThrow(errorClass);
+      expect(() => createKernel().reclaim(bad)).toThrow(errorClass);
+      expect(() => createKernel().expire(bad)).toThrow(errorClass);
+    },
+  );
+
+  test.each([0, 2 ** 20 + 1])("%i budgets are refused", (budgets) => {
+    expect(() => createKernel({ budgets })).toThrow(/budgets must be an integer from 1 to 1048576/);
+  });
+});

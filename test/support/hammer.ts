@@ -1,0 +1,183 @@
+// What one thread does to a shared kernel in the thread tests; the same in worker_threads and in Web Workers.
+// Each scenario returns plain figures that the main thread adds up and compares with the kernel's own.
+
+import {
+  AtomicBudget,
+  AtomicTokenBudget,
+  attachKernel,
+  createKernel,
+  type ReservationTicket,
+  type TokenReservation,
+} from "purser";
+import { seededRandom } from "./random.ts";
+
+export interface HammerJob {
+  readonly scenario: keyof typeof scenarios;
+  readonly memory: WebAssembly.Memory;
+  readonly owner: number;
+  readonly seed: number;
+  /** Threads count themselves in here and start together. */
+  readonly barrier: Int32Array;
+  readonly threads: number;
+  readonly iterations: number;
+  readonly tickets?: readonly ReservationTicket[];
+  readonly capacities?: { readonly budgets: number; readonly holds: number };
+}
+
+export type HammerResult = Readonly<Record<string, number>>;
+
+export const TOKENS = { name: "hammered tokens", capacity: 50_000 };
+export const ROWS = { name: "hammered rows", capacity: 100 };
+
+/** Waits until every thread of the job is here. Threads may block; the main thread may not, and does not. */
+function meet(job: HammerJob): void {
+  if (Atomics.add(job.barrier, 0, 1) + 1 === job.threads) Atomics.notify(job.barrier, 0);
+  for (let here = Atomics.load(job.barrier, 0); here < job.threads; here = Atomics.load(job.barrier, 0)) {
+    Atomics.wait(job.barrier, 0, here);
+  }
+}
+
+/** Reserves, settles below and above the estimate, cancels; leaves what is open at the end open. */
+function spendTokens(
+  job: HammerJob,
+  { refills, forever }: { refills: boolean; forever: boolean },
+): HammerResult {
+  const kernel = attachKernel(job.memory, { owner: job.owner });
+  const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+  const random = seededRandom(job.seed);
+  const open: TokenReservation[] = [];
+  let consumed = 0;
+  let granted = 0;
+  meet(job);
+  for (let i = 0; forever || i < job.iterations; i++) {
+    const dice = random();
+    if (dice < 0.5 && open.length < 40) {
+      const reservation = budget.tryReserveTokens(Math.floor(random() * 900));
+      if (reservation !== null) {
+        granted++;
+        open.push(reservation);
+      }
+    } else if (open.length > 0) {
+      const [reservation] = open.splice(Math.floor(random() * open.length), 1);
+      if (reservation === undefined) continue;
+      if (dice < 0.6) {
+        reservation.cancel();
+      } else {
+        const used = Math.floor(reservation.estimate * (dice < 0.95 ? 0.2 * random() : 1.1));
+        budget.recordUsage(reservation, used, 1);
+        consumed += used + 1;
+      }
+    }
+    if (refills && dice > 0.99) budget.refill();
+  }
+  return {
+    consumed,
+    granted,
+    openEstimates: open.reduce((sum, reservation) => sum + reservation.estimate, 0),
+  };
+}
+
+export const scenarios = {
+  spend: (job: HammerJob) => spendTokens(job, { refills: false, forever: false }),
+  spendWithRefills: (job: HammerJob) => spendTokens(job, { refills: true, forever: false }),
+  spendUntilTerminated: (job: HammerJob) => spendTokens(job, { refills: false, forever: true }),
+
+  /** Takes and gives that always fit, while others fail: none of the fitting ones may be refused. */
+  fitOrFail(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const budget = new AtomicBudget(ROWS.capacity, { kernel, name: ROWS.name });
+    const cost = job.seed; // 60 and 40 fit together; 1,000 never does
+    let refused = 0;
+    meet(job);
+    for (let i = 0; i < job.iterations; i++) {
+      if (budget.tryReserve(cost)) budget.release(cost);
+      else refused++;
+    }
+    return { refused };
+  },
+
+  /** Every thread tries to settle every reservation; each must succeed for exactly one of them. */
+  settleAll(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+    const reservations = (job.tickets ?? []).map((ticket) => budget.adopt(ticket));
+    const random = seededRandom(job.seed);
+    let settled = 0;
+    let consumed = 0;
+    let tooLate = 0;
+    meet(job);
+    for (const reservation of reservations) {
+      const used = Math.floor(random() * 3);
+      try {
+        budget.recordUsage(reservation, used, 0);
+        settled++;
+        consumed += used;
+      } catch (error) {
+        if ((error as { code?: string }).code !== "RESERVATION_SETTLED") throw error;
+        tooLate++;
+      }
+    }
+    return { settled, consumed, tooLate };
+  },
+
+  /** Opens or creates the same names as everybody else, in an order of its own, and takes one unit of each. */
+  openSameNames(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const random = seededRandom(job.seed);
+    const names = Array.from({ length: job.iterations }, (_, index) => ({
+      name: `budget ${index}`,
+      at: random(),
+    }));
+    names.sort((a, b) => a.at - b.at);
+    let taken = 0;
+    meet(job);
+    for (const { name } of names) {
+      if (new AtomicBudget(job.threads, { kernel, name }).tryReserve(1)) taken++;
+    }
+    return { taken };
+  },
+
+  /** Initialises the same fresh memory as everybody else. */
+  initialise(job: HammerJob): HammerResult {
+    meet(job);
+    try {
+      const kernel = createKernel({ memory: job.memory, ...job.capacities });
+      return { owner: kernel.owner, budgets: kernel.budgets, holds: kernel.holds, refused: 0 };
+    } catch (error) {
+      if ((error as { code?: string }).code !== "KERNEL_MEMORY") throw error;
+      return { owner: 0, budgets: 0, holds: 0, refused: 1 };
+    }
+  },
+
+  /** Creates and removes budgets under a few names while others do the same, and uses what it opened. */
+  openAndRemove(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const random = seededRandom(job.seed);
+    let removed = 0;
+    let strange = 0;
+    meet(job);
+    for (let i = 0; i < job.iterations; i++) {
+      // The capacity tells which budget this is: a stale handle that reads another budget's figure would be noticed.
+      const number = Math.floor(random() * 6);
+      const capacity = 1_000 + number;
+      try {
+        const budget = new AtomicTokenBudget(capacity, { kernel, name: `short-lived ${number}` });
+        const reservation = budget.tryReserveTokens(1);
+        if (budget.capacity !== capacity) strange++;
+        if (random() < 0.5 && reservation !== null) budget.recordUsage(reservation, 1, 0);
+        else reservation?.cancel();
+        if (random() < 0.3) {
+          budget.remove();
+          removed++;
+        }
+      } catch (error) {
+        if ((error as { code?: string }).code !== "BUDGET_REMOVED") throw error;
+      }
+    }
+    return { removed, strange };
+  },
+} satisfies Record<string, (job: HammerJob) => HammerResult>;
+
+export function hammer(job: HammerJob): HammerResult {
+  return scenarios[job.scenario](job);
+}

@@ -1,0 +1,187 @@
+// The thread tests themselves, over any way to start threads. Run with worker_threads and with Web Workers.
+
+import { AtomicBudget, AtomicTokenBudget, attachKernel, createKernel, type Kernel } from "purser";
+import { describe, expect, test } from "vitest";
+import { type HammerJob, type HammerResult, ROWS, TOKENS } from "./hammer.ts";
+
+export interface RunningThread {
+  readonly result: Promise<HammerResult>;
+  /** Ends the thread wherever it is. Resolves when it is gone. */
+  terminate(): Promise<void>;
+}
+
+export type StartThread = (job: HammerJob) => RunningThread;
+
+const SEED = Math.floor(Math.random() * 2 ** 31);
+
+function prepare(kernel: Kernel | undefined, memory: WebAssembly.Memory, threads: number) {
+  const barrier = new Int32Array(new SharedArrayBuffer(4));
+  return (
+    index: number,
+    job: Pick<HammerJob, "scenario" | "iterations"> & Partial<HammerJob>,
+  ): HammerJob => ({
+    memory,
+    owner: kernel?.issueOwner() ?? 0,
+    seed: SEED + index,
+    barrier,
+    threads,
+    ...job,
+  });
+}
+
+function sum(results: readonly HammerResult[], figure: string): number {
+  return results.reduce((total, result) => total + (result[figure] ?? Number.NaN), 0);
+}
+
+/** @param threads how many to start; @param scale how much each does, 1 for the full load */
+export function threadTests(
+  start: StartThread,
+  { threads, scale }: { threads: number; scale: number },
+): void {
+  const iterations = (full: number): number => Math.ceil(full * scale);
+
+  async function run(kernel: Kernel, job: Pick<HammerJob, "scenario" | "iterations"> & Partial<HammerJob>) {
+    const prepared = prepare(kernel, kernel.memory, threads);
+    const jobs = Array.from({ length: threads }, (_, index) => prepared(index, job));
+    const results = await Promise.all(jobs.map((one) => start(one).result));
+    return { results, owners: jobs.map((one) => one.owner) };
+  }
+
+  describe(`${threads} threads on one kernel (seed ${SEED})`, () => {
+    test("tokens are conserved to the unit, and nothing is granted twice", async () => {
+      const kernel = createKernel({ shared: true });
+      const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+      const { results, owners } = await run(kernel, { scenario: "spend", iterations: iterations(60_000) });
+      expect(budget.tokensConsumed()).toBe(sum(results, "consumed"));
+      expect(budget.held).toBe(sum(results, "openEstimates"));
+      expect(budget.available - budget.debt).toBe(
+        TOKENS.capacity - sum(results, "consumed") - sum(results, "openEstimates"),
+      );
+      for (const owner of owners) kernel.reclaim(owner);
+      expect(budget.openReservations).toBe(0);
+      expect(budget.available - budget.debt).toBe(TOKENS.capacity - sum(results, "consumed"));
+    });
+
+    test("refills in between hand out no epoch twice", async () => {
+      const kernel = createKernel({ shared: true });
+      const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+      const { results, owners } = await run(kernel, {
+        scenario: "spendWithRefills",
+        iterations: iterations(30_000),
+      });
+      expect(budget.tokensConsumed()).toBe(sum(results, "consumed"));
+      expect(budget.available - budget.debt + budget.held).toBeLessThanOrEqual(TOKENS.capacity);
+      for (const owner of owners) kernel.reclaim(owner);
+      expect(budget.held).toBe(0);
+      const spentInEpoch = TOKENS.capacity - (budget.available - budget.debt);
+      expect(spentInEpoch).toBeGreaterThanOrEqual(0);
+      expect(spentInEpoch).toBeLessThanOrEqual(sum(results, "consumed"));
+    });
+
+    test("a reservation is settled by exactly one thread", async () => {
+      const kernel = createKernel({ shared: true });
+      const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+      const count = 2_000;
+      const tickets = Array.from({ length: count }, () => {
+        const reservation = budget.tryReserveTokens(2);
+        if (reservation === null) throw new Error("expected a reservation");
+        return budget.toTicket(reservation);
+      });
+      const { results } = await run(kernel, { scenario: "settleAll", iterations: 1, tickets });
+      expect(sum(results, "settled")).toBe(count);
+      expect(sum(results, "tooLate")).toBe(count * (threads - 1));
+      expect(budget.openReservations).toBe(0);
+      expect(budget.tokensConsumed()).toBe(sum(results, "consumed"));
+      expect(budget.available).toBe(TOKENS.capacity - sum(results, "consumed"));
+    });
+
+    test("a take that fits is never refused because a larger one fails at the same moment", async () => {
+      const kernel = createKernel({ shared: true });
+      const budget = new AtomicBudget(ROWS.capacity, { kernel, name: ROWS.name });
+      const prepared = prepare(kernel, kernel.memory, threads);
+      const costs = Array.from({ length: threads }, (_, index) => [60, 1_000, 40][index] ?? 1_000);
+      const jobs = costs.map((seed, index) =>
+        prepared(index, { scenario: "fitOrFail", iterations: iterations(200_000), seed }),
+      );
+      const results = await Promise.all(jobs.map((job) => start(job).result));
+      for (const [index, cost] of costs.entries()) {
+        expect(results[index]?.refused).toBe(cost < ROWS.capacity ? 0 : iterations(200_000));
+      }
+      expect(budget.available).toBe(ROWS.capacity);
+      expect(budget.overReleased).toBe(0);
+    });
+
+    test("a thread that is terminated mid-run is reclaimed to the unit", async () => {
+      const kernel = createKernel({ shared: true });
+      const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+      for (let round = 0; round < Math.max(3, Math.ceil(6 * scale)); round++) {
+        const prepared = prepare(kernel, kernel.memory, threads + 1);
+        const jobs = Array.from({ length: threads }, (_, index) =>
+          prepared(round * threads + index, { scenario: "spendUntilTerminated", iterations: 0 }),
+        );
+        const running = jobs.map((job) => start(job));
+        // The main thread is the last at the barrier; the others are in the middle of their work when they end.
+        const barrier = jobs[0]?.barrier as Int32Array;
+        while (Atomics.load(barrier, 0) < threads) await new Promise((resolve) => setTimeout(resolve));
+        Atomics.add(barrier, 0, 1);
+        Atomics.notify(barrier, 0);
+        const consumedBefore = budget.tokensConsumed();
+        while (budget.tokensConsumed() < consumedBefore + 1_000 && budget.debt === 0) {
+          await new Promise((resolve) => setTimeout(resolve));
+        }
+        await Promise.all(running.map((thread) => thread.terminate()));
+        for (const job of jobs) kernel.reclaim(job.owner);
+        expect(budget.openReservations).toBe(0);
+        expect(budget.held).toBe(0);
+        expect(budget.available - budget.debt).toBe(budget.capacity - budget.tokensConsumed());
+        budget.grant(budget.tokensConsumed() - consumedBefore);
+      }
+    });
+
+    test("everybody who opens a name gets the same budget, created once", async () => {
+      const names = iterations(600);
+      const kernel = createKernel({ shared: true, budgets: names, holds: 1 });
+      const { results } = await run(kernel, { scenario: "openSameNames", iterations: names });
+      expect(sum(results, "taken")).toBe(names * threads);
+      for (let index = 0; index < names; index++) {
+        const budget = new AtomicBudget(threads, { kernel, name: `budget ${index}` });
+        expect(budget.available).toBe(0);
+      }
+    });
+
+    test("a removed budget's handle never shows another budget's figures", async () => {
+      const kernel = createKernel({ shared: true, budgets: 8, holds: 64 });
+      const { results } = await run(kernel, { scenario: "openAndRemove", iterations: iterations(8_000) });
+      expect(sum(results, "removed")).toBeGreaterThan(0);
+      expect(sum(results, "strange")).toBe(0);
+      for (let number = 0; number < 6; number++) {
+        const budget = new AtomicTokenBudget(1_000 + number, { kernel, name: `short-lived ${number}` });
+        expect(budget.openReservations).toBe(0);
+        expect(budget.available - budget.debt).toBe(budget.capacity - budget.tokensConsumed());
+      }
+    });
+
+    test("a memory is initialised exactly once", async () => {
+      for (let round = 0; round < Math.max(2, Math.ceil(5 * scale)); round++) {
+        const memory = new WebAssembly.Memory({ initial: 2, maximum: 2, shared: true });
+        const prepared = prepare(undefined, memory, threads);
+        const jobs = Array.from({ length: threads }, (_, index) =>
+          prepared(index, {
+            scenario: "initialise",
+            iterations: 1,
+            capacities: { budgets: 10 + (index % 2), holds: 20 },
+          }),
+        );
+        const results = await Promise.all(jobs.map((job) => start(job).result));
+        const kernel = attachKernel(memory);
+        const agreed = results.filter((result) => result.refused === 0);
+        expect(agreed.length).toBe(
+          Math.ceil(threads / 2) * Number(kernel.budgets === 10) +
+            Math.floor(threads / 2) * Number(kernel.budgets === 11),
+        );
+        expect(new Set(agreed.map((result) => result.owner)).size).toBe(agreed.length);
+        for (const result of agreed) expect(result.budgets).toBe(kernel.budgets);
+      }
+    });
+  });
+}
