@@ -47,6 +47,8 @@ export default defineConfig({
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
+              // For vitest's own runner alone; what is deployed runs without it (test/node/serve.test.ts).
+              compatibilityFlags: ["nodejs_compat"],
               bindings: {
                 PURSER_ADMIN_KEY: "admin-key-of-the-tests",
                 PURSER_HASH_SECRET: "hash-secret-of-the-tests",

@@ -1,0 +1,21 @@
+// The same suites over the unoptimised kernel: what holds only because of the optimiser would show here.
+
+import { readFileSync } from "node:fs";
+import "purser";
+import { installArtefacts } from "../../src/kernel/artefacts.ts";
+
+function debugModule(memoryFlag: number): WebAssembly.Module {
+  const bytes = Uint8Array.from(readFileSync(new URL("../../build/kernel.debug.wasm", import.meta.url)));
+  const mark = Buffer.from("\u0003env\u0006memory\u0002", "latin1");
+  bytes[Buffer.from(bytes).indexOf(mark) + mark.length] = memoryFlag;
+  return new WebAssembly.Module(bytes);
+}
+
+installArtefacts({ unshared: () => debugModule(1), shared: () => debugModule(3) });
+
+await import("../shared/budgets/seed-000.test.ts");
+await import("../shared/budgets/token-budget-model.test.ts");
+await import("../shared/budgets/atomic-budget-model.test.ts");
+await import("../shared/kernel/abi.test.ts");
+await import("../shared/kernel/accounts.test.ts");
+await import("../shared/kernel/kernel.test.ts");
