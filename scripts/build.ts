@@ -133,6 +133,22 @@ async function generate(): Promise<void> {
   writeFileSync(at("src/kernel/generated/bytes.ts"), generateBytes());
 }
 
+/** The licences of the packages whose code went into the bundles. */
+function notices(inputs: readonly string[]): string {
+  const packages = new Set(
+    inputs.map((input) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? ""),
+  );
+  packages.delete("");
+  const texts = [...packages].sort().map((name) => {
+    const folder = at("node_modules", name);
+    const licence = readdirSync(folder).find((file) => /^licen[cs]e/i.test(file));
+    if (licence === undefined) throw new Error(`${name} is bundled and has no licence file`);
+    return `${name}\n\n${readFileSync(join(folder, licence), "utf8").trim()}\n`;
+  });
+  const head = "The bundles beside this file contain parts of these packages.\n\n";
+  return head + texts.join(`\n${"-".repeat(80)}\n\n`);
+}
+
 const wasmBeside: esbuild.Plugin = {
   name: "wasm-beside",
   setup(build) {
@@ -143,8 +159,9 @@ const wasmBeside: esbuild.Plugin = {
 /** Each entry is bundled alone, so that no shared chunk appears that a consumer's bundler would have to follow. */
 async function buildDist(): Promise<void> {
   rmSync(at("dist"), { recursive: true, force: true });
-  const options: esbuild.BuildOptions = {
+  const options = {
     bundle: true,
+    metafile: true,
     format: "esm",
     target: "es2022",
     platform: "neutral",
@@ -152,16 +169,15 @@ async function buildDist(): Promise<void> {
     sourcesContent: false,
     legalComments: "inline",
     logLevel: "warning",
-  };
+  } satisfies esbuild.BuildOptions;
+  const inputs: string[] = [];
   for (const entry of ["index", "index.workerd"]) {
+    const entryPoints = [at("src", `${entry}.ts`)];
     const outfile = at("dist", `${entry}.js`);
-    await esbuild.build({
-      ...options,
-      entryPoints: [at("src", `${entry}.ts`)],
-      outfile,
-      plugins: [wasmBeside],
-    });
+    const built = await esbuild.build({ ...options, entryPoints, outfile, plugins: [wasmBeside] });
+    inputs.push(...Object.keys(built.metafile.inputs));
   }
+  writeFileSync(at("dist/THIRD-PARTY-NOTICES.txt"), notices(inputs));
   for (const file of ["kernel.wasm", "kernel.shared.wasm"]) copyFileSync(at("build", file), at("dist", file));
   writeFileSync(
     at("dist/kernel.wasm.d.ts"),

@@ -250,7 +250,7 @@ function link(memory: WebAssembly.Memory, module: WebAssembly.Module | undefined
   try {
     return instantiate(memory, module);
   } catch (error) {
-    if (!(error instanceof WebAssembly.LinkError)) throw error;
+    if (!(error instanceof Error) || error.name !== "LinkError") throw error;
     throw new KernelMemoryError(`memory cannot serve a kernel: ${error.message}`);
   }
 }
