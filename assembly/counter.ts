@@ -181,11 +181,20 @@ function startEpoch(counter: u32, capacity: i64, repayDebt: bool): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // Figures
 
-/** One figure of a budget, one load; it may be late by the time it is read. @returns the figure, or −status */
+/**
+ * One figure of a budget; it may be late by the time it is read. The handle is checked before and after: a generation
+ * never returns, so if it stands twice, the slot served this budget all the time between.
+ * @returns the figure, or −status
+ */
 export function budgetFigure(handle: f64, figure: u32): f64 {
-  const status = checkHandle(handle, Kind.Any);
-  if (status != Status.Ok) return -(<f64>status);
-  const counter = counterOf(handle);
+  const before = checkHandle(handle, Kind.Any);
+  if (before != Status.Ok) return -(<f64>before);
+  const value = read(counterOf(handle), figure);
+  const after = checkHandle(handle, Kind.Any);
+  return after == Status.Ok ? value : -(<f64>after);
+}
+
+function read(counter: u32, figure: u32): f64 {
   if (figure == <u32>Figure.Capacity) return <f64>atomic.load<u64>(counter + COUNTER_CAPACITY);
   if (figure >= <u32>Figure.Consumed && figure <= <u32>Figure.OverReleased) {
     // These four words stand in the order of the enumeration.

@@ -130,8 +130,9 @@ export class Kernel implements Disposable {
   }
 
   /**
-   * Gives back everything that a thread held that has ended: terminated, crashed or gone. Never for one that runs.
-   * Looks at every hold.
+   * Gives back everything that a thread held that has ended: terminated, crashed or gone. Never for one that may still
+   * run: under Node wait for the thread's `exit` event; in a page, where `terminate()` does not say when it is done, let
+   * the thread hold a Web Lock and wait for that lock. Looks at every hold.
    *
    * @returns how many reservations were given back
    */

@@ -3,10 +3,13 @@
 import { expect, test } from "vitest";
 import type { HammerResult } from "../support/hammer.ts";
 import { threadTests } from "../support/thread-tests.ts";
+import type { LockedJob } from "./thread.ts";
 
 test("the page is cross-origin isolated", () => {
   expect(globalThis.crossOriginIsolated).toBe(true);
 });
+
+let threadsStarted = 0;
 
 threadTests(
   (job) => {
@@ -17,12 +20,13 @@ threadTests(
       });
       worker.addEventListener("error", (event) => reject(new Error(event.message)), { once: true });
     });
-    worker.postMessage(job);
+    const lock = `hammering thread ${++threadsStarted}`;
+    worker.postMessage({ job, lock } satisfies LockedJob);
     return {
       result,
-      terminate: () => {
+      terminate: async () => {
         worker.terminate();
-        return Promise.resolve();
+        await navigator.locks.request(lock, () => {});
       },
     };
   },

@@ -1,0 +1,69 @@
+// Who may import whom (docs/ARCHITECTURE.md), kept true by reading every import.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Folder or file → what it may import beside itself. The first row that fits a path is its row. */
+const MAY_IMPORT: readonly (readonly [string, readonly string[]])[] = [
+  ["assembly", []],
+  ["src/kernel", ["src/arguments.ts", "src/dispose.ts", "src/errors.ts", "@noble/hashes"]],
+  ["src/budgets", ["src/kernel", "src/arguments.ts", "src/denial.ts", "src/dispose.ts", "src/errors.ts"]],
+  ["src/ledger", ["src/kernel", "src/arguments.ts", "src/errors.ts", "@noble/hashes", "valibot"]],
+  ["src/authority", ["src/ledger", "src/kernel", "src/arguments.ts", "src/errors.ts"]],
+  ["src", ["src", "build/kernel.wasm"]],
+  ["worker/index.ts", ["worker"]],
+  ["worker/http", ["src/ledger.workerd.ts", "worker/tenant", "worker/env.ts", "hono"]],
+  ["worker/tenant", ["src/ledger.workerd.ts", "worker/env.ts", "cloudflare:workers"]],
+  ["worker", ["src/ledger.workerd.ts", "worker"]],
+];
+
+function files(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+}
+
+function imports(file: string): string[] {
+  const text = readFileSync(join(root, file), "utf8");
+  return [...text.matchAll(/^(?:import|export)\s[^;]*?from\s+"([^"]+)"|^import\s+"([^"]+)"/gm)].map(
+    ([, from, bare]) => {
+      const target = from ?? bare ?? "";
+      if (!target.startsWith(".")) return target;
+      const path = normalize(join(dirname(file), target));
+      return path.endsWith(".ts") || path.endsWith(".wasm") ? path : `${path}.ts`;
+    },
+  );
+}
+
+const isBelow = (path: string, folder: string): boolean => path === folder || path.startsWith(`${folder}/`);
+
+describe.each(["assembly", "src", "worker"])("%s", (folder) => {
+  test.each(files(folder))("%s imports only what it may know", (file) => {
+    const [own, allowed] = MAY_IMPORT.find(([place]) => isBelow(file, place)) ?? [];
+    if (own === undefined || allowed === undefined) throw new Error(`no rule for ${file}`);
+    const foreign = imports(file).filter(
+      (target) =>
+        ![own, ...allowed].some((place) => isBelow(target, place) || target.startsWith(`${place}/`)),
+    );
+    expect(foreign).toEqual([]);
+  });
+});
+
+test("only src/kernel says WebAssembly", () => {
+  const elsewhere = files("src").filter((file) => !isBelow(file, "src/kernel"));
+  for (const file of elsewhere)
+    expect(readFileSync(join(root, file), "utf8"), file).not.toMatch(/\bWebAssembly\./);
+});
+
+test("the library reads no clock and makes no chance", () => {
+  for (const file of files("src")) {
+    const text = readFileSync(join(root, file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "");
+    expect(text, file).not.toMatch(
+      /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(|\bMath\.random\(|getRandomValues/,
+    );
+  }
+});
