@@ -6,15 +6,35 @@ import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
 
-const source = (file: string): string => fileURLToPath(new URL(`src/${file}`, import.meta.url));
+/** The package's own name leads to its sources; `variant` is "" or ".workerd". */
+function sources(variant: "" | ".workerd") {
+  const source = (entry: string): string =>
+    fileURLToPath(new URL(`src/${entry}${variant}.ts`, import.meta.url));
+  return {
+    alias: [
+      { find: /^purser$/, replacement: source("index") },
+      { find: /^purser\/ledger$/, replacement: source("ledger") },
+    ],
+  };
+}
 
 /** scripts/test.ts finds a browser that really starts and hands it over here. */
 const executablePath = process.env.CHROME_PATH;
 
 function browserProject(name: string, headers: Record<string, string>, include: string[]) {
   return {
-    resolve: { alias: { purser: source("index.ts") } },
+    resolve: sources(""),
     server: { headers },
+    // Found beforehand: a dependency that is discovered while tests run makes the page reload.
+    optimizeDeps: {
+      include: [
+        "valibot",
+        "fast-check",
+        "@noble/hashes/sha2.js",
+        "@noble/hashes/hmac.js",
+        "@noble/hashes/utils.js",
+      ],
+    },
     test: {
       name,
       include,
@@ -38,11 +58,11 @@ export default defineConfig({
     hookTimeout: 60_000,
     projects: [
       {
-        resolve: { alias: { purser: source("index.ts") } },
+        resolve: sources(""),
         test: { name: "node", include: ["test/shared/**/*.test.ts", "test/node/**/*.test.ts"] },
       },
       {
-        resolve: { alias: { purser: source("index.workerd.ts") } },
+        resolve: sources(".workerd"),
         plugins: [
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },

@@ -16,9 +16,9 @@ const MAY_IMPORT: readonly (readonly [string, readonly string[]])[] = [
   ["src/authority", ["src/ledger", "src/kernel", "src/arguments.ts", "src/errors.ts"]],
   ["src", ["src", "build/kernel.wasm"]],
   ["worker/index.ts", ["worker"]],
-  ["worker/http", ["src/ledger.workerd.ts", "worker/tenant", "worker/env.ts", "hono"]],
-  ["worker/tenant", ["src/ledger.workerd.ts", "worker/env.ts", "cloudflare:workers"]],
-  ["worker", ["src/ledger.workerd.ts", "worker"]],
+  ["worker/http", ["purser/ledger", "worker/tenant", "worker/env.ts", "hono"]],
+  ["worker/tenant", ["purser/ledger", "worker/env.ts", "cloudflare:workers"]],
+  ["worker", ["purser/ledger", "worker"]],
 ];
 
 function files(folder: string): string[] {

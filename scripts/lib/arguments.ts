@@ -1,0 +1,23 @@
+// Reading numbers off the command line. Each function takes the text and returns the number or tells commander what is
+// wrong with it; commander adds the name of the option and the text. Called by the commands in scripts/.
+import { InvalidArgumentError } from "commander";
+import { PORT_MAX, THREADS_MAX } from "./limits.ts";
+
+export function parsePort(text: string): number {
+  return parseWhole(text, 0, PORT_MAX);
+}
+
+export function parseThreads(text: string): number {
+  return parseWhole(text, 1, THREADS_MAX);
+}
+
+/** A number of tokens that is worth having; thousands may be set apart by `_`, as in code. */
+export function parseTokens(text: string): number {
+  return parseWhole(text.replaceAll("_", ""), 1, Number.MAX_SAFE_INTEGER);
+}
+
+function parseWhole(text: string, min: number, max: number): number {
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+}

@@ -1,0 +1,41 @@
+// The numbers of the commands, each with its unit and its reason. Data only; imported by everything in scripts/.
+
+/** Threads of one replay. More than any machine this is run on has cores; past it, start-up is all one measures. */
+export const THREADS_MAX = 64;
+
+/** Calls that one thread keeps open at once, so that holds really overlap, as they do in an agent that fans out. */
+export const CALLS_IN_FLIGHT = 8;
+
+/**
+ * Output tokens reserved per call: the `max_tokens` that a caller would send. 2048 is a usual setting, and the longest
+ * answer of the Azure code trace is 1,899 tokens, so a replayed call stays within what a provider would have enforced.
+ */
+export const OUTPUT_CAP_DEFAULT_TOKENS = 2048;
+
+/** Share of the trace's whole spend that the demo tenant gets, so that the end of the run shows refusals as well. */
+export const BUDGET_SHARE_DEFAULT_PERCENT = 80;
+
+/** The budget is drawn in about this many slices: few authority calls, and an idle slice is never a large part of it. */
+export const SLICES_PER_BUDGET = 16;
+
+/** How long a slice may stay unsettled, in milliseconds: the longest life that the authority grants by default. */
+export const SLICE_TTL_MS = 3_600_000;
+
+/** The sample replayed when no trace is given: large enough to draw several slices, small enough to start at once. */
+export const SAMPLE_CALLS = 4000;
+export const SAMPLE_SEED = 20_231_116;
+
+export const PORT_DEFAULT = 8787;
+export const PORT_MAX = 65_535;
+
+/** Until workerd says it listens. It takes a tenth of a second; a cold disk on a loaded machine takes seconds. */
+export const READY_MS_MAX = 30_000;
+
+/** Until a workerd that was asked to stop is ended: it lets requests in flight finish, and one may never do so. */
+export const STOP_MS_MAX = 5_000;
+
+/** Until a browser that was started has shown an empty page; slow machines unpack 200 MB from a cold disk first. */
+export const BROWSER_START_MS_MAX = 30_000;
+
+/** Between two looks at the replay's progress: fast enough for the eye, too rare to cost anything. */
+export const PROGRESS_EVERY_MS = 100;

@@ -1,0 +1,231 @@
+// `npm start`: the whole of Purser in one run. It boots the authority, gives a demo tenant a token budget and a key,
+// replays a trace of LLM calls through threads that share one budget in WASM memory, draws and settles slices at the
+// authority, and checks at the end that threads, kernel and authority agree to the token. Exit 0 only if they do.
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { Command } from "commander";
+import { AtomicTokenBudget, createKernel } from "purser";
+import { parsePort, parseThreads, parseTokens } from "./lib/arguments.ts";
+import { adminClient, type BudgetName, type TenantClient, tenantClient } from "./lib/authority-client.ts";
+import { PortInUseError, type RunningAuthority, startAuthority } from "./lib/authority-process.ts";
+import { createLender } from "./lib/lender.ts";
+import {
+  BUDGET_SHARE_DEFAULT_PERCENT,
+  CALLS_IN_FLIGHT,
+  OUTPUT_CAP_DEFAULT_TOKENS,
+  PORT_DEFAULT,
+} from "./lib/limits.ts";
+import { showProgress } from "./lib/progress.ts";
+import { startReplay } from "./lib/replay.ts";
+import { count, differences, type Figures, footnotes, renderTable } from "./lib/report.ts";
+import { listenForStop, type StopSignal } from "./lib/stop-signal.ts";
+import { readTrace, sampleTrace, type Trace } from "./lib/trace.ts";
+import { reportLikePurser, runCommand, UserError } from "./lib/user-error.ts";
+
+interface StartOptions {
+  readonly trace?: string;
+  readonly threads: number;
+  readonly budget?: number;
+  readonly outputCap: number;
+  readonly port?: number;
+  readonly data?: string;
+  readonly exit: boolean;
+}
+
+const DEMO: BudgetName = { tenant: "demo", scope: "tenant:demo", unit: "TOKENS" };
+const HOST = "127.0.0.1";
+
+await runCommand(async () => {
+  const options = readOptions();
+  const stop = listenForStop();
+  const trace = options.trace === undefined ? sampleTrace() : await readTrace(options.trace);
+  say(
+    `trace: ${trace.label}, ${count(trace.calls)} calls that would spend ${count(trace.totalTokens)} tokens`,
+  );
+  const dataDir = options.data ?? (await mkdtemp(join(tmpdir(), "purser-")));
+  try {
+    const adminKey = `adm_${randomBytes(24).toString("base64url")}`;
+    const authority = await boot(options, dataDir, adminKey);
+    try {
+      return await demonstrate(options, trace, authority, adminKey, stop);
+    } finally {
+      await authority.stop();
+    }
+  } finally {
+    if (options.data === undefined) await rm(dataDir, { recursive: true, force: true });
+  }
+});
+
+function readOptions(): StartOptions {
+  const command = reportLikePurser(new Command("npm start --"))
+    .description("Replays a trace of LLM calls against one budget and checks every token of it.")
+    .option(
+      "--trace <file>",
+      "CSV with TIMESTAMP,ContextTokens,GeneratedTokens (default: a synthetic sample)",
+    )
+    .option("--threads <n>", "threads that share the budget", parseThreads, 2)
+    .option(
+      "--budget <tokens>",
+      `default: ${BUDGET_SHARE_DEFAULT_PERCENT} % of what the trace would spend`,
+      parseTokens,
+    )
+    .option("--output-cap <tokens>", "output reserved per call", parseTokens, OUTPUT_CAP_DEFAULT_TOKENS)
+    .option("--port <port>", `port of the authority (default: ${PORT_DEFAULT}, or a free one)`, parsePort)
+    .option(
+      "--data <dir>",
+      "keep the authority's data there (default: a temporary folder, removed at the end)",
+    )
+    .option("--exit", "end after the replay instead of serving on", false)
+    .allowExcessArguments(false)
+    .parse();
+  return command.opts<StartOptions>();
+}
+
+/** A port that was asked for must be free; the usual one may be taken, then any will do. */
+async function boot(options: StartOptions, dataDir: string, adminKey: string): Promise<RunningAuthority> {
+  const onLog = (line: string): void => {
+    process.stderr.write(`${line}\n`);
+  };
+  const on = (port: number): Promise<RunningAuthority> =>
+    startAuthority({ port, host: HOST, dataDir, secrets: { PURSER_ADMIN_KEY: adminKey }, onLog });
+  if (options.port !== undefined) return on(options.port);
+  try {
+    return await on(PORT_DEFAULT);
+  } catch (error) {
+    if (error instanceof PortInUseError) return on(0);
+    throw error;
+  }
+}
+
+async function demonstrate(
+  options: StartOptions,
+  trace: Trace,
+  authority: RunningAuthority,
+  adminKey: string,
+  stop: StopSignal,
+): Promise<number> {
+  const budgetTokens =
+    options.budget ?? Math.max(1, Math.floor((trace.totalTokens / 100) * BUDGET_SHARE_DEFAULT_PERCENT));
+  say(
+    `authority: ${authority.url}, tenant "${DEMO.tenant}", data in ${options.data ?? "a temporary folder"}`,
+  );
+  say(
+    `budget: ${count(budgetTokens)} tokens` +
+      (options.budget === undefined
+        ? ` (${BUDGET_SHARE_DEFAULT_PERCENT} % of the trace, so some calls will be denied)`
+        : ""),
+  );
+  say(
+    `each call reserves its context + ${count(options.outputCap)} tokens of output; ` +
+      `${options.threads} threads with up to ${CALLS_IN_FLIGHT} calls in flight each`,
+  );
+
+  const apiKey = await prepareTenant(authority.url, adminKey, budgetTokens);
+  const figures = await replayTrace(
+    options,
+    trace,
+    budgetTokens,
+    tenantClient(authority.url, apiKey, DEMO),
+    stop,
+  );
+  process.stdout.write(`${renderTable(figures)}\n`);
+  for (const note of footnotes(figures)) say(note);
+
+  const wrong = differences(figures);
+  if (wrong.length > 0) throw new UserError(`the figures do not agree: ${wrong.join("; ")}.`);
+  say("threads, kernel and authority agree to the token.");
+  if (stop.signal.aborted) {
+    say(`stopped after ${count(figures.calls)} of ${count(trace.calls)} calls; what was open is settled.`);
+    return stop.exitCode();
+  }
+  if (options.exit) return 0;
+  return serveOn(authority, apiKey, adminKey, stop);
+}
+
+/**
+ * The demo tenant with exactly this run's budget left to spend. In a data folder that was used before, what earlier runs
+ * spent stays in the account, and the allocation is raised on top of it.
+ */
+async function prepareTenant(url: string, adminKey: string, budgetTokens: number): Promise<string> {
+  const admin = adminClient(url, adminKey);
+  await admin.ensureTenant(DEMO.tenant);
+  const isNew = await admin.createBudget(DEMO, budgetTokens);
+  const apiKey = await admin.createKey(DEMO.tenant);
+  if (!isNew) {
+    // Read with a client of its own: preparing is not counted among the run's requests.
+    const { spent, reserved, debt } = await tenantClient(url, apiKey, DEMO).balance();
+    await admin.resetBudget(DEMO, spent + reserved + debt + budgetTokens);
+  }
+  return apiKey;
+}
+
+async function replayTrace(
+  options: StartOptions,
+  trace: Trace,
+  budgetTokens: number,
+  client: TenantClient,
+  stop: StopSignal,
+): Promise<Figures> {
+  const before = await client.balance();
+  // Each thread holds one call more than stay open: the newest is reserved before the oldest is settled.
+  const kernel = createKernel({ shared: true, budgets: 1, holds: options.threads * (CALLS_IN_FLIGHT + 1) });
+  try {
+    const shared = new AtomicTokenBudget(0, { kernel, name: DEMO.tenant });
+    const lender = createLender(client, shared, budgetTokens);
+    const replay = startReplay({
+      trace,
+      threads: options.threads,
+      outputCapTokens: options.outputCap,
+      kernel,
+      budgetName: DEMO.tenant,
+      lender,
+      signal: stop.signal,
+    });
+    const endProgress = showProgress(trace.calls, replay.decided);
+    const totals = await replay.finished.finally(endProgress);
+    await lender.settleAll();
+    return {
+      ...totals,
+      openHolds: totals.openHolds + shared.openReservations,
+      calls: stop.signal.aborted ? totals.admitted + totals.denied : trace.calls,
+      budgetTokens,
+      threadsSpentTokens: totals.spentTokens,
+      kernel: {
+        consumed: shared.tokensConsumed(),
+        held: shared.held,
+        debt: shared.debt,
+        available: shared.available,
+        capacity: shared.capacity,
+      },
+      drawnTokens: lender.drawnTokens,
+      before,
+      after: await client.balance(),
+      requests: client.requests,
+    };
+  } finally {
+    kernel.close();
+  }
+}
+
+async function serveOn(
+  authority: RunningAuthority,
+  apiKey: string,
+  adminKey: string,
+  stop: StopSignal,
+): Promise<number> {
+  say(`still serving on ${authority.url}; Ctrl-C ends it. Ask it for the balance:`);
+  process.stdout.write(
+    `  curl -H "X-Cycles-API-Key: ${apiKey}" "${authority.url}/v1/balances?tenant=${DEMO.tenant}"\n`,
+  );
+  say(`admin key of this run: ${adminKey}`);
+  const unexpected = await Promise.race([stop.stopped, authority.ended]);
+  if (unexpected !== undefined) throw new UserError(`workerd ${unexpected}.`);
+  return 0;
+}
+
+function say(text: string): void {
+  process.stdout.write(`purser: ${text}\n`);
+}

@@ -1,0 +1,98 @@
+// The authority in this process: the same ledger rules over a store in memory. For tests, for development, and for a
+// single process that needs hierarchical budgets and no durability. Invariant: the answers are those of the Durable
+// Object, word for word; only ids' secrecy and durability are missing. Who may call: anyone, from one thread.
+
+import type {
+  BalancesQuery,
+  BudgetInput,
+  CommitInput,
+  ExtendInput,
+  FundInput,
+  ReleaseInput,
+  ReserveInput,
+} from "../ledger/inputs.ts";
+import { Ledger } from "../ledger/ledger.ts";
+import { MemoryStore } from "../ledger/memory-store.ts";
+import type { Unit } from "../ledger/schema.ts";
+import type { LedgerStore } from "../ledger/store.ts";
+
+export interface LocalAuthorityOptions {
+  /** The tenant whose budgets these are: 3 to 64 lower-case letters, digits or "-". */
+  readonly tenant: string;
+  /** Milliseconds since the epoch, a safe integer. `Date.now` by default. */
+  readonly now?: () => number;
+  /** What reservation ids are derived from. In one process nothing hangs on it, so a fixed text is the default. */
+  readonly secret?: string;
+  /** Where the ledger lives; a `MemoryStore` by default. */
+  readonly store?: LedgerStore;
+}
+
+/**
+ * An authority without a server. Operations take the wire's request shapes and answer with a `Reply`: a refusal is a
+ * value, never a throw.
+ *
+ * @throws TypeError when `tenant` is not a valid tenant id
+ * @example
+ * const authority = new LocalAuthority({ tenant: "acme" });
+ * authority.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: { unit: "TOKENS", amount: 1000 } });
+ * const reply = authority.reserve({
+ *   idempotency_key: "call-1",
+ *   subject: { tenant: "acme" },
+ *   action: { kind: "llm.completion", name: "gpt" },
+ *   estimate: { unit: "TOKENS", amount: 200 },
+ * });
+ */
+export class LocalAuthority {
+  readonly tenant: string;
+  readonly #ledger: Ledger;
+  readonly #now: () => number;
+
+  constructor({
+    tenant,
+    now = Date.now,
+    secret = "local authority",
+    store = new MemoryStore(),
+  }: LocalAuthorityOptions) {
+    this.tenant = tenant;
+    this.#now = now;
+    this.#ledger = new Ledger({ tenant, store, secrets: [secret] });
+    const created = this.#ledger.createTenant({ tenant_id: tenant, name: tenant }, this.#turn());
+    if (!created.ok) throw new TypeError(created.message);
+  }
+
+  reserve(request: ReserveInput) {
+    return this.#ledger.reserve(request, this.#turn());
+  }
+
+  commit(reservationId: string, request: CommitInput) {
+    return this.#ledger.commit(reservationId, request, this.#turn());
+  }
+
+  release(reservationId: string, request: ReleaseInput) {
+    return this.#ledger.release(reservationId, request, this.#turn());
+  }
+
+  extend(reservationId: string, request: ExtendInput) {
+    return this.#ledger.extend(reservationId, request, this.#turn());
+  }
+
+  getReservation(reservationId: string) {
+    return this.#ledger.getReservation(reservationId, this.#turn());
+  }
+
+  balances(query: BalancesQuery = { tenant: this.tenant }) {
+    return this.#ledger.balances(query, this.#turn());
+  }
+
+  createBudget(request: BudgetInput) {
+    return this.#ledger.createBudget(request, this.#turn());
+  }
+
+  fund(budget: { readonly scope: string; readonly unit: Unit }, request: FundInput) {
+    return this.#ledger.fund(budget, request, this.#turn());
+  }
+
+  #turn() {
+    return { nowMs: this.#now() };
+  }
+}

@@ -1,0 +1,125 @@
+// Reservation ids: opaque, URL-safe, at most 96 characters, derivable from the idempotency key, so that a replay is
+// found without an index row, and attributable to a tenant, so that a foreign id is told from one never issued.
+//
+//   stem 20                              seal 12                  masked tenant 3 … 64
+//   ┌ r day 3 ┬ HMAC(tenant, key) 16 ┐ ┌ HMAC(stem, masked) 72 bit ┐ ┌ tenant ⊕ keystream(stem) ┐
+//
+// The alphabet is base64url's in ASCII order: text order is number order, so "older than a day" is a range of ids.
+// Who may call: the ledger (to issue and to judge), the HTTP front (to route an operator's call to its tenant).
+
+import { createMac, equalInConstantTime, type Mac } from "./digest.ts";
+
+const ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz";
+/** The letter `r`, so that no id looks like an option or a number, and three letters of day: enough until the year 2687. */
+const DAY_LENGTH = 4;
+const DIGEST_LENGTH = 16;
+const SEAL_LENGTH = 12;
+/** Characters of an id that (tenant, idempotency key, day) determine: 18 bits of day, 96 bits of keyed digest. */
+export const STEM_LENGTH = DAY_LENGTH + DIGEST_LENGTH;
+
+const ID = /^[-0-9A-Z_a-z]{35,96}$/;
+
+/** What an id says about itself, once its seal is checked. */
+export type IdVerdict = { readonly issued: true; readonly tenant: string } | { readonly issued: false };
+
+interface IdMacs {
+  readonly digest: Mac;
+  readonly seal: Mac;
+  readonly mask: Mac;
+}
+
+/** Issues and judges ids. The first secret issues; all of them are accepted, so that a secret can be rotated. */
+export class ReservationIds {
+  readonly #current: IdMacs;
+  readonly #all: readonly IdMacs[];
+
+  constructor(secrets: readonly string[]) {
+    this.#all = secrets.map((secret) => ({
+      digest: createMac(secret, "reservation-digest"),
+      seal: createMac(secret, "reservation-seal"),
+      mask: createMac(secret, "reservation-mask"),
+    }));
+    const [current] = this.#all;
+    if (current === undefined) throw new RangeError("secrets: must hold at least one secret, got none");
+    this.#current = current;
+  }
+
+  /** The id that this key gets on this day. */
+  issue(tenant: string, idempotencyKey: string, day: number): string {
+    const stem = stemOf(this.#current, tenant, idempotencyKey, day);
+    const masked = maskTenant(this.#current, stem, tenant);
+    return stem + sealOf(this.#current, stem, masked) + masked;
+  }
+
+  /** The stems under which an earlier reserve with this key may lie, newest first. */
+  stems(tenant: string, idempotencyKey: string, day: number, daysBack: number): string[] {
+    return this.#all.flatMap((macs) => {
+      const digest = digestOf(macs, tenant, idempotencyKey);
+      return Array.from({ length: daysBack + 1 }, (_, back) => dayPrefix(day - back) + digest);
+    });
+  }
+
+  /** Whether this deployment issued `id`, and to which tenant. Says nothing about whether a row still exists. */
+  judge(id: string): IdVerdict {
+    if (!ID.test(id)) return { issued: false };
+    const stem = id.slice(0, STEM_LENGTH);
+    const seal = id.slice(STEM_LENGTH, STEM_LENGTH + SEAL_LENGTH);
+    const masked = id.slice(STEM_LENGTH + SEAL_LENGTH);
+    const macs = this.#all.find((candidate) => equalInConstantTime(sealOf(candidate, stem, masked), seal));
+    if (macs === undefined) return { issued: false };
+    return { issued: true, tenant: unmaskTenant(macs, stem, masked) };
+  }
+}
+
+/** Every id of an earlier day sorts before this text, every id of `day` or later after it. */
+export function dayPrefix(day: number): string {
+  return `r${letter((day >>> 12) & 63)}${letter((day >>> 6) & 63)}${letter(day & 63)}`;
+}
+
+function stemOf(macs: IdMacs, tenant: string, idempotencyKey: string, day: number): string {
+  return dayPrefix(day) + digestOf(macs, tenant, idempotencyKey);
+}
+
+function digestOf(macs: IdMacs, tenant: string, idempotencyKey: string): string {
+  return encode(macs.digest([tenant, idempotencyKey]), DIGEST_LENGTH);
+}
+
+function sealOf(macs: IdMacs, stem: string, masked: string): string {
+  return encode(macs.seal([stem, masked]), SEAL_LENGTH);
+}
+
+/** Tenant ids use 37 of the 64 letters, so adding a keyed letter modulo 64 hides each and stays in the alphabet. */
+function maskTenant(macs: IdMacs, stem: string, tenant: string): string {
+  return shiftLetters(tenant, keystream(macs, stem, tenant.length), 1);
+}
+
+function unmaskTenant(macs: IdMacs, stem: string, masked: string): string {
+  return shiftLetters(masked, keystream(macs, stem, masked.length), -1);
+}
+
+function keystream(macs: IdMacs, stem: string, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let block = 0; block * 32 < length; block += 1) {
+    bytes.set(macs.mask([stem, String(block)]).subarray(0, length - block * 32), block * 32);
+  }
+  return bytes;
+}
+
+function shiftLetters(text: string, shifts: Uint8Array, sign: 1 | -1): string {
+  return Array.from(shifts, (shift, index) =>
+    letter((ALPHABET.indexOf(text.charAt(index)) + sign * shift) & 63),
+  ).join("");
+}
+
+function encode(bytes: Uint8Array, length: number): string {
+  let text = "";
+  for (let at = 0; text.length < length; at += 3) {
+    const word = ((bytes[at] ?? 0) << 16) | ((bytes[at + 1] ?? 0) << 8) | (bytes[at + 2] ?? 0);
+    text += letter(word >>> 18) + letter((word >>> 12) & 63) + letter((word >>> 6) & 63) + letter(word & 63);
+  }
+  return text;
+}
+
+function letter(value: number): string {
+  return ALPHABET.charAt(value);
+}

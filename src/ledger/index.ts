@@ -1,0 +1,34 @@
+// The public face of the ledger: what an authority is built from. Everything else in this folder is private to it.
+
+export { checkTenantRequest } from "./admin.ts";
+export { API_KEY_RANDOM_BYTES, ApiKeys, type Caller, type MintedKey } from "./api-keys.ts";
+export {
+  type ErrorCode,
+  type Refusal,
+  type Reply,
+  refuse,
+  STATUS_OF_ERROR,
+  type Success,
+  unauthorized,
+} from "./codes.ts";
+export type { LedgerOptions, Turn } from "./core.ts";
+export type { Deadline } from "./deadlines.ts";
+export { ReservationIds } from "./ids.ts";
+export type * from "./inputs.ts";
+export { INT64_MAX, int64Text, parseInt64 } from "./int64.ts";
+export {
+  type JsonObject,
+  type JsonResult,
+  type JsonValue,
+  parseJson,
+  readStoredJson,
+  stringifyJson,
+} from "./json.ts";
+export { Ledger } from "./ledger.ts";
+export { LIMITS as LEDGER_LIMITS } from "./limits.ts";
+export { MemoryStore } from "./memory-store.ts";
+export { PERMISSIONS, type Permission } from "./permissions.ts";
+export { type Amount, type AmountInput, UNITS, type Unit } from "./schema.ts";
+export { isTenantId, type Subject } from "./scope.ts";
+export type * from "./store.ts";
+export type * from "./wire.ts";

@@ -1,0 +1,77 @@
+// The requests as callers write them, for those who call in TypeScript: safe integers or BigInt for amounts, defaults
+// left out. The schemas are the judge; these types only help the caller's editor. Who may call: anyone.
+
+import type { FundOperation, OveragePolicy } from "../kernel/accounts.ts";
+import type { JsonObject } from "./json.ts";
+import type { AmountInput, Unit } from "./schema.ts";
+import type { Subject } from "./scope.ts";
+
+/** @see Cycles protocol, ReservationCreateRequest */
+export interface ReserveInput {
+  readonly idempotency_key: string;
+  readonly subject: Subject;
+  readonly action: { readonly kind: string; readonly name: string; readonly tags?: readonly string[] };
+  readonly estimate: AmountInput;
+  readonly ttl_ms?: number;
+  readonly grace_period_ms?: number;
+  readonly overage_policy?: OveragePolicy;
+  readonly dry_run?: boolean;
+  readonly metadata?: JsonObject;
+}
+
+/** @see Cycles protocol, CommitRequest */
+export interface CommitInput {
+  readonly idempotency_key: string;
+  readonly actual: AmountInput;
+  readonly metrics?: {
+    readonly tokens_input?: number;
+    readonly tokens_output?: number;
+    readonly latency_ms?: number;
+    readonly model_version?: string;
+    readonly custom?: JsonObject;
+  };
+  readonly metadata?: JsonObject;
+}
+
+/** @see Cycles protocol, ReleaseRequest */
+export interface ReleaseInput {
+  readonly idempotency_key: string;
+  readonly reason?: string;
+}
+
+/** @see Cycles protocol, ReservationExtendRequest */
+export interface ExtendInput {
+  readonly idempotency_key: string;
+  readonly extend_by_ms: number;
+  readonly metadata?: JsonObject;
+}
+
+/** At least one level; children are always included. @see Cycles protocol, getBalances */
+export interface BalancesQuery extends Omit<Subject, "dimensions"> {
+  readonly limit?: number | string;
+  readonly cursor?: string;
+}
+
+/** @see Cycles governance, BudgetCreateRequest */
+export interface BudgetInput {
+  readonly tenant_id?: string;
+  readonly scope: string;
+  readonly unit: Unit;
+  readonly allocated: AmountInput;
+  readonly overdraft_limit?: AmountInput;
+  readonly commit_overage_policy?: OveragePolicy;
+  readonly rollover_policy?: "NONE" | "CARRY_FORWARD" | "CAP_AT_ALLOCATED";
+  readonly period_start?: string;
+  readonly period_end?: string;
+  readonly metadata?: JsonObject;
+}
+
+/** @see Cycles governance, BudgetFundingRequest */
+export interface FundInput {
+  readonly operation: FundOperation;
+  readonly amount: AmountInput;
+  readonly spent?: AmountInput;
+  readonly reason?: string;
+  readonly idempotency_key: string;
+  readonly metadata?: JsonObject;
+}

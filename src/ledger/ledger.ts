@@ -1,0 +1,102 @@
+// The ledger: the rules of one tenant's budgets over a store. One method an operation, each one transaction.
+// Invariant: refusals are values and change no figure; a throw is a bug and leaves no trace; for every budget, at every
+// moment, remaining = allocated − spent − reserved − debt. Who may call: the Durable Object, LocalAuthority, tests.
+// Source: Cycles protocol v0.1.25; docs name where it is stricter.
+
+import { createApiKey, createBudget, createTenant, fund } from "./admin.ts";
+import type { MintedKey } from "./api-keys.ts";
+import type { Reply } from "./codes.ts";
+import { LedgerCore, type LedgerOptions, type Turn } from "./core.ts";
+import { LIMITS } from "./limits.ts";
+import { balances, getReservation } from "./reads.ts";
+import { reserve } from "./reserve.ts";
+import { commit, extend, release } from "./settle.ts";
+import type {
+  ApiKeyBody,
+  BalancesBody,
+  BudgetBody,
+  CommitBody,
+  ExtendBody,
+  FundBody,
+  ReleaseBody,
+  ReservationBody,
+  ReserveBody,
+  TenantBody,
+} from "./wire.ts";
+
+/**
+ * One tenant's ledger. Requests are wire shapes (`ReserveInput` and its like) and are validated here, whoever sends
+ * them; amounts may be safe integers or BigInt, and come back as BigInt. Every method answers with a `Reply`:
+ * `{ ok: true, status, body }`, or `{ ok: false, status, error, message, details? }`.
+ *
+ * @throws RangeError when `turn.nowMs` is not a safe integer of milliseconds: a bug in the host
+ */
+export class Ledger {
+  readonly #core: LedgerCore;
+
+  constructor(options: LedgerOptions) {
+    this.#core = new LedgerCore(options);
+  }
+
+  /** Takes `estimate` out of every budgeted scope of the subject, until committed, released or expired. 1 + scopes rows. */
+  reserve(request: unknown, turn: Turn): Reply<ReserveBody> {
+    return reserve(this.#core, request, turn);
+  }
+
+  /** Settles a reservation with what was really spent, by its overage policy. 2 + scopes rows. */
+  commit(id: string, request: unknown, turn: Turn): Reply<CommitBody> {
+    return commit(this.#core, id, request, turn);
+  }
+
+  /** Gives a whole reservation back. 2 + scopes rows. */
+  release(id: string, request: unknown, turn: Turn): Reply<ReleaseBody> {
+    return release(this.#core, id, request, turn);
+  }
+
+  /** Moves a reservation's expiry outward. 1 row. */
+  extend(id: string, request: unknown, turn: Turn): Reply<ExtendBody> {
+    return extend(this.#core, id, request, turn);
+  }
+
+  getReservation(id: string, turn: Turn): Reply<ReservationBody> {
+    return getReservation(this.#core, id, turn);
+  }
+
+  balances(query: unknown, turn: Turn): Reply<BalancesBody> {
+    return balances(this.#core, query, turn);
+  }
+
+  createTenant(request: unknown, turn: Turn): Reply<TenantBody> {
+    return createTenant(this.#core, request, turn);
+  }
+
+  createBudget(request: unknown, turn: Turn): Reply<BudgetBody> {
+    return createBudget(this.#core, request, turn);
+  }
+
+  /** CREDIT, DEBIT, RESET, RESET_SPENT or REPAY_DEBT on the budget that `query` names by scope and unit. */
+  fund(query: unknown, request: unknown, turn: Turn): Reply<FundBody> {
+    return fund(this.#core, query, request, turn);
+  }
+
+  createApiKey(
+    request: unknown,
+    minted: Pick<MintedKey, "keyId" | "digest" | "prefix">,
+    turn: Turn,
+  ): Reply<ApiKeyBody> {
+    return createApiKey(this.#core, request, minted, turn);
+  }
+
+  /** Settles what is due, a bounded number, and prunes old rows. No decision depends on it ever running. */
+  sweep(turn: Turn): number {
+    return this.#core.run(turn, (nowMs) => {
+      this.#core.prune(nowMs, LIMITS.sweepHoldsPerAlarm);
+      return this.#core.settleDue(nowMs, () => false, LIMITS.sweepHoldsPerAlarm);
+    });
+  }
+
+  /** The earliest moment at which a reservation is past its grace; `undefined` while nothing is held. */
+  get nextDeadlineMs(): number | undefined {
+    return this.#core.deadlines.first?.deadlineMs;
+  }
+}

@@ -1,0 +1,93 @@
+// Every limit of the ledger and its wire, as data with its reason. A limit counts what its name says, units last.
+// What comes from the protocol cannot be changed here without breaking clients; the others are ours.
+
+export const LIMITS = {
+  /** Bytes of one request body. The largest legal reserve (metadata aside) is about 12 KiB; the rest is for metadata. */
+  bodyBytesMax: 64 * 1024,
+  /** Nested arrays and objects of one body. Deeper JSON is an attack on recursive readers; real metadata stays below 10. */
+  jsonDepthMax: 32,
+
+  /** Protocol: idempotency keys. */
+  idempotencyKeyLengthMax: 256,
+  /** Protocol: reservation ids in a path. */
+  reservationIdLengthMax: 128,
+  /** Protocol: one value of a subject, one id of a scope. */
+  scopeValueLengthMax: 128,
+  /** Protocol: entries of `subject.dimensions`, and the length of each value. */
+  dimensionsMax: 16,
+  dimensionLengthMax: 256,
+  /** Protocol: the action. */
+  actionKindLengthMax: 64,
+  actionNameLengthMax: 256,
+  actionTagsMax: 10,
+  actionTagLengthMax: 64,
+  modelVersionLengthMax: 128,
+  releaseReasonLengthMax: 256,
+  fundReasonLengthMax: 512,
+
+  /** Protocol: the life of a reservation. */
+  ttlMsMin: 1_000,
+  ttlMsMax: 86_400_000,
+  gracePeriodMsMax: 60_000,
+  gracePeriodMsDefault: 5_000,
+  extendByMsMax: 86_400_000,
+  /** Ours. Each extension is kept in the hold's row with its reply (about 1 KB), and a row ends at 2 MB. */
+  extensionsMax: 100,
+
+  /** Governance plane: tenants and keys. */
+  tenantIdLengthMin: 3,
+  tenantIdLengthMax: 64,
+  nameLengthMax: 256,
+  descriptionLengthMax: 1_024,
+  tenantMetadataEntriesMax: 32,
+  /** Ours: permissions and scope filters travel with every decision of a key. */
+  permissionsMax: 64,
+  scopeFilterMax: 64,
+
+  /** Protocol: rows of one page. */
+  pageRowsMax: 200,
+  pageRowsDefault: 50,
+
+  /**
+   * Active reservations of one tenant. Each keeps about 300 bytes in the object's memory (its deadline), of the
+   * 128 MB a Durable Object has. Finished reservations don't count.
+   */
+  activeReservationsMax: 120_000,
+  /** Budgets of one tenant: a balances query walks them all. */
+  budgetsMax: 10_000,
+  /** API keys of one tenant, revoked ones included. */
+  apiKeysMax: 10_000,
+
+  /**
+   * Due holds settled per turn that the turn's own decision does not need. Each writes three rows; 64 keep a turn well
+   * under 10 ms. Due holds on the decision's own scopes are always settled, whatever their number.
+   */
+  sweepHoldsPerTurn: 64,
+  /** Due holds settled by one alarm; the alarm sets itself again for the rest. */
+  sweepHoldsPerAlarm: 1_000,
+  /** Old rows pruned per settled reservation; more than one, so that a backlog shrinks. */
+  pruneRowsPerTurn: 4,
+} as const;
+
+/** How long answers can be replayed. The protocol's minimum is: reserve 24 h, commit and release 30 d, event 7 d. */
+export const RETENTION = {
+  /** Days looked back for a reserve with the same key: today and two before cover 24 h of life plus 24 h of replay. */
+  reserveReplayDays: 2,
+  /** Finished reservations, by the day of their creation and by the moment they finished; both must be past. */
+  finishedDays: 32,
+  finishedMs: 30 * 86_400_000,
+  /** Answers of operations that make no reservation, by namespace. */
+  dryRunDays: 1,
+  fundDays: 7,
+} as const;
+
+export const MS_PER_DAY = 86_400_000;
+
+/** What a tenant gets unless its record says otherwise. @see Cycles governance, TenantCreateRequest */
+export const TENANT_DEFAULTS = {
+  reservationTtlMs: 60_000,
+  reservationTtlMsMax: 3_600_000,
+  reservationExtensionsMax: 10,
+  commitOveragePolicy: "ALLOW_IF_AVAILABLE",
+  apiKeyLifeMs: 90 * MS_PER_DAY,
+} as const;

@@ -1,0 +1,200 @@
+// A LedgerStore in plain maps, for the in-process authority and for tests. Invariant: the same contract as the SQLite
+// store, rollback included: every write leaves its undo, and a throw inside `transact` plays them back, newest first.
+// Who may call: LocalAuthority and whoever runs a ledger without a database. Nothing survives the process.
+
+import type { Deadline } from "./deadlines.ts";
+import { STEM_LENGTH } from "./ids.ts";
+import { UNITS, type Unit } from "./schema.ts";
+import type {
+  AccountRecord,
+  ActiveReservation,
+  Answer,
+  AnswerQuery,
+  ApiKeyRecord,
+  FinishedReservation,
+  LedgerStore,
+  Reservation,
+  TenantRecord,
+} from "./store.ts";
+
+type Undo = () => void;
+
+export class MemoryStore implements LedgerStore {
+  #tenant: TenantRecord | undefined;
+  readonly #accounts = new Map<string, AccountRecord>();
+  readonly #active = new Map<string, ActiveReservation>();
+  readonly #finished = new Map<string, FinishedReservation>();
+  readonly #answers = new Map<string, { readonly expiresDay: number; readonly answer: Answer }>();
+  readonly #apiKeys = new Map<string, ApiKeyRecord>();
+  #latestTimeMs = 0;
+  #undos: Undo[] | undefined;
+
+  transact<T>(decide: () => T): T {
+    const outer = this.#undos;
+    const undos: Undo[] = [];
+    this.#undos = undos;
+    try {
+      const result = decide();
+      outer?.push(...undos);
+      return result;
+    } catch (error) {
+      while (undos.length > 0) undos.pop()?.();
+      throw error;
+    } finally {
+      this.#undos = outer;
+    }
+  }
+
+  latestTimeMs(): number {
+    return this.#latestTimeMs;
+  }
+
+  readTenant(): TenantRecord | undefined {
+    return this.#tenant;
+  }
+
+  writeTenant(tenant: TenantRecord): void {
+    const before = this.#tenant;
+    this.#tenant = tenant;
+    this.#touch(tenant.updatedAtMs);
+    this.#undos?.push(() => {
+      this.#tenant = before;
+    });
+  }
+
+  readAccounts(scopes: readonly string[], unit?: Unit): AccountRecord[] {
+    const units = unit === undefined ? UNITS : [unit];
+    const keys = scopes.flatMap((scope) => units.map((each) => accountKey({ scope, unit: each })));
+    return keys.flatMap((key) => this.#accounts.get(key) ?? []);
+  }
+
+  insertAccount(account: AccountRecord): void {
+    this.#insert(this.#accounts, accountKey(account), account);
+    this.#touch(account.updatedAtMs);
+  }
+
+  updateAccount(account: AccountRecord): void {
+    this.#replace(this.#accounts, accountKey(account), account);
+    this.#touch(account.updatedAtMs);
+  }
+
+  *scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord> {
+    const start = after === undefined ? "" : accountKey(after);
+    for (const key of [...this.#accounts.keys()].sort()) {
+      const account = this.#accounts.get(key);
+      if (key > start && account !== undefined) yield account;
+    }
+  }
+
+  countAccounts(): number {
+    return this.#accounts.size;
+  }
+
+  readReservation(id: string): Reservation | undefined {
+    const found = this.findReservation([id.slice(0, STEM_LENGTH)]);
+    return found?.id === id ? found : undefined;
+  }
+
+  findReservation(stems: readonly string[]): Reservation | undefined {
+    const stem = stems.find((each) => this.#active.has(each) || this.#finished.has(each)) ?? "";
+    return this.#active.get(stem) ?? this.#finished.get(stem);
+  }
+
+  insertReservation(reservation: ActiveReservation): void {
+    this.#insert(this.#active, reservation.id.slice(0, STEM_LENGTH), reservation);
+  }
+
+  updateReservation(reservation: ActiveReservation): void {
+    this.#replace(this.#active, reservation.id.slice(0, STEM_LENGTH), reservation);
+  }
+
+  finishReservation(reservation: FinishedReservation): void {
+    const stem = reservation.id.slice(0, STEM_LENGTH);
+    this.#remove(this.#active, stem);
+    this.#insert(this.#finished, stem, reservation);
+  }
+
+  *scanDeadlines(): Iterable<Deadline> {
+    for (const { id, expiresAtMs, gracePeriodMs, unit, scopes } of this.#active.values()) {
+      yield { id, deadlineMs: expiresAtMs + gracePeriodMs, unit, scopes };
+    }
+  }
+
+  pruneFinished(query: { idBelow: string; finishedBeforeMs: number; rowsMax: number }): number {
+    const old = [...this.#finished.entries()]
+      .filter(([stem, row]) => stem < query.idBelow && row.finishedAtMs < query.finishedBeforeMs)
+      .slice(0, query.rowsMax);
+    for (const [stem] of old) this.#remove(this.#finished, stem);
+    return old.length;
+  }
+
+  readAnswer(query: AnswerQuery): Answer | undefined {
+    const row = this.#answers.get(answerKey(query.namespace, query.key));
+    return row !== undefined && row.expiresDay >= query.fromDay && row.expiresDay <= query.toDay
+      ? row.answer
+      : undefined;
+  }
+
+  insertAnswer(namespace: string, expiresDay: number, answer: Answer): void {
+    // A key whose earlier answer has passed its day is new again, whether or not it was pruned meanwhile.
+    this.#remove(this.#answers, answerKey(namespace, answer.key));
+    this.#insert(this.#answers, answerKey(namespace, answer.key), { expiresDay, answer });
+  }
+
+  pruneAnswers(query: { expiresBeforeDay: number; rowsMax: number }): number {
+    const old = [...this.#answers.entries()]
+      .filter(([, row]) => row.expiresDay < query.expiresBeforeDay)
+      .slice(0, query.rowsMax);
+    for (const [key] of old) this.#remove(this.#answers, key);
+    return old.length;
+  }
+
+  readApiKey(keyId: string): ApiKeyRecord | undefined {
+    return this.#apiKeys.get(keyId);
+  }
+
+  insertApiKey(key: ApiKeyRecord): void {
+    this.#insert(this.#apiKeys, key.keyId, key);
+  }
+
+  countApiKeys(): number {
+    return this.#apiKeys.size;
+  }
+
+  #insert<T>(map: Map<string, T>, key: string, value: T): void {
+    if (map.has(key))
+      throw new Error(`memory store: a row with the key ${JSON.stringify(key)} exists already`);
+    map.set(key, value);
+    this.#undos?.push(() => map.delete(key));
+  }
+
+  #replace<T>(map: Map<string, T>, key: string, value: T): void {
+    const before = map.get(key);
+    if (before === undefined) throw new Error(`memory store: no row with the key ${JSON.stringify(key)}`);
+    map.set(key, value);
+    this.#undos?.push(() => map.set(key, before));
+  }
+
+  #remove<T>(map: Map<string, T>, key: string): void {
+    const before = map.get(key);
+    if (before === undefined) return;
+    map.delete(key);
+    this.#undos?.push(() => map.set(key, before));
+  }
+
+  #touch(timeMs: number): void {
+    const before = this.#latestTimeMs;
+    this.#latestTimeMs = Math.max(before, timeMs);
+    this.#undos?.push(() => {
+      this.#latestTimeMs = before;
+    });
+  }
+}
+
+function accountKey(account: { readonly scope: string; readonly unit: string }): string {
+  return `${account.scope}\n${account.unit}`;
+}
+
+function answerKey(namespace: string, key: string): string {
+  return `${namespace}\n${key}`;
+}

@@ -1,0 +1,399 @@
+// The wire shapes of requests: what a caller may send, what the ledger then works with, and the validator between.
+// Invariant: a validated request holds only known fields, amounts as BigInt within int64, times as safe integers, and
+// no blank subject level. Closed objects: an unknown field is an error that names its path. Who may call: operations.
+
+import * as v from "valibot";
+import type { FundOperation, OveragePolicy } from "../kernel/accounts.ts";
+import { type Refusal, refuse } from "./codes.ts";
+import { INT64_MAX } from "./int64.ts";
+import { isBoxedNumber, type JsonObject, toJsonValue } from "./json.ts";
+import { LIMITS } from "./limits.ts";
+import { PERMISSIONS } from "./permissions.ts";
+import { isScopeFilterEntry, isTenantId, LEVELS, SCOPE_VALUE } from "./scope.ts";
+
+export const UNITS = ["USD_MICROCENTS", "TOKENS", "CREDITS", "RISK_POINTS"] as const;
+/** One USD is 10^8 `USD_MICROCENTS`; the other units count what their name says. */
+export type Unit = (typeof UNITS)[number];
+
+export const OVERAGE_POLICIES = [
+  "REJECT",
+  "ALLOW_IF_AVAILABLE",
+  "ALLOW_WITH_OVERDRAFT",
+] as const satisfies readonly OveragePolicy[];
+
+const FUND_OPERATIONS = [
+  "CREDIT",
+  "DEBIT",
+  "RESET",
+  "RESET_SPENT",
+  "REPAY_DEBT",
+] as const satisfies readonly FundOperation[];
+
+/** An amount in its unit, int64 ≥ 0 (`remaining` alone may be negative). */
+export interface Amount {
+  readonly unit: Unit;
+  readonly amount: bigint;
+}
+
+/** An amount as callers may give it: a safe integer or a BigInt. */
+export interface AmountInput {
+  readonly unit: Unit;
+  readonly amount: bigint | number;
+}
+
+// ---- fields ----------------------------------------------------------------------------------------------------
+
+function text(lengthMax: number) {
+  return v.pipe(
+    v.string("must be a string"),
+    v.minLength(1, `must be 1 to ${lengthMax} characters long`),
+    v.maxLength(lengthMax, `must be 1 to ${lengthMax} characters long`),
+    v.check((value) => value.isWellFormed(), "must be well-formed Unicode"),
+  );
+}
+
+function nonBlank(lengthMax: number) {
+  return v.pipe(
+    text(lengthMax),
+    v.check((value) => value.trim() !== "", "must not be blank"),
+  );
+}
+
+/** A JSON integer within [min, max], as a number. */
+function integer(min: number, max: number) {
+  const rule = `must be an integer from ${min} to ${max}`;
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform<unknown, number>(({ dataset, addIssue, NEVER }) => {
+      const value = dataset.value;
+      if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max)
+        return value as number;
+      addIssue({ message: rule });
+      return NEVER;
+    }),
+  );
+}
+
+const int64 = v.pipe(
+  v.unknown(),
+  v.rawTransform<unknown, bigint>(({ dataset, addIssue, NEVER }) => {
+    const value = dataset.value;
+    const exact = Number.isSafeInteger(value) ? BigInt(value as number) : value;
+    if (typeof exact === "bigint" && exact >= 0n && exact <= INT64_MAX) return exact;
+    addIssue({ message: `must be an integer from 0 to ${INT64_MAX}` });
+    return NEVER;
+  }),
+);
+
+/** A point in time as ISO 8601 text with an offset; milliseconds since the epoch inside. */
+const instant = v.pipe(
+  v.string("must be an ISO 8601 time"),
+  v.isoTimestamp("must be an ISO 8601 time with an offset"),
+  v.transform((value) => Date.parse(value)),
+  v.check((value) => Number.isSafeInteger(value), "must be an ISO 8601 time"),
+);
+
+const jsonObject = v.pipe(
+  v.unknown(),
+  v.rawTransform<unknown, JsonObject>(({ dataset, addIssue, NEVER }) => {
+    const value = toJsonValue(dataset.value);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+    addIssue({ message: "must be a JSON object" });
+    return NEVER;
+  }),
+);
+
+const unit = v.picklist(UNITS, `must be one of ${UNITS.join(", ")}`);
+const overagePolicy = v.picklist(OVERAGE_POLICIES, `must be one of ${OVERAGE_POLICIES.join(", ")}`);
+const amount = v.strictObject({ unit, amount: int64 }, objectMessage);
+const idempotencyKey = text(LIMITS.idempotencyKeyLengthMax);
+
+// A blank level counts as absent, so it is dropped before the pattern would refuse it.
+const level = v.optional(
+  v.pipe(
+    v.string("must be a string"),
+    v.transform((value) => (value.trim() === "" ? undefined : value)),
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.maxLength(
+          LIMITS.scopeValueLengthMax,
+          `must be at most ${LIMITS.scopeValueLengthMax} characters long`,
+        ),
+        v.regex(SCOPE_VALUE, "must consist of letters, digits, '_', '.' or '-'"),
+      ),
+    ),
+  ),
+);
+
+const subject = v.pipe(
+  v.strictObject(
+    {
+      tenant: level,
+      workspace: level,
+      app: level,
+      workflow: level,
+      agent: level,
+      toolset: level,
+      dimensions: v.optional(
+        v.pipe(
+          v.record(v.string(), v.pipe(v.string("must be a string"), v.maxLength(LIMITS.dimensionLengthMax))),
+          v.maxEntries(LIMITS.dimensionsMax, `must have at most ${LIMITS.dimensionsMax} entries`),
+        ),
+      ),
+    },
+    objectMessage,
+  ),
+  v.check(
+    (value) => LEVELS.some((name) => value[name] !== undefined),
+    `must give at least one of ${LEVELS.join(", ")}`,
+  ),
+);
+
+const action = v.strictObject(
+  {
+    kind: nonBlank(LIMITS.actionKindLengthMax),
+    name: nonBlank(LIMITS.actionNameLengthMax),
+    tags: v.optional(
+      v.pipe(
+        v.array(
+          v.pipe(v.string("must be a string"), v.maxLength(LIMITS.actionTagLengthMax)),
+          "must be an array",
+        ),
+        v.maxLength(LIMITS.actionTagsMax, `must have at most ${LIMITS.actionTagsMax} entries`),
+      ),
+    ),
+  },
+  objectMessage,
+);
+
+const count = integer(0, Number.MAX_SAFE_INTEGER);
+const metrics = v.strictObject(
+  {
+    tokens_input: v.optional(count),
+    tokens_output: v.optional(count),
+    latency_ms: v.optional(count),
+    model_version: v.optional(
+      v.pipe(v.string("must be a string"), v.maxLength(LIMITS.modelVersionLengthMax)),
+    ),
+    custom: v.optional(jsonObject),
+  },
+  objectMessage,
+);
+
+// ---- the runtime plane -----------------------------------------------------------------------------------------
+
+export const reserveSchema = v.strictObject(
+  {
+    idempotency_key: idempotencyKey,
+    subject,
+    action,
+    estimate: amount,
+    ttl_ms: v.optional(integer(LIMITS.ttlMsMin, LIMITS.ttlMsMax)),
+    grace_period_ms: v.optional(integer(0, LIMITS.gracePeriodMsMax), LIMITS.gracePeriodMsDefault),
+    overage_policy: v.optional(overagePolicy),
+    dry_run: v.optional(v.boolean("must be true or false"), false),
+    metadata: v.optional(jsonObject),
+  },
+  objectMessage,
+);
+
+export const commitSchema = v.strictObject(
+  {
+    idempotency_key: idempotencyKey,
+    actual: amount,
+    metrics: v.optional(metrics),
+    metadata: v.optional(jsonObject),
+  },
+  objectMessage,
+);
+
+export const releaseSchema = v.strictObject(
+  {
+    idempotency_key: idempotencyKey,
+    reason: v.optional(v.pipe(v.string("must be a string"), v.maxLength(LIMITS.releaseReasonLengthMax))),
+  },
+  objectMessage,
+);
+
+export const extendSchema = v.strictObject(
+  {
+    idempotency_key: idempotencyKey,
+    extend_by_ms: integer(1, LIMITS.extendByMsMax),
+    metadata: v.optional(jsonObject),
+  },
+  objectMessage,
+);
+
+/** Query parameters are text and unknown ones are ignored, unlike in bodies. */
+export const balancesSchema = v.pipe(
+  v.object(
+    {
+      tenant: level,
+      workspace: level,
+      app: level,
+      workflow: level,
+      agent: level,
+      toolset: level,
+      include_children: v.optional(v.unknown()),
+      limit: v.optional(
+        v.pipe(
+          v.union(
+            [v.number(), v.pipe(v.string(), v.regex(/^[0-9]{1,9}$/), v.transform(Number))],
+            limitRule(),
+          ),
+          v.integer(limitRule()),
+          v.minValue(1, limitRule()),
+          v.maxValue(LIMITS.pageRowsMax, limitRule()),
+        ),
+        LIMITS.pageRowsDefault,
+      ),
+      cursor: v.optional(v.string("must be a string")),
+    },
+    objectMessage,
+  ),
+  v.check(
+    (value) => LEVELS.some((name) => value[name] !== undefined),
+    `must give at least one of ${LEVELS.join(", ")}`,
+  ),
+);
+
+// ---- the governance plane --------------------------------------------------------------------------------------
+
+const tenantId = v.pipe(
+  v.string("must be a string"),
+  v.check((value) => isTenantId(value), "must be 3 to 64 lower-case letters, digits or '-'"),
+);
+
+export const tenantSchema = v.strictObject(
+  {
+    tenant_id: tenantId,
+    name: nonBlank(LIMITS.nameLengthMax),
+    parent_tenant_id: v.optional(tenantId),
+    metadata: v.optional(
+      v.pipe(
+        v.record(v.string(), v.string("must be a string")),
+        v.maxEntries(
+          LIMITS.tenantMetadataEntriesMax,
+          `must have at most ${LIMITS.tenantMetadataEntriesMax} entries`,
+        ),
+      ),
+    ),
+    default_commit_overage_policy: v.optional(overagePolicy),
+    default_reservation_ttl_ms: v.optional(integer(LIMITS.ttlMsMin, LIMITS.ttlMsMax)),
+    max_reservation_ttl_ms: v.optional(integer(LIMITS.ttlMsMin, LIMITS.ttlMsMax)),
+    max_reservation_extensions: v.optional(integer(0, LIMITS.extensionsMax)),
+    // MANUAL_CLEANUP contradicts the rule that an expired reservation answers 410, so it is refused, not ignored.
+    reservation_expiry_policy: v.optional(
+      v.picklist(
+        ["AUTO_RELEASE", "GRACE_ONLY"],
+        "must be AUTO_RELEASE or GRACE_ONLY; MANUAL_CLEANUP is not offered",
+      ),
+    ),
+  },
+  objectMessage,
+);
+
+export const budgetSchema = v.strictObject(
+  {
+    tenant_id: v.optional(tenantId),
+    scope: v.string("must be a string"),
+    unit,
+    allocated: amount,
+    overdraft_limit: v.optional(amount),
+    commit_overage_policy: v.optional(overagePolicy),
+    rollover_policy: v.optional(
+      v.picklist(
+        ["NONE", "CARRY_FORWARD", "CAP_AT_ALLOCATED"],
+        "must be NONE, CARRY_FORWARD or CAP_AT_ALLOCATED",
+      ),
+    ),
+    period_start: v.optional(instant),
+    period_end: v.optional(instant),
+    metadata: v.optional(jsonObject),
+  },
+  objectMessage,
+);
+
+export const fundQuerySchema = v.object({ scope: v.string("must be a string"), unit }, objectMessage);
+
+export const fundSchema = v.strictObject(
+  {
+    operation: v.picklist(FUND_OPERATIONS, `must be one of ${FUND_OPERATIONS.join(", ")}`),
+    amount,
+    spent: v.optional(amount),
+    reason: v.optional(v.pipe(v.string("must be a string"), v.maxLength(LIMITS.fundReasonLengthMax))),
+    // Optional in the schema, required by the prose of the same page: without it a retry funds twice.
+    idempotency_key: idempotencyKey,
+    metadata: v.optional(jsonObject),
+  },
+  objectMessage,
+);
+
+export const apiKeySchema = v.strictObject(
+  {
+    tenant_id: tenantId,
+    name: nonBlank(LIMITS.nameLengthMax),
+    description: v.optional(v.pipe(v.string("must be a string"), v.maxLength(LIMITS.descriptionLengthMax))),
+    permissions: v.optional(
+      v.pipe(
+        v.array(v.picklist(PERMISSIONS, "must be a known permission"), "must be an array"),
+        v.maxLength(LIMITS.permissionsMax, `must have at most ${LIMITS.permissionsMax} entries`),
+      ),
+    ),
+    scope_filter: v.optional(
+      v.pipe(
+        v.array(
+          v.pipe(v.string("must be a string"), v.check(isScopeFilterEntry, "must be level:id or level:*")),
+          "must be an array",
+        ),
+        v.maxLength(LIMITS.scopeFilterMax, `must have at most ${LIMITS.scopeFilterMax} entries`),
+      ),
+    ),
+    expires_at: v.optional(instant),
+    metadata: v.optional(jsonObject),
+  },
+  objectMessage,
+);
+
+export type ReserveRequest = v.InferOutput<typeof reserveSchema>;
+export type CommitRequest = v.InferOutput<typeof commitSchema>;
+export type FundRequest = v.InferOutput<typeof fundSchema>;
+export type Action = v.InferOutput<typeof action>;
+export type Metrics = v.InferOutput<typeof metrics>;
+
+// ---- the validator ---------------------------------------------------------------------------------------------
+
+export type Validated<T> = { readonly ok: true; readonly value: T } | Refusal;
+
+/** Checks `input` against a schema; the refusal names the field's path, the rule and the value. */
+export function validate<T>(schema: v.GenericSchema<unknown, T>, input: unknown): Validated<T> {
+  const result = v.safeParse(schema, input, { abortEarly: true });
+  if (result.success) return { ok: true, value: result.output };
+  const [issue] = result.issues;
+  const field = v.getDotPath(issue) ?? "request";
+  return refuse("INVALID_REQUEST", `${field} ${issue.message}${gotOf(issue)}`, { field });
+}
+
+/** The message of a closed object's own faults: not an object, a field missing, a field too many. */
+function objectMessage(issue: v.BaseIssue<unknown>): string {
+  if (issue.expected === "never") return "is not a known field";
+  if (issue.expected === "Object") return "must be a JSON object";
+  return "is required";
+}
+
+function limitRule(): string {
+  return `must be an integer from 1 to ${LIMITS.pageRowsMax}`;
+}
+
+/** The value at fault, cut short; nothing where the message already says that it is missing or unknown. */
+function gotOf(issue: v.BaseIssue<unknown>): string {
+  const value = issue.input;
+  const isMember = (issue.type === "strict_object" || issue.type === "object") && issue.expected !== "Object";
+  if (isMember || value === undefined) return "";
+  if (isBoxedNumber(value)) return `, got ${value.valueOf()} written with a fraction or exponent`;
+  if (typeof value === "object" && value !== null)
+    return Array.isArray(value) ? ", got an array" : ", got an object";
+  const shown = typeof value === "string" ? JSON.stringify(value) : String(value);
+  return `, got ${shown.length > 64 ? `${shown.slice(0, 64)}…` : shown}`;
+}

@@ -1,0 +1,214 @@
+// Commit, release and extend: what can be done with a reservation that stands.
+// Invariant: a reservation is settled at most once, on exactly the accounts it was reserved on; a frozen or closed
+// budget never stops work that was already reserved; refusals change nothing but what had expired anyway.
+// Who may call: the Ledger.
+
+import { type Refusal, type Reply, refuse, succeed, unauthorized } from "./codes.ts";
+import { holdsAny, type LedgerCore, type Principal, refusePath, type Turn } from "./core.ts";
+import { fingerprint } from "./digest.ts";
+import { canonicalJson, stringifyJson } from "./json.ts";
+import { LIMITS } from "./limits.ts";
+import { commitSchema, extendSchema, releaseSchema } from "./schema.ts";
+import { passesScopeFilter, scopePathOf } from "./scope.ts";
+import type { ActiveReservation, Answer, Reservation, TenantRecord } from "./store.ts";
+import { balancesMember, type CommitBody, type ExtendBody, type ReleaseBody, reviveReply } from "./wire.ts";
+
+export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn): Reply<CommitBody> {
+  return core.run(turn, (nowMs) => {
+    const admitted = core.admit(turn, nowMs, {
+      schema: commitSchema,
+      input,
+      permission: "reservations:commit",
+    });
+    if (!admitted.ok) return admitted;
+    const { request } = admitted;
+    const located = locate(core, id, admitted.principal);
+    if (!located.ok) return located;
+    const print = fingerprint(canonicalJson(request));
+    const earlier = located.reservation.status === "COMMITTED" ? located.reservation.settled : undefined;
+    if (earlier?.key === request.idempotency_key) return replay<CommitBody>(earlier, print);
+    const standing = requireActive(core, located.reservation, admitted.tenant, nowMs);
+    if (!standing.ok) return standing;
+
+    const { reservation } = standing;
+    const { unit, amount: estimate } = reservation;
+    if (request.actual.unit !== unit) {
+      const message = `actual.unit must be ${unit}, the reservation's unit, got ${request.actual.unit}`;
+      return refuse("UNIT_MISMATCH", message, {
+        requested_unit: request.actual.unit,
+        expected_units: [unit],
+      });
+    }
+    const accounts = core.accountsOf(reservation);
+    const actual = request.actual.amount;
+    const result = core.arithmetic.commit(accounts, { estimate, actual, policy: reservation.overagePolicy });
+    if (!result.ok) return refusePath(core, accounts, result, actual);
+
+    const { charged } = result;
+    const body: CommitBody = {
+      status: "COMMITTED",
+      charged: { unit, amount: charged },
+      ...(charged < estimate && { released: { unit, amount: estimate - charged } }),
+      ...balancesMember(core.writeFigures(accounts, result.accounts, nowMs), core.arithmetic),
+    };
+    core.finish(
+      {
+        ...reservation,
+        status: "COMMITTED",
+        finishedAtMs: nowMs,
+        charged,
+        settled: answerOf(request.idempotency_key, print, body),
+        report: { metrics: request.metrics, metadata: request.metadata },
+      },
+      nowMs,
+    );
+    return succeed(body);
+  });
+}
+
+export function release(core: LedgerCore, id: string, input: unknown, turn: Turn): Reply<ReleaseBody> {
+  return core.run(turn, (nowMs) => {
+    const admitted = core.admit(turn, nowMs, {
+      schema: releaseSchema,
+      input,
+      permission: "reservations:release",
+    });
+    if (!admitted.ok) return admitted;
+    const { request } = admitted;
+    const located = locate(core, id, admitted.principal);
+    if (!located.ok) return located;
+    const print = fingerprint(canonicalJson(request));
+    const earlier = located.reservation.status === "RELEASED" ? located.reservation.settled : undefined;
+    if (earlier?.key === request.idempotency_key) return replay<ReleaseBody>(earlier, print);
+    const standing = requireActive(core, located.reservation, admitted.tenant, nowMs);
+    if (!standing.ok) return standing;
+
+    const { reservation } = standing;
+    const accounts = core.accountsOf(reservation);
+    const figures = core.releasePath(accounts, reservation.amount);
+    const body: ReleaseBody = {
+      status: "RELEASED",
+      released: { unit: reservation.unit, amount: reservation.amount },
+      ...balancesMember(core.writeFigures(accounts, figures, nowMs), core.arithmetic),
+    };
+    const settled = answerOf(request.idempotency_key, print, body);
+    core.finish({ ...reservation, status: "RELEASED", finishedAtMs: nowMs, settled }, nowMs);
+    return succeed(body);
+  });
+}
+
+/** Moves the expiry outward from where it stands, never beyond the tenant's longest life from now, never inward. */
+export function extend(core: LedgerCore, id: string, input: unknown, turn: Turn): Reply<ExtendBody> {
+  return core.run(turn, (nowMs) => {
+    const admitted = core.admit(turn, nowMs, {
+      schema: extendSchema,
+      input,
+      permission: "reservations:extend",
+    });
+    if (!admitted.ok) return admitted;
+    const { request, tenant } = admitted;
+    const located = locate(core, id, admitted.principal);
+    if (!located.ok) return located;
+    const print = fingerprint(canonicalJson(request));
+    const earlier = located.reservation.extensions.find((answer) => answer.key === request.idempotency_key);
+    if (earlier !== undefined) return replayExtend(located.reservation, earlier, print, nowMs);
+    const standing = requireActive(core, located.reservation, tenant, nowMs);
+    if (!standing.ok) return standing;
+
+    const { reservation } = standing;
+    if (tenant.status === "SUSPENDED") return unauthorized("TENANT_SUSPENDED");
+    // The grace is for settling what was done, not for keeping on: extend ends with the expiry itself.
+    if (nowMs > reservation.expiresAtMs) return expired(reservation);
+    if (reservation.extensions.length >= reservation.extensionsMax) {
+      return refuse(
+        "MAX_EXTENSIONS_EXCEEDED",
+        `At most ${reservation.extensionsMax} extensions: ${reservation.id}`,
+      );
+    }
+    const latestMs = Math.max(reservation.expiresAtMs, nowMs + tenant.maxReservationTtlMs);
+    const expiresAtMs = Math.min(reservation.expiresAtMs + request.extend_by_ms, latestMs);
+    const body: ExtendBody = {
+      status: "ACTIVE",
+      expires_at_ms: expiresAtMs,
+      remaining_ttl_ms: expiresAtMs - nowMs,
+      ...balancesMember(core.accountsOf(reservation), core.arithmetic),
+    };
+    const extensions = [...reservation.extensions, answerOf(request.idempotency_key, print, body)];
+    core.store.updateReservation({ ...reservation, expiresAtMs, extensions });
+    const deadlineMs = expiresAtMs + reservation.gracePeriodMs;
+    core.deadlines.set({ id, deadlineMs, unit: reservation.unit, scopes: reservation.scopes });
+    return succeed(body);
+  });
+}
+
+type Located = { readonly ok: true; readonly reservation: Reservation } | Refusal;
+
+/** Finds a reservation the caller may touch: 404 if it was never issued, 403 if it is another tenant's or out of scope. */
+export function locate(core: LedgerCore, id: string, principal: Principal): Located {
+  if (typeof id !== "string" || id.length < 1 || id.length > LIMITS.reservationIdLengthMax) {
+    return refuse(
+      "INVALID_REQUEST",
+      `reservation_id must be 1 to ${LIMITS.reservationIdLengthMax} characters long`,
+    );
+  }
+  const reservation = core.store.readReservation(id);
+  if (reservation === undefined) {
+    const verdict = core.ids.judge(id);
+    return verdict.issued && verdict.tenant !== core.tenant
+      ? refuse("FORBIDDEN", "The reservation belongs to another tenant")
+      : refuse("NOT_FOUND", `Resource not found: ${id}`);
+  }
+  const scopePath = scopePathOf(reservation.details.subject);
+  return passesScopeFilter(scopePath, principal.scopeFilter)
+    ? { ok: true, reservation }
+    : refuse("FORBIDDEN", `The API key's scope filter does not include ${scopePath}`);
+}
+
+export function expired(reservation: Reservation): Refusal {
+  return refuse("RESERVATION_EXPIRED", `Reservation expired: ${reservation.id}`);
+}
+
+type Standing = { readonly ok: true; readonly reservation: ActiveReservation } | Refusal;
+
+/** The order after a replay: tenant closed, then the state, with everything due on its accounts settled first. */
+function requireActive(
+  core: LedgerCore,
+  located: Reservation,
+  tenant: TenantRecord,
+  nowMs: number,
+): Standing {
+  if (tenant.status === "CLOSED") return refuse("TENANT_CLOSED", `Tenant closed: ${core.tenant}`);
+  const settled = core.settleDue(nowMs, holdsAny(located.unit, located.scopes));
+  const reservation = settled === 0 ? located : (core.store.readReservation(located.id) ?? located);
+  if (reservation.status === "ACTIVE") return { ok: true, reservation };
+  return reservation.status === "EXPIRED"
+    ? expired(reservation)
+    : refuse(
+        "RESERVATION_FINALIZED",
+        `Reservation already ${reservation.status.toLowerCase()}: ${reservation.id}`,
+      );
+}
+
+function answerOf(key: string, print: string, body: CommitBody | ReleaseBody | ExtendBody): Answer {
+  return { key, fingerprint: print, reply: stringifyJson(body) };
+}
+
+function replay<Body>(earlier: Answer, print: string): Reply<Body> {
+  return earlier.fingerprint === print
+    ? succeed(reviveReply<Body>(earlier.reply))
+    : refuse("IDEMPOTENCY_MISMATCH", "The idempotency key was used with a different request");
+}
+
+function replayExtend(
+  reservation: Reservation,
+  earlier: Answer,
+  print: string,
+  nowMs: number,
+): Reply<ExtendBody> {
+  const reply = replay<ExtendBody>(earlier, print);
+  if (!reply.ok) return reply;
+  const active =
+    reservation.status === "ACTIVE" && nowMs <= reservation.expiresAtMs + reservation.gracePeriodMs;
+  const remaining = active ? Math.max(0, reply.body.expires_at_ms - nowMs) : 0;
+  return succeed({ ...reply.body, remaining_ttl_ms: remaining });
+}

@@ -1,0 +1,165 @@
+// What the ledger asks of a store. Synchronous throughout, so that a decision is one transaction with no await in it.
+// Invariant: whatever happens inside `transact` is kept whole or not at all; a record read is a value, changing it
+// changes nothing. Who may call: the ledger. Implementations: MemoryStore here, SqliteStore in the Durable Object.
+
+import type { AccountFigures, OveragePolicy } from "../kernel/accounts.ts";
+import type { Deadline } from "./deadlines.ts";
+import type { JsonObject } from "./json.ts";
+import type { Permission } from "./permissions.ts";
+import type { Metrics, Unit } from "./schema.ts";
+import type { Subject } from "./scope.ts";
+
+export type TenantStatus = "ACTIVE" | "SUSPENDED" | "CLOSED";
+
+export interface TenantRecord {
+  readonly tenantId: string;
+  readonly name: string;
+  readonly status: TenantStatus;
+  readonly parentTenantId?: string | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  readonly defaultCommitOveragePolicy?: OveragePolicy | undefined;
+  readonly defaultReservationTtlMs: number;
+  readonly maxReservationTtlMs: number;
+  readonly maxReservationExtensions: number;
+  readonly reservationExpiryPolicy: "AUTO_RELEASE" | "GRACE_ONLY";
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+}
+
+/** What an operator set on a budget and no decision reads. Kept as one JSON text. */
+export interface BudgetSettings {
+  readonly rolloverPolicy?: string | undefined;
+  readonly periodStartMs?: number | undefined;
+  readonly periodEndMs?: number | undefined;
+  readonly metadata?: JsonObject | undefined;
+}
+
+/** A budget: its figures, keyed by (scope, unit). */
+export interface AccountRecord extends AccountFigures {
+  readonly scope: string;
+  readonly unit: Unit;
+  readonly commitOveragePolicy?: OveragePolicy | undefined;
+  readonly settings: BudgetSettings;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+}
+
+/** An answered operation: same key and same fingerprint return `reply`, the stored body as JSON text. */
+export interface Answer {
+  readonly key: string;
+  readonly fingerprint: string;
+  readonly reply: string;
+}
+
+/** What a reservation was made for; kept for reads, no decision looks at it. */
+export interface ReservationDetails {
+  readonly subject: Subject;
+  readonly action: {
+    readonly kind: string;
+    readonly name: string;
+    readonly tags?: readonly string[] | undefined;
+  };
+  readonly metadata?: JsonObject | undefined;
+}
+
+/** What every reservation carries, whatever its state. `scopes` are the budgeted ones, fixed at reserve time. */
+interface ReservationBase {
+  readonly id: string;
+  readonly created: Answer;
+  readonly unit: Unit;
+  readonly amount: bigint;
+  readonly scopes: readonly string[];
+  readonly overagePolicy: OveragePolicy;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  readonly gracePeriodMs: number;
+  readonly extensionsMax: number;
+  readonly extensions: readonly Answer[];
+  readonly details: ReservationDetails;
+  /** The API key that made it, where there was one. */
+  readonly keyId?: string | undefined;
+}
+
+export interface ActiveReservation extends ReservationBase {
+  readonly status: "ACTIVE";
+}
+
+export interface FinishedReservation extends ReservationBase {
+  readonly status: "COMMITTED" | "RELEASED" | "EXPIRED";
+  readonly finishedAtMs: number;
+  /** What was charged; only where committed. */
+  readonly charged?: bigint | undefined;
+  /** The commit or release that finished it; an expiry has none. */
+  readonly settled?: Answer | undefined;
+  /** The commit's metrics and metadata. */
+  readonly report?:
+    | { readonly metrics?: Metrics | undefined; readonly metadata?: JsonObject | undefined }
+    | undefined;
+}
+
+export type Reservation = ActiveReservation | FinishedReservation;
+
+export interface ApiKeyRecord {
+  readonly keyId: string;
+  readonly digest: string;
+  readonly prefix: string;
+  readonly name: string;
+  readonly description?: string | undefined;
+  readonly permissions: readonly Permission[];
+  readonly scopeFilter?: readonly string[] | undefined;
+  readonly metadata?: JsonObject | undefined;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  readonly revokedAtMs?: number | undefined;
+}
+
+/** An answer outside reservations. Found by any `expiresDay` from `fromDay` on, pruned once its day has passed. */
+export interface AnswerQuery {
+  readonly namespace: string;
+  readonly key: string;
+  readonly fromDay: number;
+  readonly toDay: number;
+}
+
+export interface LedgerStore {
+  /** Runs `decide` as one transaction; a throw undoes everything it wrote. Nests. */
+  transact<T>(decide: () => T): T;
+  /** The latest time that any decision wrote, 0 for none: the ledger's clock never goes back behind it. */
+  latestTimeMs(): number;
+
+  readTenant(): TenantRecord | undefined;
+  writeTenant(tenant: TenantRecord): void;
+
+  /** The budgets on these scopes, shallowest first; in one unit, or in every one. */
+  readAccounts(scopes: readonly string[], unit?: Unit): AccountRecord[];
+  insertAccount(account: AccountRecord): void;
+  /** Writes the figures and `updatedAtMs`. One row. */
+  updateAccount(account: AccountRecord): void;
+  /** All budgets after a position, ordered by scope, then unit. */
+  scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord>;
+  countAccounts(): number;
+
+  readReservation(id: string): Reservation | undefined;
+  /** A reservation whose id begins with one of `stems`, each `STEM_LENGTH` long. */
+  findReservation(stems: readonly string[]): Reservation | undefined;
+  insertReservation(reservation: ActiveReservation): void;
+  /** Writes the expiry and the extensions. One row. */
+  updateReservation(reservation: ActiveReservation): void;
+  /** Moves an active reservation to the finished ones. Two rows. */
+  finishReservation(reservation: FinishedReservation): void;
+  scanDeadlines(): Iterable<Deadline>;
+  /** Deletes finished reservations with ids below `idBelow` that finished before the given time; at most `rowsMax`. */
+  pruneFinished(query: {
+    readonly idBelow: string;
+    readonly finishedBeforeMs: number;
+    readonly rowsMax: number;
+  }): number;
+
+  readAnswer(query: AnswerQuery): Answer | undefined;
+  insertAnswer(namespace: string, expiresDay: number, answer: Answer): void;
+  pruneAnswers(query: { readonly expiresBeforeDay: number; readonly rowsMax: number }): number;
+
+  readApiKey(keyId: string): ApiKeyRecord | undefined;
+  insertApiKey(key: ApiKeyRecord): void;
+  countApiKeys(): number;
+}

@@ -1,0 +1,286 @@
+// The bodies of replies, and how records become them. Invariant: closed shapes, no null, no key without a value;
+// amounts are BigInt; every emitted balance satisfies remaining = allocated − spent − reserved − debt.
+// Who may call: the operations. Field names are the protocol's own.
+
+import type { AccountArithmetic, OveragePolicy } from "../kernel/accounts.ts";
+import { fingerprint } from "./digest.ts";
+import { isSafeAmount } from "./int64.ts";
+import { type JsonObject, type JsonValue, readStoredJson } from "./json.ts";
+import type { Permission } from "./permissions.ts";
+import type { Action, Amount, Unit } from "./schema.ts";
+import { leafOf, type Subject, scopePathOf, scopesOf } from "./scope.ts";
+import type { AccountRecord, ApiKeyRecord, Reservation, TenantRecord } from "./store.ts";
+
+/** @see Cycles protocol, Balance */
+export interface BalanceBody {
+  readonly scope: string;
+  readonly scope_path: string;
+  readonly remaining: Amount;
+  readonly reserved: Amount;
+  readonly spent: Amount;
+  readonly allocated: Amount;
+  readonly debt?: Amount;
+  readonly overdraft_limit?: Amount;
+  readonly is_over_limit?: true;
+}
+
+/** @see Cycles protocol, ReservationCreateResponse */
+export interface ReserveBody {
+  readonly decision: "ALLOW" | "DENY";
+  readonly reservation_id?: string;
+  readonly affected_scopes: readonly string[];
+  readonly expires_at_ms?: number;
+  readonly remaining_ttl_ms?: number;
+  readonly scope_path?: string;
+  readonly reserved?: Amount;
+  readonly balances?: readonly BalanceBody[];
+  readonly reason_code?: string;
+}
+
+/** @see Cycles protocol, CommitResponse */
+export interface CommitBody {
+  readonly status: "COMMITTED";
+  readonly charged: Amount;
+  readonly released?: Amount;
+  readonly balances?: readonly BalanceBody[];
+}
+
+/** @see Cycles protocol, ReleaseResponse */
+export interface ReleaseBody {
+  readonly status: "RELEASED";
+  readonly released: Amount;
+  readonly balances?: readonly BalanceBody[];
+}
+
+/** @see Cycles protocol, ReservationExtendResponse */
+export interface ExtendBody {
+  readonly status: "ACTIVE";
+  readonly expires_at_ms: number;
+  readonly remaining_ttl_ms: number;
+  readonly balances?: readonly BalanceBody[];
+}
+
+/** @see Cycles protocol, ReservationDetail */
+export interface ReservationBody {
+  readonly reservation_id: string;
+  readonly status: Reservation["status"];
+  readonly idempotency_key: string;
+  readonly subject: Subject;
+  readonly action: Action;
+  readonly reserved: Amount;
+  readonly committed?: Amount;
+  readonly created_at_ms: number;
+  readonly expires_at_ms: number;
+  readonly finalized_at_ms?: number;
+  readonly scope_path: string;
+  readonly affected_scopes: readonly string[];
+  readonly metadata?: JsonObject;
+  readonly committed_metadata?: JsonObject;
+}
+
+/** @see Cycles protocol, BalanceResponse */
+export interface BalancesBody {
+  readonly balances: readonly BalanceBody[];
+  readonly next_cursor?: string;
+  readonly has_more: boolean;
+}
+
+/** @see Cycles governance, Tenant */
+export interface TenantBody {
+  readonly tenant_id: string;
+  readonly name: string;
+  readonly status: TenantRecord["status"];
+  readonly parent_tenant_id?: string;
+  readonly default_commit_overage_policy?: OveragePolicy;
+  readonly default_reservation_ttl_ms: number;
+  readonly max_reservation_ttl_ms: number;
+  readonly max_reservation_extensions: number;
+  readonly reservation_expiry_policy: TenantRecord["reservationExpiryPolicy"];
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly created_at: string;
+  readonly updated_at: string;
+}
+
+/** @see Cycles governance, BudgetLedger */
+export interface BudgetBody {
+  readonly ledger_id: string;
+  readonly tenant_id: string;
+  readonly scope: string;
+  readonly scope_path: string;
+  readonly unit: Unit;
+  readonly allocated: Amount;
+  readonly remaining: Amount;
+  readonly reserved: Amount;
+  readonly spent: Amount;
+  readonly debt: Amount;
+  readonly overdraft_limit: Amount;
+  readonly is_over_limit: boolean;
+  readonly commit_overage_policy?: OveragePolicy;
+  readonly status: AccountRecord["status"];
+  readonly rollover_policy?: string;
+  readonly period_start?: string;
+  readonly period_end?: string;
+  readonly created_at: string;
+  readonly updated_at: string;
+}
+
+/** @see Cycles governance, BudgetFundingResponse */
+export interface FundBody {
+  readonly operation: string;
+  readonly previous_allocated: Amount;
+  readonly new_allocated: Amount;
+  readonly previous_remaining: Amount;
+  readonly new_remaining: Amount;
+  readonly previous_debt: Amount;
+  readonly new_debt: Amount;
+  readonly previous_spent: Amount;
+  readonly new_spent: Amount;
+  readonly timestamp: string;
+}
+
+/** @see Cycles governance, ApiKeyCreateResponse; the front adds `key_secret`, which the ledger never sees */
+export interface ApiKeyBody {
+  readonly key_id: string;
+  readonly key_prefix: string;
+  readonly tenant_id: string;
+  readonly permissions: readonly Permission[];
+  readonly created_at: string;
+  readonly expires_at: string;
+}
+
+export function balanceOf(account: AccountRecord, arithmetic: AccountArithmetic): BalanceBody {
+  const amount = (value: bigint): Amount => ({ unit: account.unit, amount: value });
+  return {
+    scope: leafOf(account.scope),
+    scope_path: account.scope,
+    remaining: amount(arithmetic.remaining(account)),
+    reserved: amount(account.reserved),
+    spent: amount(account.spent),
+    allocated: amount(account.allocated),
+    ...(account.debt > 0n && { debt: amount(account.debt) }),
+    ...(account.overdraftLimit > 0n && { overdraft_limit: amount(account.overdraftLimit) }),
+    ...(arithmetic.isOverLimit(account) && { is_over_limit: true as const }),
+  };
+}
+
+/**
+ * The `balances` member of a decision's reply. Left out when a number exceeds 2^53−1: strict clients then refuse the
+ * whole reply and strand the hold, and the member is optional.
+ */
+export function balancesMember(
+  accounts: readonly AccountRecord[],
+  arithmetic: AccountArithmetic,
+): { balances?: BalanceBody[] } {
+  const balances = accounts.map((account) => balanceOf(account, arithmetic));
+  const safe = balances.every(({ remaining, reserved, spent, allocated, debt, overdraft_limit }) =>
+    [remaining, reserved, spent, allocated, debt, overdraft_limit].every(
+      (figure) => figure === undefined || isSafeAmount(figure.amount),
+    ),
+  );
+  return safe ? { balances } : {};
+}
+
+export function reservationBody(reservation: Reservation): ReservationBody {
+  const { details } = reservation;
+  const finished =
+    reservation.status === "COMMITTED" || reservation.status === "RELEASED" ? reservation : undefined;
+  const committedMetadata = finished?.report?.metadata;
+  return {
+    reservation_id: reservation.id,
+    status: reservation.status,
+    idempotency_key: reservation.created.key,
+    subject: details.subject,
+    action: details.action as Action,
+    reserved: { unit: reservation.unit, amount: reservation.amount },
+    ...(finished?.charged !== undefined && {
+      committed: { unit: reservation.unit, amount: finished.charged },
+    }),
+    created_at_ms: reservation.createdAtMs,
+    expires_at_ms: reservation.expiresAtMs,
+    ...(finished !== undefined && { finalized_at_ms: finished.finishedAtMs }),
+    scope_path: scopePathOf(details.subject),
+    affected_scopes: scopesOf(details.subject),
+    ...(details.metadata !== undefined && { metadata: details.metadata }),
+    ...(committedMetadata !== undefined && { committed_metadata: committedMetadata }),
+  };
+}
+
+export function tenantBody(tenant: TenantRecord): TenantBody {
+  return {
+    tenant_id: tenant.tenantId,
+    name: tenant.name,
+    status: tenant.status,
+    ...(tenant.parentTenantId !== undefined && { parent_tenant_id: tenant.parentTenantId }),
+    ...(tenant.defaultCommitOveragePolicy !== undefined && {
+      default_commit_overage_policy: tenant.defaultCommitOveragePolicy,
+    }),
+    default_reservation_ttl_ms: tenant.defaultReservationTtlMs,
+    max_reservation_ttl_ms: tenant.maxReservationTtlMs,
+    max_reservation_extensions: tenant.maxReservationExtensions,
+    reservation_expiry_policy: tenant.reservationExpiryPolicy,
+    ...(tenant.metadata !== undefined && { metadata: tenant.metadata }),
+    created_at: isoTime(tenant.createdAtMs),
+    updated_at: isoTime(tenant.updatedAtMs),
+  };
+}
+
+export function budgetBody(
+  tenant: string,
+  account: AccountRecord,
+  arithmetic: AccountArithmetic,
+): BudgetBody {
+  const amount = (value: bigint): Amount => ({ unit: account.unit, amount: value });
+  const { rolloverPolicy, periodStartMs, periodEndMs } = account.settings;
+  return {
+    ledger_id: `ldg_${fingerprint(`${tenant}\n${account.scope}\n${account.unit}`).slice(0, 22)}`,
+    tenant_id: tenant,
+    scope: account.scope,
+    scope_path: account.scope,
+    unit: account.unit,
+    allocated: amount(account.allocated),
+    remaining: amount(arithmetic.remaining(account)),
+    reserved: amount(account.reserved),
+    spent: amount(account.spent),
+    debt: amount(account.debt),
+    overdraft_limit: amount(account.overdraftLimit),
+    is_over_limit: arithmetic.isOverLimit(account),
+    ...(account.commitOveragePolicy !== undefined && { commit_overage_policy: account.commitOveragePolicy }),
+    status: account.status,
+    ...(rolloverPolicy !== undefined && { rollover_policy: rolloverPolicy }),
+    ...(periodStartMs !== undefined && { period_start: isoTime(periodStartMs) }),
+    ...(periodEndMs !== undefined && { period_end: isoTime(periodEndMs) }),
+    created_at: isoTime(account.createdAtMs),
+    updated_at: isoTime(account.updatedAtMs),
+  };
+}
+
+export function apiKeyBody(tenant: string, key: ApiKeyRecord): ApiKeyBody {
+  return {
+    key_id: key.keyId,
+    key_prefix: key.prefix,
+    tenant_id: tenant,
+    permissions: key.permissions,
+    created_at: isoTime(key.createdAtMs),
+    expires_at: isoTime(key.expiresAtMs),
+  };
+}
+
+export function isoTime(timeMs: number): string {
+  return new Date(timeMs).toISOString();
+}
+
+/** Reads a stored reply back. Its amounts become BigInt again whatever their size, as they were when it was stored. */
+export function reviveReply<Body>(text: string): Body {
+  return withBigAmounts(readStoredJson(text)) as Body;
+}
+
+function withBigAmounts(value: JsonValue): JsonValue {
+  if (Array.isArray(value)) return value.map(withBigAmounts);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [
+      key,
+      key === "amount" && typeof item === "number" ? BigInt(item) : withBigAmounts(item),
+    ]),
+  );
+}

@@ -1,0 +1,327 @@
+// What every LedgerStore must do, as one suite for all of them: records come back as they went in, writes are whole or
+// not at all, scans and prunes keep their order and bounds.
+
+import type {
+  AccountRecord,
+  ActiveReservation,
+  ApiKeyRecord,
+  FinishedReservation,
+  LedgerStore,
+  TenantRecord,
+} from "purser/ledger";
+import { INT64_MAX } from "purser/ledger";
+import { describe, expect, test } from "vitest";
+
+const BIG_JSON = {
+  big: 9007199254740993n,
+  text: "ü😀\u0000",
+  list: [1.5, null, true],
+  nested: { exponent: 1e21 },
+};
+
+const TENANT: TenantRecord = {
+  tenantId: "acme",
+  name: "Acme",
+  status: "ACTIVE",
+  parentTenantId: "holding",
+  metadata: { plan: "pro" },
+  defaultCommitOveragePolicy: "REJECT",
+  defaultReservationTtlMs: 60_000,
+  maxReservationTtlMs: 3_600_000,
+  maxReservationExtensions: 10,
+  reservationExpiryPolicy: "AUTO_RELEASE",
+  createdAtMs: 1_800_000_000_000,
+  updatedAtMs: 1_800_000_000_001,
+};
+
+function account(scope: string, unit: AccountRecord["unit"] = "TOKENS"): AccountRecord {
+  return {
+    scope,
+    unit,
+    allocated: INT64_MAX,
+    spent: 2n ** 53n + 1n,
+    reserved: 0n,
+    debt: 7n,
+    overdraftLimit: INT64_MAX,
+    overLimitMark: true,
+    status: "FROZEN",
+    commitOveragePolicy: "ALLOW_WITH_OVERDRAFT",
+    settings: { rolloverPolicy: "NONE", periodStartMs: 1, periodEndMs: 2, metadata: BIG_JSON },
+    createdAtMs: 1_800_000_000_000,
+    updatedAtMs: 1_800_000_000_002,
+  };
+}
+
+function reservation(stem: string): ActiveReservation {
+  return {
+    id: `${stem}sealsealsealmask`,
+    status: "ACTIVE",
+    created: { key: `key of ${stem}`, fingerprint: "print", reply: '{"decision":"ALLOW"}' },
+    unit: "TOKENS",
+    amount: INT64_MAX,
+    scopes: ["tenant:acme", "tenant:acme/agent:a"],
+    overagePolicy: "ALLOW_IF_AVAILABLE",
+    createdAtMs: 1_800_000_000_000,
+    expiresAtMs: 1_800_000_060_000,
+    gracePeriodMs: 5000,
+    extensionsMax: 10,
+    extensions: [],
+    details: {
+      subject: { tenant: "acme", agent: "A", dimensions: { team: "x" } },
+      action: { kind: "k", name: "n", tags: ["t"] },
+      metadata: BIG_JSON,
+    },
+    keyId: "0123456789ab",
+  };
+}
+
+function finished(stem: string, finishedAtMs = 1_800_000_010_000): FinishedReservation {
+  return {
+    ...reservation(stem),
+    status: "COMMITTED",
+    finishedAtMs,
+    charged: INT64_MAX,
+    settled: { key: "c", fingerprint: "print2", reply: '{"status":"COMMITTED"}' },
+    report: { metrics: { tokens_input: 5 }, metadata: BIG_JSON },
+  };
+}
+
+const API_KEY: ApiKeyRecord = {
+  keyId: "0123456789ab",
+  digest: "ff",
+  prefix: "cyc_live_acme_0123456789ab",
+  name: "agent",
+  description: "d",
+  permissions: ["reservations:create", "balances:read"],
+  scopeFilter: ["agent:*"],
+  metadata: BIG_JSON,
+  createdAtMs: 1,
+  expiresAtMs: 2,
+  revokedAtMs: 3,
+};
+
+/** Stems of two days; what lies between is the same. */
+const OLD = "rAAA0000000000000000";
+const NEW = "rAAB0000000000000000";
+
+/**
+ * @param withStore - runs its argument against an empty store; whatever throws inside must come out
+ */
+export function describeStoreContract(
+  name: string,
+  withStore: (check: (store: LedgerStore) => void) => Promise<void>,
+): void {
+  const scenario = (title: string, check: (store: LedgerStore) => void) =>
+    test(title, () => withStore(check));
+
+  describe(`${name} keeps the store's contract`, () => {
+    scenario("an empty store has nothing", (store) => {
+      expect(store.latestTimeMs()).toBe(0);
+      expect(store.readTenant()).toBeUndefined();
+      expect(store.readAccounts(["tenant:acme"])).toEqual([]);
+      expect(store.readReservation(OLD)).toBeUndefined();
+      expect([...store.scanDeadlines()]).toEqual([]);
+      expect([...store.scanAccounts()]).toEqual([]);
+      expect(store.readApiKey("0123456789ab")).toBeUndefined();
+      expect([store.countAccounts(), store.countApiKeys()]).toEqual([0, 0]);
+    });
+
+    scenario("every record comes back as it went in", (store) => {
+      store.writeTenant(TENANT);
+      expect(store.readTenant()).toEqual(TENANT);
+      store.writeTenant({ ...TENANT, status: "CLOSED" });
+      expect(store.readTenant()?.status).toBe("CLOSED");
+
+      store.insertAccount(account("tenant:acme"));
+      expect(store.readAccounts(["tenant:acme"], "TOKENS")).toEqual([account("tenant:acme")]);
+
+      store.insertReservation(reservation(OLD));
+      expect(store.readReservation(reservation(OLD).id)).toEqual(reservation(OLD));
+      expect(store.findReservation([OLD])).toEqual(reservation(OLD));
+      store.finishReservation(finished(OLD));
+      expect(store.readReservation(reservation(OLD).id)).toEqual(finished(OLD));
+      expect(store.findReservation([OLD])).toEqual(finished(OLD));
+
+      store.insertApiKey(API_KEY);
+      expect(store.readApiKey(API_KEY.keyId)).toEqual(API_KEY);
+      expect(store.latestTimeMs()).toBe(1_800_000_000_002);
+    });
+
+    scenario("what was left out stays left out", (store) => {
+      const { parentTenantId: _, metadata: __, defaultCommitOveragePolicy: ___, ...tenant } = TENANT;
+      store.writeTenant(tenant);
+      expect(store.readTenant()).toEqual(tenant);
+      const { commitOveragePolicy: ____, ...plain } = { ...account("tenant:acme"), settings: {} };
+      store.insertAccount(plain);
+      expect(store.readAccounts(["tenant:acme"])).toEqual([plain]);
+      const {
+        charged: _c,
+        settled: _s,
+        report: _r,
+        keyId: _k,
+        ...expired
+      } = { ...finished(OLD), status: "EXPIRED" as const };
+      store.insertReservation(reservation(OLD));
+      store.finishReservation(expired);
+      expect(store.readReservation(expired.id)).toEqual(expired);
+      const { description: _d, scopeFilter: _f, metadata: _m, revokedAtMs: _v, ...key } = API_KEY;
+      store.insertApiKey(key);
+      expect(store.readApiKey(key.keyId)).toEqual(key);
+    });
+
+    scenario("only the whole id finds a reservation, only its stem another way", (store) => {
+      store.insertReservation(reservation(OLD));
+      expect(store.readReservation(OLD)).toBeUndefined();
+      expect(store.readReservation(`${OLD}sealsealsealmasX`)).toBeUndefined();
+      expect(store.findReservation([NEW])).toBeUndefined();
+      expect(store.findReservation([])).toBeUndefined();
+      expect(store.findReservation([NEW, OLD])).toEqual(reservation(OLD));
+    });
+
+    scenario("accounts are read in the order asked, and scanned by scope and unit", (store) => {
+      for (const scope of ["tenant:acme/agent:b", "tenant:acme", "tenant:acme/agent:a"])
+        store.insertAccount(account(scope));
+      store.insertAccount(account("tenant:acme", "CREDITS"));
+      const names = (rows: Iterable<AccountRecord>) => [...rows].map((row) => `${row.scope} ${row.unit}`);
+      expect(names(store.readAccounts(["tenant:acme", "tenant:acme/agent:a", "none"], "TOKENS"))).toEqual([
+        "tenant:acme TOKENS",
+        "tenant:acme/agent:a TOKENS",
+      ]);
+      expect(names(store.readAccounts(["tenant:acme"])).sort()).toEqual([
+        "tenant:acme CREDITS",
+        "tenant:acme TOKENS",
+      ]);
+      const all = [
+        "tenant:acme CREDITS",
+        "tenant:acme TOKENS",
+        "tenant:acme/agent:a TOKENS",
+        "tenant:acme/agent:b TOKENS",
+      ];
+      expect(names(store.scanAccounts())).toEqual(all);
+      expect(names(store.scanAccounts({ scope: "tenant:acme", unit: "TOKENS" }))).toEqual(all.slice(2));
+      expect(store.countAccounts()).toBe(4);
+    });
+
+    scenario("figures are written exactly, and nothing else of an account", (store) => {
+      store.insertAccount(account("tenant:acme"));
+      const changed = {
+        ...account("tenant:acme"),
+        spent: INT64_MAX - 1n,
+        debt: 0n,
+        overLimitMark: false,
+        updatedAtMs: 9,
+      };
+      store.updateAccount(changed);
+      expect(store.readAccounts(["tenant:acme"])).toEqual([changed]);
+    });
+
+    scenario("an extension moves the deadline", (store) => {
+      store.insertReservation(reservation(OLD));
+      const extensions = [{ key: "e", fingerprint: "f", reply: "{}" }];
+      store.updateReservation({ ...reservation(OLD), expiresAtMs: 1_800_000_070_000, extensions });
+      expect([...store.scanDeadlines()]).toEqual([
+        {
+          id: reservation(OLD).id,
+          deadlineMs: 1_800_000_075_000,
+          unit: "TOKENS",
+          scopes: reservation(OLD).scopes,
+        },
+      ]);
+      expect(store.findReservation([OLD])?.extensions).toEqual(extensions);
+    });
+
+    scenario("a finished reservation has no deadline", (store) => {
+      store.insertReservation(reservation(OLD));
+      store.finishReservation(finished(OLD));
+      expect([...store.scanDeadlines()]).toEqual([]);
+    });
+
+    scenario("a second row under one key is refused", (store) => {
+      store.insertReservation(reservation(OLD));
+      expect(() => store.insertReservation(reservation(OLD))).toThrow();
+      store.insertAccount(account("tenant:acme"));
+      expect(() => store.insertAccount(account("tenant:acme"))).toThrow();
+    });
+
+    scenario("finished reservations are pruned by day and by time, a slice at once", (store) => {
+      for (const stem of ["rAAA0000000000000001", "rAAA0000000000000002", "rAAA0000000000000003", NEW]) {
+        store.insertReservation(reservation(stem));
+        store.finishReservation(finished(stem, stem.endsWith("3") ? 5000 : 1000));
+      }
+      const prune = (rowsMax: number) =>
+        store.pruneFinished({ idBelow: "rAAB", finishedBeforeMs: 2000, rowsMax });
+      expect([prune(1), prune(5), prune(5)]).toEqual([1, 1, 0]);
+      expect(store.findReservation(["rAAA0000000000000003"])?.status).toBe("COMMITTED");
+      expect(store.findReservation([NEW])?.status).toBe("COMMITTED");
+    });
+
+    scenario("answers are found within their days and pruned after them", (store) => {
+      const answer = { key: "k", fingerprint: "f", reply: '{"amount":9223372036854775807}' };
+      store.insertAnswer("fund:a", 20_010, answer);
+      const read = (fromDay: number, namespace = "fund:a") =>
+        store.readAnswer({ namespace, key: "k", fromDay, toDay: fromDay + 7 });
+      expect([read(20_003), read(20_010)]).toEqual([answer, answer]);
+      expect([read(20_011), read(20_002), read(20_003, "fund:b")]).toEqual([undefined, undefined, undefined]);
+      expect(store.pruneAnswers({ expiresBeforeDay: 20_010, rowsMax: 9 })).toBe(0);
+      expect(store.pruneAnswers({ expiresBeforeDay: 20_011, rowsMax: 9 })).toBe(1);
+      expect(read(20_003)).toBeUndefined();
+    });
+
+    scenario("a throw undoes everything, a nested one only its own part", (store) => {
+      store.writeTenant(TENANT);
+      store.insertAccount(account("tenant:acme"));
+      store.insertReservation(reservation(OLD));
+      const bug = new Error("bug");
+      const changeAll = () => {
+        store.writeTenant({ ...TENANT, name: "Changed", updatedAtMs: 2_000_000_000_000 });
+        store.updateAccount({ ...account("tenant:acme"), spent: 1n, updatedAtMs: 2_000_000_000_000 });
+        store.insertAccount(account("tenant:acme/agent:a"));
+        store.finishReservation(finished(OLD));
+        store.insertReservation(reservation(NEW));
+        store.updateReservation({ ...reservation(NEW), expiresAtMs: 5 });
+        store.insertAnswer("n", 20_010, { key: "k", fingerprint: "f", reply: "{}" });
+        store.insertApiKey(API_KEY);
+      };
+      const untouched = () => {
+        expect(store.readTenant()).toEqual(TENANT);
+        expect([...store.scanAccounts()]).toEqual([account("tenant:acme")]);
+        expect(store.findReservation([OLD])).toEqual(reservation(OLD));
+        expect(store.findReservation([NEW])).toBeUndefined();
+        expect(
+          store.readAnswer({ namespace: "n", key: "k", fromDay: 20_010, toDay: 20_010 }),
+        ).toBeUndefined();
+        expect(store.readApiKey(API_KEY.keyId)).toBeUndefined();
+        expect(store.latestTimeMs()).toBe(1_800_000_000_002);
+      };
+      expect(() =>
+        store.transact(() => {
+          changeAll();
+          throw bug;
+        }),
+      ).toThrow(bug);
+      untouched();
+
+      store.transact(() => {
+        expect(() =>
+          store.transact(() => {
+            changeAll();
+            throw bug;
+          }),
+        ).toThrow(bug);
+        untouched();
+        store.insertAccount(account("tenant:acme/agent:kept"));
+      });
+      expect(store.countAccounts()).toBe(2);
+
+      expect(() =>
+        store.transact(() => {
+          store.transact(changeAll);
+          throw bug;
+        }),
+      ).toThrow(bug);
+      expect(store.countAccounts()).toBe(2);
+      expect(store.findReservation([OLD])?.status).toBe("ACTIVE");
+      expect(store.transact(() => "the result")).toBe("the result");
+    });
+  });
+}

@@ -1,0 +1,314 @@
+// The Durable Object itself: what survives an eviction, what a throw leaves, how many rows a decision writes, when an
+// alarm stands, and that a name without a tenant stores nothing.
+
+import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { describe, expect, test } from "vitest";
+import { tenantStub } from "../../worker/http/tenant-stub.ts";
+import type { TenantBudget } from "../../worker/tenant/tenant-budget.ts";
+import { bodyOf, reserveRequest, tokens, verdictOf } from "../support/ledger-fixtures.ts";
+import {
+  dump,
+  freshTenantName,
+  START_MS,
+  type Stub,
+  stubOf,
+  tenantWith,
+  withExec,
+  within,
+} from "./support.ts";
+
+type Step = (budget: TenantBudget, tenant: string, ids: Record<string, string>) => unknown;
+
+/** Reserve under `key`, and remember the id by it. */
+const reserve =
+  (key: string, amount: number, ttl_ms = 60_000): Step =>
+  (budget, tenant, ids) => {
+    const reply = budget.reserve(
+      reserveRequest(key, amount, { subject: { tenant }, ttl_ms, grace_period_ms: 0 }),
+    );
+    if (reply.ok && reply.body.reservation_id !== undefined) ids[key] = reply.body.reservation_id;
+    return reply;
+  };
+const commit =
+  (key: string, actual: number): Step =>
+  (budget, _, ids) =>
+    budget.commit(ids[key] ?? "", { idempotency_key: `commit ${key}`, actual: tokens(actual) });
+const release =
+  (key: string): Step =>
+  (budget, _, ids) =>
+    budget.release(ids[key] ?? "", { idempotency_key: `release ${key}` });
+const extend =
+  (key: string): Step =>
+  (budget, _, ids) =>
+    budget.extend(ids[key] ?? "", { idempotency_key: `extend ${key}`, extend_by_ms: 60_000 });
+const fund: Step = (budget, tenant) =>
+  budget.fund(
+    { scope: `tenant:${tenant}`, unit: "TOKENS" },
+    { operation: "CREDIT", amount: tokens(5), idempotency_key: "fund" },
+  );
+const balances: Step = (budget, tenant) => budget.balances({ tenant });
+
+/** [milliseconds after the start, step]; b expires between the fourth and the fifth. */
+const STORY: readonly [number, Step][] = [
+  [0, reserve("a", 40)],
+  [0, reserve("b", 30, 1000)],
+  [10, extend("a")],
+  [20, fund],
+  [2000, reserve("c", 60)],
+  [2000, commit("a", 45)],
+  [2100, release("c")],
+  [2200, reserve("d", 1)],
+  [2300, commit("d", 0)],
+  // Replays of everything, after everything.
+  [3000, reserve("a", 40)],
+  [3000, commit("a", 45)],
+  [3000, release("c")],
+  [3000, extend("a")],
+  [3000, fund],
+  [3000, commit("b", 1)],
+  [3000, balances],
+];
+
+/** Plays the story on a fresh tenant, evicting after each step that `evictsAfter` names. Answers without names and ids. */
+async function play(evictsAfter: (index: number) => boolean): Promise<string[]> {
+  const { tenant, stub } = await tenantWith(100);
+  const ids: Record<string, string> = {};
+  const answers: string[] = [];
+  for (const [index, [afterMs, step]] of STORY.entries()) {
+    const answer = await within(stub, START_MS + afterMs, (budget) => step(budget, tenant, ids));
+    answers.push(anonymous(answer, tenant, ids));
+    if (evictsAfter(index)) await evictDurableObject(stub);
+  }
+  return answers;
+}
+
+function anonymous(answer: unknown, tenant: string, ids: Record<string, string>): string {
+  let text = JSON.stringify(answer, (_, value) => (typeof value === "bigint" ? `${value}n` : value));
+  for (const [key, id] of Object.entries(ids)) text = text.replaceAll(id, `<id of ${key}>`);
+  return text.replaceAll(tenant, "<tenant>");
+}
+
+describe("eviction", () => {
+  test("between any two steps, or between all of them, changes no answer", async () => {
+    const undisturbed = await play(() => false);
+    expect(undisturbed.at(-2)).toContain("RESERVATION_EXPIRED");
+    expect(undisturbed.at(-1)).toContain('"remaining":{"unit":"TOKENS","amount":"60n"}');
+    for (let index = 0; index < STORY.length - 1; index += 1) {
+      expect(await play((at) => at === index)).toEqual(undisturbed);
+    }
+    expect(await play(() => true)).toEqual(undisturbed);
+  });
+
+  test("does not turn the clock back", async () => {
+    const { tenant, stub } = await tenantWith(100);
+    const ids: Record<string, string> = {};
+    await within(stub, START_MS, (budget) => reserve("a", 10, 1000)(budget, tenant, ids));
+    // Another decision writes a later time; afterwards the host's clock is an hour behind.
+    await within(stub, START_MS + 1001, (budget) => reserve("b", 1)(budget, tenant, ids));
+    await evictDurableObject(stub);
+    const late = await within(stub, START_MS - 3_600_000, (budget) => budget.getReservation(ids.a ?? ""));
+    expect(verdictOf(late)).toBe("410 RESERVATION_EXPIRED");
+  });
+});
+
+describe("a throw inside a decision", () => {
+  const cases: [string, Step[], number, Step][] = [
+    ["reserve", [], 0, reserve("x", 10)],
+    ["commit", [reserve("a", 10)], 0, commit("a", 15)],
+    ["release", [reserve("a", 10)], 0, release("a")],
+    ["extend", [reserve("a", 10)], 0, extend("a")],
+    ["fund", [], 0, fund],
+    [
+      "a reserve that settles what expired",
+      [reserve("a", 60, 1000), reserve("b", 30, 1000)],
+      1001,
+      reserve("x", 100),
+    ],
+    ["balances that settle what expired", [reserve("a", 60, 1000)], 1001, balances],
+  ];
+  test.each(cases)(
+    "%s: after any statement, leaves no trace and harms no retry",
+    async (_, before, afterMs, step) => {
+      const { tenant, stub } = await tenantWith(100);
+      const ids: Record<string, string> = {};
+      for (const each of before) await within(stub, START_MS, (budget) => each(budget, tenant, ids));
+      const statements = await within(stub, START_MS + afterMs, (budget, state) => {
+        const untouched = dump(state);
+        for (let failsAfter = 1; ; failsAfter += 1) {
+          let count = 0;
+          const failing = ((text: string, ...values: unknown[]) => {
+            const cursor = state.storage.sql.exec(text, ...values);
+            count += 1;
+            if (count === failsAfter) throw new Error("power cut");
+            return cursor;
+          }) as SqlStorage["exec"];
+          try {
+            expect(withExec(budget, failing, () => step(budget, tenant, { ...ids }))).toMatchObject({
+              ok: true,
+            });
+            expect(dump(state)).not.toBe(untouched);
+            return count;
+          } catch (error) {
+            expect(error).toMatchObject({ message: "power cut" });
+            expect(dump(state)).toBe(untouched);
+          }
+        }
+      });
+      expect(statements).toBeGreaterThan(3);
+      expect(await within(stub, START_MS + afterMs, (budget) => step(budget, tenant, ids))).toMatchObject({
+        ok: true,
+      });
+    },
+  );
+});
+
+describe("rows written", () => {
+  /** Counts the rows that the store's statements write during `work`. */
+  function countRows(budget: TenantBudget, state: DurableObjectState, work: () => void): number {
+    const cursors: { rowsWritten: number }[] = [];
+    const counting = ((text: string, ...values: unknown[]) => {
+      const cursor = state.storage.sql.exec(text, ...values);
+      cursors.push(cursor);
+      return cursor;
+    }) as SqlStorage["exec"];
+    withExec(budget, counting, work);
+    return cursors.reduce((sum, cursor) => sum + cursor.rowsWritten, 0);
+  }
+
+  test("2 per reserve, 3 per commit, 1 per pruned row; a refusal and a replay none", async () => {
+    const { tenant, stub } = await tenantWith(1_000_000);
+    const ids: Record<string, string> = {};
+    const rowsOf = (afterMs: number, step: Step) =>
+      within(stub, START_MS + afterMs, (budget, state) =>
+        countRows(budget, state, () => step(budget, tenant, ids)),
+      );
+    expect(await rowsOf(0, reserve("a", 10))).toBe(2);
+    expect(await rowsOf(0, reserve("a", 10))).toBe(0);
+    expect(await rowsOf(0, reserve("b", 2_000_000))).toBe(0);
+    expect(await rowsOf(0, commit("a", 15))).toBe(3);
+    expect(await rowsOf(0, commit("a", 15))).toBe(0);
+    const muchLater = 40 * 86_400_000;
+    expect(await rowsOf(muchLater, reserve("c", 10))).toBe(2);
+    expect(await rowsOf(muchLater, commit("c", 10))).toBe(4);
+    expect(await rowsOf(muchLater, balances)).toBe(0);
+  });
+
+  test("at most 6 per reserve + commit over their whole life, pruning included", async () => {
+    const { tenant, stub } = await tenantWith(1_000_000);
+    const pairs = 40;
+    const batch = (afterMs: number, name: string) =>
+      within(stub, START_MS + afterMs, (budget, state) =>
+        countRows(budget, state, () => {
+          const ids: Record<string, string> = {};
+          for (let index = 0; index < pairs; index += 1) {
+            reserve(`${name}${index}`, 1)(budget, tenant, ids);
+            commit(`${name}${index}`, 1)(budget, tenant, ids);
+          }
+        }),
+      );
+    const first = await batch(0, "first");
+    const second = await batch(40 * 86_400_000, "second");
+    expect([first, second]).toEqual([5 * pairs, 6 * pairs]);
+    const finished = await within(stub, START_MS, (_, state) =>
+      state.storage.sql.exec<{ rows: number }>("SELECT count(*) AS rows FROM finished").one(),
+    );
+    expect(finished.rows).toBe(pairs);
+  });
+});
+
+describe("the alarm", () => {
+  const alarmOf = (stub: Stub) => within(stub, START_MS, (_, state) => state.storage.getAlarm());
+
+  test("stands at the earliest deadline, moves only earlier, sweeps, and is gone when nothing is held", async () => {
+    const { tenant, stub } = await tenantWith(100);
+    const ids: Record<string, string> = {};
+    const now = START_MS;
+    const at = (afterMs: number, step: Step) =>
+      within(stub, now + afterMs, (budget) => step(budget, tenant, ids));
+    expect(await alarmOf(stub)).toBeNull();
+    await at(0, reserve("late", 10, 3_600_000));
+    expect(await alarmOf(stub)).toBe(now + 3_600_001);
+    await at(0, reserve("early", 10, 1_800_000));
+    expect(await alarmOf(stub)).toBe(now + 1_800_001);
+    await at(0, commit("early", 10));
+    expect(await alarmOf(stub)).toBe(now + 1_800_001);
+
+    await within(stub, now + 1_800_001, () => undefined);
+    expect(await runDurableObjectAlarm(stub)).toBe(true);
+    expect(await alarmOf(stub)).toBe(now + 3_600_001);
+    await within(stub, now + 3_600_001, () => undefined);
+    expect(await runDurableObjectAlarm(stub)).toBe(true);
+    expect(await alarmOf(stub)).toBeNull();
+    const statuses = await within(stub, now, (_, state) =>
+      state.storage.sql.exec<{ status: string }>("SELECT status FROM finished ORDER BY status").toArray(),
+    );
+    expect(statuses).toEqual([{ status: "COMMITTED" }, { status: "EXPIRED" }]);
+  });
+
+  test("late, early or twice, decides nothing", async () => {
+    const { tenant, stub } = await tenantWith(100);
+    const ids: Record<string, string> = {};
+    const now = START_MS;
+    await within(stub, now, (budget) => reserve("a", 10, 3_600_000)(budget, tenant, ids));
+    await runDurableObjectAlarm(stub);
+    await within(stub, now, (budget) => budget.alarm());
+    expect(
+      verdictOf(await within(stub, now + 3_600_000, (budget) => budget.getReservation(ids.a ?? ""))),
+    ).toBe("200");
+    expect(await alarmOf(stub)).toBe(now + 3_600_001);
+    await within(stub, now, (_, state) => state.storage.deleteAlarm());
+  });
+});
+
+describe("an object without a tenant", () => {
+  test("stores nothing and grants nothing", async () => {
+    const tenant = freshTenantName();
+    const stub = stubOf(tenant);
+    const caller = { keyId: "0123456789ab", digest: "0" };
+    const answers = await within(stub, START_MS, (budget) => [
+      verdictOf(budget.reserve(reserveRequest("k", 1, { subject: { tenant } }))),
+      verdictOf(budget.balances({ tenant }, caller)),
+      verdictOf(budget.createBudget({ scope: `tenant:${tenant}`, unit: "TOKENS", allocated: tokens(1) })),
+      verdictOf(budget.createTenant({ tenant_id: tenant, name: "" })),
+    ]);
+    expect(answers).toEqual(["404 NOT_FOUND", "401 UNAUTHORIZED", "404 NOT_FOUND", "400 INVALID_REQUEST"]);
+    expect(await within(stub, START_MS, (_, state) => dump(state))).toBe("[]");
+  });
+
+  test("a name that is no tenant's, or none at all, serves nobody", async () => {
+    const nameless: Stub = env.TENANT_BUDGET.get(env.TENANT_BUDGET.newUniqueId());
+    for (const stub of [stubOf("Not A Tenant"), nameless]) {
+      await within(stub, START_MS, (budget) => {
+        expect(() => budget.createTenant({ tenant_id: "acme", name: "x" })).toThrow(/must be a tenant id/);
+        expect(() => budget.balances({ tenant: "x" })).toThrow(/must be a tenant id/);
+      });
+    }
+  });
+
+  test("can't be made under another tenant's id", async () => {
+    const reply = await within(stubOf(freshTenantName()), START_MS, (budget) =>
+      budget.createTenant({ tenant_id: "someone-else", name: "x" }),
+    );
+    expect(verdictOf(reply)).toBe("400 INVALID_REQUEST");
+  });
+});
+
+test("another Worker reserves and settles by RPC, with denials as values", async () => {
+  const { tenant, stub: platformStub } = await tenantWith(100);
+  const stub = tenantStub(env, tenant);
+  const reserved = await stub.reserve(reserveRequest("k", 2n ** 53n + 1n, { subject: { tenant } }));
+  expect(reserved).toMatchObject({
+    ok: false,
+    error: "BUDGET_EXCEEDED",
+    details: { requested: 2n ** 53n + 1n },
+  });
+  const granted = bodyOf(await stub.reserve(reserveRequest("k", 60, { subject: { tenant } })));
+  const settled = await stub.commit(granted.reservation_id ?? "", {
+    idempotency_key: "c",
+    actual: tokens(50),
+  });
+  expect(settled).toMatchObject({ ok: true, body: { charged: tokens(50n), released: tokens(10n) } });
+  // This one ran on the real clock.
+  await within(platformStub, START_MS, (_, state) => state.storage.deleteAlarm());
+});

@@ -1,0 +1,37 @@
+// What a deployment must provide, and the one place that reads it. Invariant: a missing secret is an answer that names
+// the variable, never a crash and never a default. Who may call: the HTTP front and TenantBudget.
+
+import type { TenantBudget } from "./tenant/tenant-budget.ts";
+
+export interface Env {
+  readonly TENANT_BUDGET: DurableObjectNamespace<TenantBudget>;
+  /** The operator's key, for the governance plane. A secret. */
+  readonly PURSER_ADMIN_KEY?: string;
+  /** What API keys and reservation ids are derived from. A secret; changing it voids every key. */
+  readonly PURSER_HASH_SECRET?: string;
+  /** The secret before the last rotation; keys and ids made with it still count. */
+  readonly PURSER_HASH_SECRET_PREVIOUS?: string;
+}
+
+export class ConfigError extends Error {
+  readonly code = "config_missing";
+
+  constructor(variable: string) {
+    super(`${variable} is not set: give it to the Worker as a secret`);
+    this.name = "ConfigError";
+  }
+}
+
+/** The hash secrets, the current one first. @throws ConfigError */
+export function hashSecrets(env: Env): string[] {
+  if (!env.PURSER_HASH_SECRET) throw new ConfigError("PURSER_HASH_SECRET");
+  return env.PURSER_HASH_SECRET_PREVIOUS
+    ? [env.PURSER_HASH_SECRET, env.PURSER_HASH_SECRET_PREVIOUS]
+    : [env.PURSER_HASH_SECRET];
+}
+
+/** @throws ConfigError */
+export function adminKey(env: Env): string {
+  if (!env.PURSER_ADMIN_KEY) throw new ConfigError("PURSER_ADMIN_KEY");
+  return env.PURSER_ADMIN_KEY;
+}

@@ -1,0 +1,44 @@
+// Who is calling. Invariant: a tenant comes only from a key whose MAC this deployment made, so a stranger's request
+// never reaches a Durable Object; the operator's key is compared in constant time on digests of equal length.
+// Who may call: the handlers, before anything else.
+
+import { ApiKeys, type Caller, refuse, unauthorized } from "purser/ledger";
+import { adminKey, type Env, hashSecrets } from "../env.ts";
+import { HttpRefusal } from "./errors.ts";
+
+export interface TenantCall {
+  readonly tenant: string;
+  readonly caller: Caller;
+}
+
+let cached: { readonly secrets: string; readonly keys: ApiKeys } | undefined;
+
+/** The key ring of this deployment. Kept for the isolate, since deriving the sub-keys costs more than a request. */
+export function apiKeys(env: Env): ApiKeys {
+  const secrets = hashSecrets(env);
+  const name = JSON.stringify(secrets);
+  if (cached?.secrets !== name) cached = { secrets: name, keys: new ApiKeys(secrets) };
+  return cached.keys;
+}
+
+/** The tenant and caller of `X-Cycles-API-Key`; throws a 401 with the protocol's reason words. */
+export function requireTenant(headers: Headers, env: Env): TenantCall {
+  const text = headers.get("x-cycles-api-key");
+  if (text === null || text === "") throw new HttpRefusal(unauthorized("Missing API key"));
+  const verified = apiKeys(env).verify(text);
+  if (verified === undefined) throw new HttpRefusal(unauthorized("INVALID_KEY"));
+  return verified;
+}
+
+/** Throws a 401 unless `X-Admin-API-Key` is the operator's key. */
+export async function requireAdmin(headers: Headers, env: Env): Promise<void> {
+  const expected = await digest(adminKey(env));
+  const given = headers.get("x-admin-api-key");
+  if (given === null || given === "") throw new HttpRefusal(refuse("UNAUTHORIZED", "Missing admin API key"));
+  if (!crypto.subtle.timingSafeEqual(await digest(given), expected))
+    throw new HttpRefusal(unauthorized("INVALID_KEY"));
+}
+
+function digest(text: string): Promise<ArrayBuffer> {
+  return crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+}

@@ -1,0 +1,76 @@
+// Request bodies: one JSON object, read with a hard cap, exact. Invariant: not a byte more than the limit is kept, the
+// text is valid UTF-8, and a body key equals its header. Who may call: the handlers of POST routes.
+
+import { LEDGER_LIMITS, parseJson, refuse } from "purser/ledger";
+import { HttpRefusal, httpRefusal } from "./errors.ts";
+
+const JSON_TYPE = /^application\/json(?:\s*;.*)?$/i;
+
+/**
+ * The request's JSON. Throws `HttpRefusal`: 415 for another media type or a compressed body, 413 beyond the limit, 400
+ * for text that is no JSON or an idempotency key that differs from its header.
+ */
+export async function readBody(request: Request): Promise<unknown> {
+  const type = request.headers.get("content-type") ?? "";
+  if (!JSON_TYPE.test(type)) {
+    throw httpRefusal(
+      415,
+      "INVALID_REQUEST",
+      `content-type must be application/json, got ${JSON.stringify(type)}`,
+    );
+  }
+  const encoding = request.headers.get("content-encoding") ?? "identity";
+  if (encoding.toLowerCase() !== "identity") {
+    throw httpRefusal(
+      415,
+      "INVALID_REQUEST",
+      `content-encoding must be identity, got ${JSON.stringify(encoding)}`,
+    );
+  }
+  const parsed = parseJson(decode(await readCapped(request)));
+  if (!parsed.ok)
+    throw new HttpRefusal(refuse("INVALID_REQUEST", `The body is not acceptable JSON: ${parsed.message}`));
+  checkIdempotencyHeader(request.headers, parsed.value);
+  return parsed.value;
+}
+
+async function readCapped(request: Request): Promise<Uint8Array> {
+  const tooLarge = () =>
+    httpRefusal(413, "INVALID_REQUEST", `The body must be at most ${LEDGER_LIMITS.bodyBytesMax} bytes long`);
+  // A declared length is refused before anything is read; the count below is what holds.
+  if (Number(request.headers.get("content-length")) > LEDGER_LIMITS.bodyBytesMax) throw tooLarge();
+  const bytes = new Uint8Array(LEDGER_LIMITS.bodyBytesMax);
+  let length = 0;
+  if (request.body !== null) {
+    const reader: ReadableStreamDefaultReader<Uint8Array> = request.body.getReader();
+    for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+      if (length + chunk.value.length > bytes.length) {
+        await reader.cancel();
+        throw tooLarge();
+      }
+      bytes.set(chunk.value, length);
+      length += chunk.value.length;
+    }
+  }
+  return bytes.subarray(0, length);
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new HttpRefusal(refuse("INVALID_REQUEST", "The body must be valid UTF-8"));
+  }
+}
+
+function checkIdempotencyHeader(headers: Headers, body: unknown): void {
+  const header = headers.get("x-idempotency-key");
+  if (header === null || typeof body !== "object" || body === null) return;
+  const key: unknown = Object.hasOwn(body, "idempotency_key")
+    ? Reflect.get(body, "idempotency_key")
+    : undefined;
+  if (key !== undefined && key !== header) {
+    const message = "X-Idempotency-Key must equal idempotency_key of the body";
+    throw new HttpRefusal(refuse("INVALID_REQUEST", message, { field: "idempotency_key" }));
+  }
+}

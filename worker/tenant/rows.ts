@@ -1,0 +1,207 @@
+// Rows and records: the shapes that SQLite returns, and the ledger's records made of them. Pure. Invariant: int64
+// columns arrive as text and become BigInt; JSON columns are read by the exact reader. Who may call: SqliteStore.
+
+import type {
+  AccountRecord,
+  Answer,
+  ApiKeyRecord,
+  FinishedReservation,
+  JsonObject,
+  Permission,
+  Reservation,
+  ReservationDetails,
+  TenantRecord,
+  Unit,
+} from "purser/ledger";
+import { parseInt64, readStoredJson, stringifyJson } from "purser/ledger";
+
+export interface TenantRow {
+  tenant_id: string;
+  name: string;
+  status: string;
+  parent_tenant_id: string | null;
+  metadata: string | null;
+  default_commit_overage_policy: string | null;
+  default_reservation_ttl_ms: number;
+  max_reservation_ttl_ms: number;
+  max_reservation_extensions: number;
+  reservation_expiry_policy: string;
+  created_at_ms: number;
+  updated_at_ms: number;
+}
+
+export interface AccountRow {
+  scope: string;
+  unit: string;
+  allocated: string;
+  spent: string;
+  reserved: string;
+  debt: string;
+  overdraft_limit: string;
+  over_limit_mark: number;
+  status: string;
+  commit_overage_policy: string | null;
+  settings: string;
+  created_at_ms: number;
+  updated_at_ms: number;
+}
+
+/** A row of `holds`, or of `finished` where the last group is there. */
+export interface HoldRow {
+  id: string;
+  unit: string;
+  amount: string;
+  scopes: string;
+  overage_policy: string;
+  created_at_ms: number;
+  expires_at_ms: number;
+  grace_period_ms: number;
+  extensions_max: number;
+  extensions: string | null;
+  details: string;
+  key_id: string | null;
+  created_key: string;
+  created_fingerprint: string;
+  created_reply: string;
+
+  status?: FinishedReservation["status"];
+  finished_at_ms?: number;
+  charged?: string | null;
+  settled_key?: string | null;
+  settled_fingerprint?: string | null;
+  settled_reply?: string | null;
+  report?: string | null;
+}
+
+export interface AnswerRow {
+  key: string;
+  fingerprint: string;
+  reply: string;
+}
+
+export interface ApiKeyRow {
+  key_id: string;
+  digest: string;
+  prefix: string;
+  name: string;
+  description: string | null;
+  permissions: string;
+  scope_filter: string | null;
+  metadata: string | null;
+  created_at_ms: number;
+  expires_at_ms: number;
+  revoked_at_ms: number | null;
+}
+
+export function tenantOf(row: TenantRow): TenantRecord {
+  return {
+    tenantId: row.tenant_id,
+    name: row.name,
+    status: row.status as TenantRecord["status"],
+    parentTenantId: row.parent_tenant_id ?? undefined,
+    metadata: read<Record<string, string>>(row.metadata),
+    defaultCommitOveragePolicy: (row.default_commit_overage_policy ??
+      undefined) as TenantRecord["defaultCommitOveragePolicy"],
+    defaultReservationTtlMs: row.default_reservation_ttl_ms,
+    maxReservationTtlMs: row.max_reservation_ttl_ms,
+    maxReservationExtensions: row.max_reservation_extensions,
+    reservationExpiryPolicy: row.reservation_expiry_policy as TenantRecord["reservationExpiryPolicy"],
+    createdAtMs: row.created_at_ms,
+    updatedAtMs: row.updated_at_ms,
+  };
+}
+
+export function accountOf(row: AccountRow): AccountRecord {
+  return {
+    scope: row.scope,
+    unit: row.unit as Unit,
+    allocated: int64(row.allocated),
+    spent: int64(row.spent),
+    reserved: int64(row.reserved),
+    debt: int64(row.debt),
+    overdraftLimit: int64(row.overdraft_limit),
+    overLimitMark: row.over_limit_mark === 1,
+    status: row.status as AccountRecord["status"],
+    commitOveragePolicy: (row.commit_overage_policy ?? undefined) as AccountRecord["commitOveragePolicy"],
+    settings: read<AccountRecord["settings"]>(row.settings) ?? {},
+    createdAtMs: row.created_at_ms,
+    updatedAtMs: row.updated_at_ms,
+  };
+}
+
+export function reservationOf(row: HoldRow): Reservation {
+  const base = {
+    id: row.id,
+    created: { key: row.created_key, fingerprint: row.created_fingerprint, reply: row.created_reply },
+    unit: row.unit as Unit,
+    amount: int64(row.amount),
+    scopes: JSON.parse(row.scopes) as string[],
+    overagePolicy: row.overage_policy as Reservation["overagePolicy"],
+    createdAtMs: row.created_at_ms,
+    expiresAtMs: row.expires_at_ms,
+    gracePeriodMs: row.grace_period_ms,
+    extensionsMax: row.extensions_max,
+    extensions: row.extensions === null ? [] : (JSON.parse(row.extensions) as Answer[]),
+    details: read<ReservationDetails>(row.details) as ReservationDetails,
+    keyId: row.key_id ?? undefined,
+  };
+  if (row.status === undefined || row.finished_at_ms === undefined) return { ...base, status: "ACTIVE" };
+  return {
+    ...base,
+    status: row.status,
+    finishedAtMs: row.finished_at_ms,
+    charged: typeof row.charged === "string" ? int64(row.charged) : undefined,
+    settled: settledOf(row),
+    report: read<NonNullable<FinishedReservation["report"]>>(row.report ?? null),
+  };
+}
+
+export function apiKeyOf(row: ApiKeyRow): ApiKeyRecord {
+  return {
+    keyId: row.key_id,
+    digest: row.digest,
+    prefix: row.prefix,
+    name: row.name,
+    description: row.description ?? undefined,
+    permissions: JSON.parse(row.permissions) as Permission[],
+    scopeFilter: read<string[]>(row.scope_filter),
+    metadata: read<JsonObject>(row.metadata),
+    createdAtMs: row.created_at_ms,
+    expiresAtMs: row.expires_at_ms,
+    revokedAtMs: row.revoked_at_ms ?? undefined,
+  };
+}
+
+/** The text of a JSON column; integers of any size stay exact. */
+export function json(value: unknown): string {
+  return stringifyJson(value);
+}
+
+export function jsonOrNull(value: unknown): string | null {
+  return value === undefined ? null : stringifyJson(value);
+}
+
+/** An empty list is NULL: most reservations are never extended. */
+export function listOf(values: readonly unknown[]): string | null {
+  return values.length === 0 ? null : stringifyJson(values);
+}
+
+function settledOf({
+  settled_key: key,
+  settled_fingerprint: print,
+  settled_reply: reply,
+}: HoldRow): Answer | undefined {
+  return typeof key === "string" && typeof print === "string" && typeof reply === "string"
+    ? { key, fingerprint: print, reply }
+    : undefined;
+}
+
+function read<T>(text: string | null): T | undefined {
+  return text === null ? undefined : (readStoredJson(text) as T);
+}
+
+function int64(text: string): bigint {
+  const value = parseInt64(text);
+  if (value === undefined) throw new Error(`an int64 column holds ${JSON.stringify(text)}`);
+  return value;
+}

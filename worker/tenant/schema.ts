@@ -1,0 +1,162 @@
+// The tables of one tenant's database, as a frozen, ordered list of migrations. Invariant: a migration that has shipped
+// never changes; each runs once, in one transaction with the row that records it; a database written by a newer version
+// is refused rather than misread. Who may call: TenantBudget, when it wakes and when a tenant is made.
+
+interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly statements: readonly string[];
+}
+
+// WITHOUT ROWID and no secondary index: an insert then writes one row. Figures are int64, written through CAST from
+// decimal text; STRICT refuses the REAL that an overflow would give, CHECK whatever should never be negative.
+const MIGRATIONS: readonly Migration[] = [
+  {
+    version: 1,
+    name: "ledger",
+    statements: [
+      `CREATE TABLE tenant (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        tenant_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('ACTIVE', 'SUSPENDED', 'CLOSED')),
+        parent_tenant_id TEXT,
+        metadata TEXT,
+        default_commit_overage_policy TEXT,
+        default_reservation_ttl_ms INTEGER NOT NULL,
+        max_reservation_ttl_ms INTEGER NOT NULL,
+        max_reservation_extensions INTEGER NOT NULL,
+        reservation_expiry_policy TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        updated_at_ms INTEGER NOT NULL
+      ) STRICT`,
+      `CREATE TABLE accounts (
+        scope TEXT NOT NULL,
+        unit TEXT NOT NULL,
+        allocated INTEGER NOT NULL CHECK (allocated >= 0),
+        spent INTEGER NOT NULL CHECK (spent >= 0),
+        reserved INTEGER NOT NULL CHECK (reserved >= 0),
+        debt INTEGER NOT NULL CHECK (debt >= 0),
+        overdraft_limit INTEGER NOT NULL CHECK (overdraft_limit >= 0),
+        over_limit_mark INTEGER NOT NULL CHECK (over_limit_mark IN (0, 1)),
+        status TEXT NOT NULL CHECK (status IN ('ACTIVE', 'FROZEN', 'CLOSED')),
+        commit_overage_policy TEXT,
+        settings TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        PRIMARY KEY (scope, unit)
+      ) STRICT, WITHOUT ROWID`,
+      `CREATE TABLE holds (
+        id TEXT NOT NULL PRIMARY KEY,
+        unit TEXT NOT NULL,
+        amount INTEGER NOT NULL CHECK (amount >= 0),
+        scopes TEXT NOT NULL,
+        overage_policy TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        expires_at_ms INTEGER NOT NULL,
+        grace_period_ms INTEGER NOT NULL,
+        extensions_max INTEGER NOT NULL,
+        extensions TEXT,
+        details TEXT NOT NULL,
+        key_id TEXT,
+        created_key TEXT NOT NULL,
+        created_fingerprint TEXT NOT NULL,
+        created_reply TEXT NOT NULL
+      ) STRICT, WITHOUT ROWID`,
+      `CREATE TABLE finished (
+        id TEXT NOT NULL PRIMARY KEY,
+        unit TEXT NOT NULL,
+        amount INTEGER NOT NULL CHECK (amount >= 0),
+        scopes TEXT NOT NULL,
+        overage_policy TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        expires_at_ms INTEGER NOT NULL,
+        grace_period_ms INTEGER NOT NULL,
+        extensions_max INTEGER NOT NULL,
+        extensions TEXT,
+        details TEXT NOT NULL,
+        key_id TEXT,
+        created_key TEXT NOT NULL,
+        created_fingerprint TEXT NOT NULL,
+        created_reply TEXT NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('COMMITTED', 'RELEASED', 'EXPIRED')),
+        finished_at_ms INTEGER NOT NULL,
+        charged INTEGER CHECK (charged >= 0),
+        settled_key TEXT,
+        settled_fingerprint TEXT,
+        settled_reply TEXT,
+        report TEXT
+      ) STRICT, WITHOUT ROWID`,
+      // The day stands first, so that what has expired is one range; a lookup asks for a handful of days.
+      `CREATE TABLE answers (
+        expires_day INTEGER NOT NULL,
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        reply TEXT NOT NULL,
+        PRIMARY KEY (expires_day, namespace, key)
+      ) STRICT, WITHOUT ROWID`,
+      `CREATE TABLE api_keys (
+        key_id TEXT NOT NULL PRIMARY KEY,
+        digest TEXT NOT NULL,
+        prefix TEXT NOT NULL,
+        name TEXT NOT NULL,
+        description TEXT,
+        permissions TEXT NOT NULL,
+        scope_filter TEXT,
+        metadata TEXT,
+        created_at_ms INTEGER NOT NULL,
+        expires_at_ms INTEGER NOT NULL,
+        revoked_at_ms INTEGER
+      ) STRICT, WITHOUT ROWID`,
+    ],
+  },
+];
+
+/** The newest version that this code knows. */
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/** Whether this object holds a tenant at all. A stranger's name must not leave tables behind, so this only reads. */
+export function hasSchema(storage: DurableObjectStorage): boolean {
+  return (
+    storage.sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'").toArray()
+      .length > 0
+  );
+}
+
+/**
+ * Brings the database to {@link SCHEMA_VERSION}.
+ *
+ * @throws Error with `code: "schema_newer"` when a newer version wrote it: starting would corrupt it
+ */
+export function migrate(storage: DurableObjectStorage, nowMs: number): void {
+  storage.transactionSync(() => {
+    storage.sql.exec(
+      "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at_ms INTEGER NOT NULL) STRICT",
+    );
+    const [{ version: current } = { version: 0 }] = storage.sql
+      .exec<{ version: number }>("SELECT coalesce(max(version), 0) AS version FROM migrations")
+      .toArray();
+    if (current > SCHEMA_VERSION) throw new SchemaNewerError(current);
+    for (const { version, name, statements } of MIGRATIONS.slice(current)) {
+      for (const statement of statements) storage.sql.exec(statement);
+      storage.sql.exec(
+        "INSERT INTO migrations (version, name, applied_at_ms) VALUES (?, ?, ?)",
+        version,
+        name,
+        nowMs,
+      );
+    }
+  });
+}
+
+class SchemaNewerError extends Error {
+  readonly code = "schema_newer";
+
+  constructor(found: number) {
+    super(
+      `the database has schema version ${found}, this code knows ${SCHEMA_VERSION}: deploy a newer version`,
+    );
+    this.name = "SchemaNewerError";
+  }
+}

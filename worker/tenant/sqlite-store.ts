@@ -1,0 +1,324 @@
+// A LedgerStore over a Durable Object's SQLite. Invariant: figures cross SQL as decimal text with CAST, exact over int64;
+// every cursor is read to its end before the method returns; nothing is cached, the database is the truth.
+// Who may call: TenantBudget. Rows written are counted by a test: 2 per reserve, 3 per commit, 1 per pruned row.
+
+import type {
+  AccountRecord,
+  ActiveReservation,
+  Answer,
+  AnswerQuery,
+  ApiKeyRecord,
+  Deadline,
+  FinishedReservation,
+  LedgerStore,
+  Reservation,
+  TenantRecord,
+  Unit,
+} from "purser/ledger";
+import { int64Text } from "purser/ledger";
+import {
+  type AccountRow,
+  type AnswerRow,
+  type ApiKeyRow,
+  accountOf,
+  apiKeyOf,
+  type HoldRow,
+  json,
+  jsonOrNull,
+  listOf,
+  reservationOf,
+  type TenantRow,
+  tenantOf,
+} from "./rows.ts";
+
+const ACCOUNT_COLUMNS = `scope, unit, CAST(allocated AS TEXT) AS allocated, CAST(spent AS TEXT) AS spent,
+  CAST(reserved AS TEXT) AS reserved, CAST(debt AS TEXT) AS debt, CAST(overdraft_limit AS TEXT) AS overdraft_limit,
+  over_limit_mark, status, commit_overage_policy, settings, created_at_ms, updated_at_ms`;
+
+const HOLD_COLUMNS = `id, unit, CAST(amount AS TEXT) AS amount, scopes, overage_policy, created_at_ms, expires_at_ms,
+  grace_period_ms, extensions_max, extensions, details, key_id, created_key, created_fingerprint, created_reply`;
+
+const FINISHED_COLUMNS = `${HOLD_COLUMNS}, status, finished_at_ms, CAST(charged AS TEXT) AS charged,
+  settled_key, settled_fingerprint, settled_reply, report`;
+
+/** Sorts after every character of an id, so that `stem … stem~` is the range of ids that begin with the stem. */
+const AFTER_ID = "~";
+
+export class SqliteStore implements LedgerStore {
+  readonly storage: DurableObjectStorage;
+  readonly sql: Pick<SqlStorage, "exec">;
+
+  constructor(storage: DurableObjectStorage) {
+    this.storage = storage;
+    this.sql = storage.sql;
+  }
+
+  transact<T>(decide: () => T): T {
+    return this.storage.transactionSync(decide);
+  }
+
+  latestTimeMs(): number {
+    const [row] = this.#rows<{ latest: number }>(
+      `SELECT max(coalesce((SELECT max(updated_at_ms) FROM accounts), 0),
+                  coalesce((SELECT max(updated_at_ms) FROM tenant), 0)) AS latest`,
+    );
+    return row?.latest ?? 0;
+  }
+
+  readTenant(): TenantRecord | undefined {
+    const [row] = this.#rows<TenantRow>("SELECT * FROM tenant WHERE id = 1");
+    return row === undefined ? undefined : tenantOf(row);
+  }
+
+  writeTenant(tenant: TenantRecord): void {
+    this.sql.exec(
+      "INSERT OR REPLACE INTO tenant VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      tenant.tenantId,
+      tenant.name,
+      tenant.status,
+      tenant.parentTenantId ?? null,
+      jsonOrNull(tenant.metadata),
+      tenant.defaultCommitOveragePolicy ?? null,
+      tenant.defaultReservationTtlMs,
+      tenant.maxReservationTtlMs,
+      tenant.maxReservationExtensions,
+      tenant.reservationExpiryPolicy,
+      tenant.createdAtMs,
+      tenant.updatedAtMs,
+    );
+  }
+
+  readAccounts(scopes: readonly string[], unit?: Unit): AccountRecord[] {
+    const rows = this.#rows<AccountRow>(
+      `SELECT ${ACCOUNT_COLUMNS} FROM accounts
+       WHERE scope IN (SELECT value FROM json_each(?)) AND (? IS NULL OR unit = ?)`,
+      json(scopes),
+      unit ?? null,
+      unit ?? null,
+    );
+    return rows.map(accountOf).sort((a, b) => scopes.indexOf(a.scope) - scopes.indexOf(b.scope));
+  }
+
+  insertAccount(account: AccountRecord): void {
+    this.sql.exec(
+      `INSERT INTO accounts VALUES (?, ?, CAST(? AS INTEGER), CAST(? AS INTEGER), CAST(? AS INTEGER),
+         CAST(? AS INTEGER), CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?)`,
+      account.scope,
+      account.unit,
+      int64Text(account.allocated),
+      int64Text(account.spent),
+      int64Text(account.reserved),
+      int64Text(account.debt),
+      int64Text(account.overdraftLimit),
+      account.overLimitMark ? 1 : 0,
+      account.status,
+      account.commitOveragePolicy ?? null,
+      json(account.settings),
+      account.createdAtMs,
+      account.updatedAtMs,
+    );
+  }
+
+  updateAccount(account: AccountRecord): void {
+    this.sql.exec(
+      `UPDATE accounts SET allocated = CAST(? AS INTEGER), spent = CAST(? AS INTEGER), reserved = CAST(? AS INTEGER),
+         debt = CAST(? AS INTEGER), over_limit_mark = ?, updated_at_ms = ? WHERE scope = ? AND unit = ?`,
+      int64Text(account.allocated),
+      int64Text(account.spent),
+      int64Text(account.reserved),
+      int64Text(account.debt),
+      account.overLimitMark ? 1 : 0,
+      account.updatedAtMs,
+      account.scope,
+      account.unit,
+    );
+  }
+
+  *scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord> {
+    // Page by page, since a cursor must not stay open while the caller does something else.
+    const pageRows = 500;
+    let position = after ?? { scope: "", unit: "" };
+    for (;;) {
+      const page = this.#rows<AccountRow>(
+        `SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE (scope, unit) > (?, ?) ORDER BY scope, unit LIMIT ${pageRows}`,
+        position.scope,
+        position.unit,
+      );
+      for (const row of page) yield accountOf(row);
+      const last = page[page.length - 1];
+      if (last === undefined || page.length < pageRows) return;
+      position = last;
+    }
+  }
+
+  countAccounts(): number {
+    return this.#count("accounts");
+  }
+
+  readReservation(id: string): Reservation | undefined {
+    const [hold] = this.#rows<HoldRow>(`SELECT ${HOLD_COLUMNS} FROM holds WHERE id = ?`, id);
+    if (hold !== undefined) return reservationOf(hold);
+    const [done] = this.#rows<HoldRow>(`SELECT ${FINISHED_COLUMNS} FROM finished WHERE id = ?`, id);
+    return done === undefined ? undefined : reservationOf(done);
+  }
+
+  findReservation(stems: readonly string[]): Reservation | undefined {
+    // Nearly always nothing is found, so both tables are asked at once and for ids alone.
+    const [found] = this.#rows<{ id: string }>(
+      `WITH stems AS (SELECT value AS stem FROM json_each(?))
+       SELECT id FROM stems CROSS JOIN holds WHERE id > stem AND id < stem || '${AFTER_ID}'
+       UNION ALL
+       SELECT id FROM stems CROSS JOIN finished WHERE id > stem AND id < stem || '${AFTER_ID}'
+       LIMIT 1`,
+      json(stems),
+    );
+    return found === undefined ? undefined : this.readReservation(found.id);
+  }
+
+  insertReservation(reservation: ActiveReservation): void {
+    this.sql.exec(
+      "INSERT INTO holds VALUES (?, ?, CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      ...holdValues(reservation),
+    );
+  }
+
+  updateReservation(reservation: ActiveReservation): void {
+    this.sql.exec(
+      "UPDATE holds SET expires_at_ms = ?, extensions = ? WHERE id = ?",
+      reservation.expiresAtMs,
+      listOf(reservation.extensions),
+      reservation.id,
+    );
+  }
+
+  finishReservation(reservation: FinishedReservation): void {
+    this.sql.exec("DELETE FROM holds WHERE id = ?", reservation.id);
+    this.sql.exec(
+      `INSERT INTO finished VALUES (?, ?, CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+         ?, ?, CAST(? AS INTEGER), ?, ?, ?, ?)`,
+      ...holdValues(reservation),
+      reservation.status,
+      reservation.finishedAtMs,
+      reservation.charged === undefined ? null : int64Text(reservation.charged),
+      reservation.settled?.key ?? null,
+      reservation.settled?.fingerprint ?? null,
+      reservation.settled?.reply ?? null,
+      jsonOrNull(reservation.report),
+    );
+  }
+
+  scanDeadlines(): Iterable<Deadline> {
+    const rows = this.#rows<{ id: string; deadline_ms: number; unit: string; scopes: string }>(
+      "SELECT id, expires_at_ms + grace_period_ms AS deadline_ms, unit, scopes FROM holds",
+    );
+    return rows.map((row) => ({
+      id: row.id,
+      deadlineMs: row.deadline_ms,
+      unit: row.unit as Unit,
+      scopes: JSON.parse(row.scopes) as string[],
+    }));
+  }
+
+  pruneFinished(query: { idBelow: string; finishedBeforeMs: number; rowsMax: number }): number {
+    const { rowsWritten } = this.sql.exec(
+      `DELETE FROM finished WHERE id IN
+         (SELECT id FROM finished WHERE id < ? AND finished_at_ms < ? ORDER BY id LIMIT ?)`,
+      query.idBelow,
+      query.finishedBeforeMs,
+      query.rowsMax,
+    );
+    return rowsWritten;
+  }
+
+  readAnswer(query: AnswerQuery): Answer | undefined {
+    const days = Array.from(
+      { length: query.toDay - query.fromDay + 1 },
+      (_, offset) => query.fromDay + offset,
+    );
+    const [row] = this.#rows<AnswerRow>(
+      `SELECT key, fingerprint, reply FROM answers
+       WHERE expires_day IN (SELECT value FROM json_each(?)) AND namespace = ? AND key = ?`,
+      json(days),
+      query.namespace,
+      query.key,
+    );
+    return row;
+  }
+
+  insertAnswer(namespace: string, expiresDay: number, answer: Answer): void {
+    this.sql.exec(
+      "INSERT INTO answers VALUES (?, ?, ?, ?, ?)",
+      expiresDay,
+      namespace,
+      answer.key,
+      answer.fingerprint,
+      answer.reply,
+    );
+  }
+
+  pruneAnswers(query: { expiresBeforeDay: number; rowsMax: number }): number {
+    const { rowsWritten } = this.sql.exec(
+      `DELETE FROM answers WHERE (expires_day, namespace, key) IN
+         (SELECT expires_day, namespace, key FROM answers WHERE expires_day < ? LIMIT ?)`,
+      query.expiresBeforeDay,
+      query.rowsMax,
+    );
+    return rowsWritten;
+  }
+
+  readApiKey(keyId: string): ApiKeyRecord | undefined {
+    const [row] = this.#rows<ApiKeyRow>("SELECT * FROM api_keys WHERE key_id = ?", keyId);
+    return row === undefined ? undefined : apiKeyOf(row);
+  }
+
+  insertApiKey(key: ApiKeyRecord): void {
+    this.sql.exec(
+      "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      key.keyId,
+      key.digest,
+      key.prefix,
+      key.name,
+      key.description ?? null,
+      json(key.permissions),
+      jsonOrNull(key.scopeFilter),
+      jsonOrNull(key.metadata),
+      key.createdAtMs,
+      key.expiresAtMs,
+      key.revokedAtMs ?? null,
+    );
+  }
+
+  countApiKeys(): number {
+    return this.#count("api_keys");
+  }
+
+  #count(table: "accounts" | "api_keys"): number {
+    const [row] = this.#rows<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
+    return row?.rows ?? 0;
+  }
+
+  #rows<Row extends object>(statement: string, ...values: (string | number | null)[]): Row[] {
+    return this.sql.exec(statement, ...values).toArray() as Row[];
+  }
+}
+
+/** The values that a hold and its finished row share, in the order of both tables' columns. */
+function holdValues(reservation: Reservation): (string | number | null)[] {
+  return [
+    reservation.id,
+    reservation.unit,
+    int64Text(reservation.amount),
+    json(reservation.scopes),
+    reservation.overagePolicy,
+    reservation.createdAtMs,
+    reservation.expiresAtMs,
+    reservation.gracePeriodMs,
+    reservation.extensionsMax,
+    listOf(reservation.extensions),
+    json(reservation.details),
+    reservation.keyId ?? null,
+    reservation.created.key,
+    reservation.created.fingerprint,
+    reservation.created.reply,
+  ];
+}

@@ -1,0 +1,162 @@
+// The Durable Object that holds one tenant's ledger. Invariant: every method is one synchronous transaction with no
+// await in it, so calls are decided one after another and an answer leaves only once its rows are durable; nothing in
+// memory decides an ALLOW. Who may call: the HTTP front (with the caller of a verified key), or any Worker that holds
+// the binding (without one: it is trusted). Denials are values, since error classes do not survive RPC.
+
+import { DurableObject } from "cloudflare:workers";
+import type {
+  ApiKeyBody,
+  BalancesBody,
+  BalancesQuery,
+  BudgetBody,
+  BudgetInput,
+  Caller,
+  CommitBody,
+  CommitInput,
+  ExtendBody,
+  ExtendInput,
+  FundBody,
+  FundInput,
+  MintedKey,
+  ReleaseBody,
+  ReleaseInput,
+  Reply,
+  ReservationBody,
+  ReserveBody,
+  ReserveInput,
+  TenantBody,
+  Turn,
+} from "purser/ledger";
+import { checkTenantRequest, isTenantId, Ledger, refuse, unauthorized } from "purser/ledger";
+import { type Env, hashSecrets } from "../env.ts";
+import { hasSchema, migrate } from "./schema.ts";
+import { SqliteStore } from "./sqlite-store.ts";
+
+/** How long a sweep that failed waits for the next try; the platform's own retries end after six. */
+const SWEEP_RETRY_MS = 60_000;
+
+export class TenantBudget extends DurableObject<Env> {
+  /** The clock. An own property, so that RPC cannot reach it and a test can set it. */
+  now: () => number = () => Date.now();
+  /** Where the ledger lives. An own property for the same two reasons. */
+  readonly store: SqliteStore;
+  #ledger: Ledger | undefined;
+  #alarmAtMs: number | undefined;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.store = new SqliteStore(ctx.storage);
+    // Synchronous, so that a database this code cannot read keeps the object from starting at all.
+    if (hasSchema(ctx.storage)) migrate(ctx.storage, this.now());
+    void ctx.blockConcurrencyWhile(async () => {
+      this.#alarmAtMs = (await ctx.storage.getAlarm()) ?? undefined;
+    });
+  }
+
+  reserve(request: ReserveInput, caller?: Caller): Reply<ReserveBody> {
+    return this.#decide(caller, (ledger, turn) => ledger.reserve(request, turn));
+  }
+
+  commit(reservationId: string, request: CommitInput, caller?: Caller): Reply<CommitBody> {
+    return this.#decide(caller, (ledger, turn) => ledger.commit(reservationId, request, turn));
+  }
+
+  release(reservationId: string, request: ReleaseInput, caller?: Caller): Reply<ReleaseBody> {
+    return this.#decide(caller, (ledger, turn) => ledger.release(reservationId, request, turn));
+  }
+
+  extend(reservationId: string, request: ExtendInput, caller?: Caller): Reply<ExtendBody> {
+    return this.#decide(caller, (ledger, turn) => ledger.extend(reservationId, request, turn));
+  }
+
+  getReservation(reservationId: string, caller?: Caller): Reply<ReservationBody> {
+    return this.#decide(caller, (ledger, turn) => ledger.getReservation(reservationId, turn));
+  }
+
+  balances(query: BalancesQuery, caller?: Caller): Reply<BalancesBody> {
+    return this.#decide(caller, (ledger, turn) => ledger.balances(query, turn));
+  }
+
+  /** Makes the tenant and its tables. Before this, the object stores nothing, whatever its name. */
+  createTenant(request: unknown): Reply<TenantBody> {
+    const checked = checkTenantRequest(request);
+    if (!checked.ok) return checked;
+    if (!hasSchema(this.ctx.storage)) migrate(this.ctx.storage, this.now());
+    return this.#decide(undefined, (ledger, turn) => ledger.createTenant(request, turn));
+  }
+
+  createBudget(request: BudgetInput, caller?: Caller): Reply<BudgetBody> {
+    return this.#decide(caller, (ledger, turn) => ledger.createBudget(request, turn));
+  }
+
+  fund(
+    budget: { readonly scope: string; readonly unit: string },
+    request: FundInput,
+    caller?: Caller,
+  ): Reply<FundBody> {
+    return this.#decide(caller, (ledger, turn) => ledger.fund(budget, request, turn));
+  }
+
+  /** Records a key that the front minted; the key's text stays with the front. */
+  createApiKey(request: unknown, minted: Pick<MintedKey, "keyId" | "digest" | "prefix">): Reply<ApiKeyBody> {
+    return this.#decide(undefined, (ledger, turn) => ledger.createApiKey(request, minted, turn));
+  }
+
+  /** Sweeps what is due. Only tidies: every decision settles what it needs itself, and an alarm may be late or double. */
+  override async alarm(): Promise<void> {
+    this.#alarmAtMs = undefined;
+    const ledger = this.#openLedger();
+    if (ledger === undefined) return;
+    const nowMs = this.now();
+    try {
+      ledger.sweep({ nowMs });
+      this.#setAlarm(ledger);
+    } catch (error) {
+      console.error("purser: the sweep failed and will be tried again", error);
+      this.#setAlarmAt(nowMs + SWEEP_RETRY_MS);
+    }
+  }
+
+  #decide<Body>(
+    caller: Caller | undefined,
+    operation: (ledger: Ledger, turn: Turn) => Reply<Body>,
+  ): Reply<Body> {
+    const ledger = this.#openLedger();
+    if (ledger === undefined) {
+      return caller === undefined
+        ? refuse("NOT_FOUND", `Tenant not found: ${this.#tenant}`)
+        : unauthorized("KEY_NOT_FOUND");
+    }
+    const reply = operation(ledger, { nowMs: this.now(), caller });
+    this.#setAlarm(ledger);
+    return reply;
+  }
+
+  /** The tenant is the object's own name; an object that was not reached by a name has none and serves nobody. */
+  get #tenant(): string {
+    const { name } = this.ctx.id;
+    if (!isTenantId(name))
+      throw new TypeError(`the object's name must be a tenant id, got ${JSON.stringify(name)}`);
+    return name;
+  }
+
+  #openLedger(): Ledger | undefined {
+    if (this.#ledger === undefined && hasSchema(this.ctx.storage)) {
+      this.#ledger = new Ledger({ tenant: this.#tenant, store: this.store, secrets: hashSecrets(this.env) });
+    }
+    return this.#ledger;
+  }
+
+  /** One alarm at the earliest deadline, moved only earlier: each setting is a written row. None while nothing is held. */
+  #setAlarm(ledger: Ledger): void {
+    const deadlineMs = ledger.nextDeadlineMs;
+    if (deadlineMs === undefined) return;
+    if (this.#alarmAtMs === undefined || deadlineMs + 1 < this.#alarmAtMs) this.#setAlarmAt(deadlineMs + 1);
+  }
+
+  #setAlarmAt(timeMs: number): void {
+    this.#alarmAtMs = timeMs;
+    // Not awaited: the write joins the decision's own, and the output gate holds the reply until both are durable.
+    void this.ctx.storage.setAlarm(timeMs);
+  }
+}
