@@ -19,8 +19,8 @@ import type { LedgerStore } from "../ledger/store.ts";
 export interface LocalAuthorityOptions {
   /** The tenant whose budgets these are: 3 to 64 lower-case letters, digits or "-". */
   readonly tenant: string;
-  /** Milliseconds since the epoch, a safe integer. `Date.now` by default. */
-  readonly now?: () => number;
+  /** The clock, in milliseconds since the epoch: `Date.now`, or one that a test moves. */
+  readonly now: () => number;
   /** What reservation ids are derived from. In one process nothing hangs on it, so a fixed text is the default. */
   readonly secret?: string;
   /** Where the ledger lives; a `MemoryStore` by default. */
@@ -33,7 +33,7 @@ export interface LocalAuthorityOptions {
  *
  * @throws TypeError when `tenant` is not a valid tenant id
  * @example
- * const authority = new LocalAuthority({ tenant: "acme" });
+ * const authority = new LocalAuthority({ tenant: "acme", now: Date.now });
  * authority.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: { unit: "TOKENS", amount: 1000 } });
  * const reply = authority.reserve({
  *   idempotency_key: "call-1",
@@ -47,12 +47,7 @@ export class LocalAuthority {
   readonly #ledger: Ledger;
   readonly #now: () => number;
 
-  constructor({
-    tenant,
-    now = Date.now,
-    secret = "local authority",
-    store = new MemoryStore(),
-  }: LocalAuthorityOptions) {
+  constructor({ tenant, now, secret = "local authority", store = new MemoryStore() }: LocalAuthorityOptions) {
     this.tenant = tenant;
     this.#now = now;
     this.#ledger = new Ledger({ tenant, store, secrets: [secret] });

@@ -5,6 +5,7 @@ import {
   type AmountInput,
   type BudgetInput,
   INT64_MAX,
+  type LedgerStore,
   LocalAuthority,
   MemoryStore,
   type ReserveInput,
@@ -467,7 +468,7 @@ describe("settling", () => {
   });
 
   test("another tenant's reservation is forbidden, not unknown", () => {
-    const other = new LocalAuthority({ tenant: "other" });
+    const other = new LocalAuthority({ tenant: "other", now: () => 0 });
     bodyOf(other.createBudget(budget("tenant:other", 10)));
     const foreign =
       bodyOf(other.reserve(reserveRequest("k", 1, { subject: { tenant: "other" } }))).reservation_id ?? "";
@@ -570,6 +571,49 @@ describe("time", () => {
     expect(verdictOf(extend("e11", 1))).toBe("409 MAX_EXTENSIONS_EXCEEDED");
     bodyOf(authority.release(id, { idempotency_key: "r" }));
     expect(bodyOf(extend("e1", 30_000)).remaining_ttl_ms).toBe(0);
+  });
+});
+
+test("a store that fails at any call leaves no trace, in rows or in memory", () => {
+  const clock = testClock();
+  const memory = new MemoryStore();
+  let callsLeft = Number.POSITIVE_INFINITY;
+  const failing = new Proxy<LedgerStore>(memory, {
+    get(target, name) {
+      const method: unknown = Reflect.get(target, name, target);
+      if (typeof method !== "function") return method;
+      return (...args: unknown[]) => {
+        callsLeft -= 1;
+        if (callsLeft === 0) throw new Error("disk gone");
+        return Reflect.apply(method, target, args);
+      };
+    },
+  });
+  const authority = new LocalAuthority({ tenant: TENANT, store: failing, now: clock.now });
+  bodyOf(authority.createBudget(budget("tenant:acme", 100)));
+  for (const key of ["a", "b"])
+    bodyOf(authority.reserve(reserveRequest(key, 40, { ttl_ms: 1000, grace_period_ms: 0 })));
+  clock.advance(1001);
+  const held = () => [...memory.scanDeadlines()].map(({ id }) => id).sort();
+  // Settles a and b, then reserves: the failure moves one call further each time, until none is left to fail.
+  let failures = 0;
+  for (; ; failures += 1) {
+    const before = held();
+    callsLeft = failures + 1;
+    try {
+      expect(verdictOf(authority.reserve(reserveRequest("c", 100)))).toBe("200");
+      break;
+    } catch (error) {
+      expect(error).toMatchObject({ message: "disk gone" });
+      expect(held()).toEqual(before);
+      expect(memory.readAccounts(["tenant:acme"])[0]?.reserved).toBe(80n);
+    }
+  }
+  callsLeft = Number.POSITIVE_INFINITY;
+  expect(failures).toBeGreaterThan(10);
+  expect(bodyOf(authority.balances()).balances[0]).toMatchObject({
+    reserved: tokens(100n),
+    remaining: tokens(0n),
   });
 });
 
@@ -799,7 +843,7 @@ describe("the operator's side", () => {
     const { authority, figures } = authorityWith(budget("tenant:acme", 1), budget("tenant:acme/agent:a", 1));
     const credit = { operation: "CREDIT" as const, amount: tokens(1), idempotency_key: "f" };
     bodyOf(authority.fund({ scope: "tenant:acme", unit: "TOKENS" }, credit));
-    bodyOf(authority.fund({ scope: "TENANT:ACME/agent:A".toLowerCase(), unit: "TOKENS" }, credit));
+    bodyOf(authority.fund({ scope: "tenant:ACME/agent:A", unit: "TOKENS" }, credit));
     expect(
       verdictOf(authority.fund({ scope: "tenant:acme", unit: "TOKENS" }, { ...credit, amount: tokens(2) })),
     ).toBe("409 IDEMPOTENCY_MISMATCH");
@@ -844,6 +888,6 @@ describe("the operator's side", () => {
   });
 
   test.each(["", "ab", "Acme", "a_b", "a".repeat(65)])("a tenant cannot be called %j", (tenant) => {
-    expect(() => new LocalAuthority({ tenant })).toThrow(TypeError);
+    expect(() => new LocalAuthority({ tenant, now: () => 0 })).toThrow(TypeError);
   });
 });
