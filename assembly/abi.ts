@@ -63,8 +63,8 @@ export const BUDGETS_MAX: u32 = 1048576;
 export const HOLDS_MAX: u32 = 4194304;
 /** Twenty bits of a hold's state word. */
 export const OWNERS_MAX: u32 = 1048575;
-/** 42 bits of a hold's state word: at ten million reservations a second, five days of one thread. */
-export const TICKET_MAX: i64 = 4398046511103;
+/** 41 bits of a hold's state word: at ten million reservations a second, more than two days of one thread. */
+export const TICKET_MAX: i64 = 2199023255551;
 /** The six levels of a subject, and two to spare. */
 export const FRAME_ACCOUNTS: u32 = 8;
 

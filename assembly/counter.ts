@@ -43,6 +43,9 @@ export function tagOf(word: u64): u64 {
   return word >>> TAG_SHIFT;
 }
 
+/** The balance of a budget that is being removed because it is idle. No other path leads here: debt ends one above. */
+export const RETIRED: i64 = -9007199254740992;
+
 /** The signed balance: the low 54 bits, sign-extended. */
 // @ts-ignore: decorator
 @inline
@@ -85,7 +88,7 @@ export function counterTake(handle: f64, amount: f64): i32 {
     if (atomic.load<u64>(counter + COUNTER_META) != meta) return checkHandle(handle, Kind.Counter);
     const word = atomic.load<u64>(counter + COUNTER_BALANCE);
     const balance = balanceOf(word);
-    if (balance < cost) return deny(counter, handle, balance < 0 ? Status.InDebt : Status.Exceeds);
+    if (balance < cost) return deny(counter, handle, balance);
     const next = balance - cost;
     if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, wordOf(tagOf(word), next)) == word) {
       noteHighWater(counter, handle, next);
@@ -222,10 +225,18 @@ export function epochOf(counter: u32, word: u64): u64 {
   return stamp + <u64>distance;
 }
 
-/** Counts a refusal and answers it. */
-export function deny(counter: u32, handle: f64, status: Status): Status {
+/** Counts a refusal and answers it, by the balance that was too small. A budget on its way out refuses nobody. */
+export function deny(counter: u32, handle: f64, balance: i64): Status {
+  if (balance == RETIRED) return Status.Stale;
   tally(counter + COUNTER_DENIED, handle, 1);
-  return status;
+  return balance < 0 ? Status.InDebt : Status.Exceeds;
+}
+
+/** Under the lock: takes the whole balance of an idle budget out of everybody's reach. False if something is out. */
+export function retire(counter: u32): bool {
+  const word = atomic.load<u64>(counter + COUNTER_BALANCE);
+  if (balanceOf(word) != <i64>atomic.load<u64>(counter + COUNTER_CAPACITY)) return false;
+  return atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, wordOf(tagOf(word), RETIRED)) == word;
 }
 
 /**

@@ -5,7 +5,8 @@
 // Who may call: any attached thread, through index.ts.
 
 import { Kind } from "./abi";
-import { checkHandle, counterOpen } from "./counter";
+import { checkHandle, counterOpen, retire } from "./counter";
+import { hasHolds } from "./hold";
 import {
   budgetsCapacity,
   COUNTER_KEY_HIGH,
@@ -44,12 +45,38 @@ export function budgetOpen(keyHigh: u64, keyLow: u64, kind: i32, capacity: f64, 
   return created;
 }
 
+/** The handle of a budget that exists, or −status: NotFound, WrongKind. */
+export function budgetFind(keyHigh: u64, keyLow: u64, kind: i32): f64 {
+  if (budgetsCapacity() == 0) return -(<f64>Status.NotInitialised);
+  const existing = find(keyHigh, keyLow);
+  if (existing < 0) return -(<f64>Status.NotFound);
+  const status = checkHandle(existing, kind);
+  return status == Status.Ok ? existing : -(<f64>(status == Status.Stale ? Status.NotFound : status));
+}
+
 /** Removes a budget: its handles and holds are stale from here on, its slot may be reused. @returns a status */
 export function budgetRemove(handle: f64, owner: f64): i32 {
   if (!isOwner(owner)) return Status.HandleInvalid;
   if (!lock(<u32>owner)) return Status.Busy;
   const status = checkHandle(handle, Kind.Any);
   if (status == Status.Ok) atomic.store<u64>(counterOf(handle) + COUNTER_META, 0);
+  unlock(<u32>owner);
+  return status;
+}
+
+/**
+ * Removes a token budget if nothing of it is out and no hold is open on it, and leaves it alone otherwise.
+ * @returns Ok; NotIdle if it is in use
+ */
+export function budgetRemoveIdle(handle: f64, owner: f64): i32 {
+  if (!isOwner(owner)) return Status.HandleInvalid;
+  if (!lock(<u32>owner)) return Status.Busy;
+  let status = checkHandle(handle, Kind.Tokens);
+  if (status == Status.Ok) {
+    // Holds first, balance second: whoever claims a hold in between finds the balance retired and lets go.
+    if (!hasHolds(handle) && retire(counterOf(handle))) atomic.store<u64>(counterOf(handle) + COUNTER_META, 0);
+    else status = Status.NotIdle;
+  }
   unlock(<u32>owner);
   return status;
 }

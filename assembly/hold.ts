@@ -6,22 +6,28 @@
 // Who may call: any thread, through index.ts, with an owner id that the kernel issued to it.
 //
 //      free ──claim──▶ claimed ──take──▶ held ──settle──▶ settled ──credit──▶ free
+//                                        ▲  │
+//                                        └──┴─ adjusting
 //
-// A thread can be terminated at loop heads and calls. At those points its hold stands in one of four states, and
+// A thread can be terminated at loop heads and calls. At those points its hold stands in one of these states, and
 // reclaim knows what each means:
-//   claimed   nothing was taken (the take and `held` stand on one straight line): free the slot;
-//   held      the amount is out: settle it with 0;
-//   settled   progress 0: nothing was booked; progress 1: consumption was, the credit was not. Finish it.
-// `settled` carries the settling thread as owner, so that it is the settling thread's death that counts.
+//   claimed    nothing was taken (the take and `held` stand on one straight line): free the slot;
+//   held       the amount is out: settle it with 0;
+//   adjusting  nothing was changed yet: back to held, under the hold's own owner;
+//   settled    progress 0: nothing was booked; progress 1: consumption was, the credit was not. Finish it.
+// `settled` and `adjusting` carry the thread that is at it as owner, so that it is that thread's death that counts.
 
 import { Kind, TICKET_MAX } from "./abi";
 import {
+  AMOUNT_MAX_F64,
   COUNTER_BALANCE,
   COUNTER_META,
+  COUNTER_OVER_RELEASED,
   counterOf,
   HOLD_ACTUAL,
   HOLD_AMOUNT,
   HOLD_COUNTER,
+  HOLD_OWNER,
   HOLD_DEADLINE,
   HOLD_PROGRESS,
   HOLD_STAMP,
@@ -33,7 +39,7 @@ import {
   isOwner,
   metaOf,
 } from "./layout";
-import { balanceOf, checkHandle, consume, deny, epochOf, noteHighWater, tagOf, wordOf } from "./counter";
+import { balanceOf, checkHandle, consume, deny, epochOf, noteHighWater, RETIRED, tagOf, tally, wordOf } from "./counter";
 import { unlock } from "./lock";
 import { Status } from "./status";
 
@@ -41,11 +47,15 @@ const FREE: u64 = 0;
 const CLAIMED: u64 = 1;
 const HELD: u64 = 2;
 const SETTLED: u64 = 3;
-const STATE_MASK: u64 = 3;
+const ADJUSTING: u64 = 4;
+const STATE_MASK: u64 = 7;
 
-const OWNER_SHIFT: u64 = 2;
+const OWNER_SHIFT: u64 = 3;
 const OWNER_MASK: u64 = (1 << 20) - 1;
-const TICKET_SHIFT: u64 = 22;
+const TICKET_SHIFT: u64 = 23;
+
+/** An adjustment is a few instructions; a thread that waits longer for one waits for a dead one. */
+const LOOKS_MAX: u32 = 1 << 24;
 
 // @ts-ignore: decorator
 @inline
@@ -97,7 +107,7 @@ export function holdReserve(handle: f64, amount: f64, owner: f64, ticket: f64, d
   const cost = <i64>amount;
   // Look before claiming: most denials cost no slot.
   const seen = balanceOf(atomic.load<u64>(counter + COUNTER_BALANCE));
-  if (seen < cost) return -deny(counter, handle, seen < 0 ? Status.InDebt : Status.Exceeds);
+  if (seen < cost) return -deny(counter, handle, seen);
 
   const claimed = stateWord(<u64>ticket, <u32>owner, CLAIMED);
   const slot = claim(claimed, hint);
@@ -116,8 +126,7 @@ export function holdReserve(handle: f64, amount: f64, owner: f64, ticket: f64, d
     const live = atomic.load<u64>(counter + COUNTER_META) == meta;
     if (!live || balance < cost) {
       atomic.store<u64>(hold + HOLD_STATE, FREE);
-      if (!live) return -checkHandle(handle, Kind.Tokens);
-      return -deny(counter, handle, balance < 0 ? Status.InDebt : Status.Exceeds);
+      return live ? -deny(counter, handle, balance) : -checkHandle(handle, Kind.Tokens);
     }
     const next = balance - cost;
     if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, wordOf(tagOf(word), next)) == word) {
@@ -146,21 +155,35 @@ export function holdSettle(handle: f64, slot: f64, owner: f64, ticket: f64, actu
   if (counterOf(handle) == 0) return Status.HandleInvalid;
   const hold = holdAt(<u32>slot);
   const held = stateWord(<u64>ticket, <u32>owner, HELD);
-  if (atomic.load<u64>(hold + HOLD_STATE) != held) return Status.NotHeld;
+  if (steady(hold, <u64>ticket) != held) return Status.NotHeld;
   // Fields are stable while the state word stands; if it changes after this look, the swap below fails.
   const foreign = load<f64>(hold + HOLD_COUNTER) != handle;
   if (foreign && atomic.load<u64>(hold + HOLD_STATE) == held) return Status.ForeignHold;
   return settle(hold, held, <u64>actual, <u32>settler);
 }
 
-/** The one way out of `held`. */
+/** The state word, once nobody is adjusting this ticket's hold any more. */
+function steady(hold: u32, ticket: u64): u64 {
+  let word = atomic.load<u64>(hold + HOLD_STATE);
+  for (let looks: u32 = 0; looks < LOOKS_MAX; looks++) {
+    if (stateOf(word) != ADJUSTING || word >>> TICKET_SHIFT != ticket) break;
+    word = atomic.load<u64>(hold + HOLD_STATE);
+  }
+  return word;
+}
+
+/** The one way out of `held` for good. Ends because each round waits for one adjustment, which is finite. */
 function settle(hold: u32, held: u64, actual: u64, settler: u32): Status {
   const settled = restated(held, settler, SETTLED);
-  if (atomic.cmpxchg<u64>(hold + HOLD_STATE, held, settled) != held) return Status.NotHeld;
-  store<u64>(hold + HOLD_ACTUAL, actual);
-  const status = finish(hold);
-  if (status == Status.Overflow) atomic.store<u64>(hold + HOLD_STATE, held);
-  return status;
+  while (true) {
+    if (atomic.cmpxchg<u64>(hold + HOLD_STATE, held, settled) == held) {
+      store<u64>(hold + HOLD_ACTUAL, actual);
+      const status = finish(hold);
+      if (status == Status.Overflow) atomic.store<u64>(hold + HOLD_STATE, held);
+      return status;
+    }
+    if (steady(hold, held >>> TICKET_SHIFT) != held) return Status.NotHeld;
+  }
 }
 
 /** Books a settled hold and frees its slot. The caller's thread is the one that the state word names. */
@@ -196,6 +219,85 @@ function finish(hold: u32): Status {
   return status;
 }
 
+/**
+ * Changes what a hold holds: by at most what is available upwards, by at most what it holds downwards. What could not be
+ * taken is counted as over-released. A hold of an earlier epoch stays as it is.
+ *
+ * @param delta a signed integer; @param adjuster the calling thread
+ * @returns what it holds now, or −status
+ */
+export function holdAdjust(handle: f64, slot: f64, owner: f64, ticket: f64, delta: f64, adjuster: f64): f64 {
+  if (!isIntegerIn(delta, -AMOUNT_MAX_F64, AMOUNT_MAX_F64)) return -(<f64>Status.AmountInvalid);
+  if (!isIntegerIn(slot, 0, <f64>holdsCapacity() - 1)) return -(<f64>Status.HandleInvalid);
+  if (!isOwner(owner) || !isOwner(adjuster) || !isTicket(ticket)) return -(<f64>Status.HandleInvalid);
+  const status = checkHandle(handle, Kind.Tokens);
+  if (status != Status.Ok) return -(<f64>status);
+  const hold = holdAt(<u32>slot);
+  const held = stateWord(<u64>ticket, <u32>owner, HELD);
+  if (steady(hold, <u64>ticket) != held) return -(<f64>Status.NotHeld);
+  if (load<f64>(hold + HOLD_COUNTER) != handle) return -(<f64>Status.ForeignHold);
+  if (!adjust(hold, held, <i64>delta, <u32>adjuster)) return -(<f64>Status.NotHeld);
+  return <f64>load<u64>(hold + HOLD_AMOUNT);
+}
+
+/**
+ * Changes what a budget's open holds hold together by `delta`: upwards on one of them, downwards on as many as it takes.
+ * So what is out is at every moment the sum of what the holds hold. Without an open hold nothing happens.
+ *
+ * @returns a status
+ */
+export function budgetAdjust(handle: f64, delta: f64, adjuster: f64): i32 {
+  if (!isIntegerIn(delta, -AMOUNT_MAX_F64, AMOUNT_MAX_F64)) return Status.AmountInvalid;
+  if (!isOwner(adjuster)) return Status.HandleInvalid;
+  const status = checkHandle(handle, Kind.Tokens);
+  if (status != Status.Ok) return status;
+  let rest = <i64>delta;
+  const count = holdsCapacity();
+  for (let slot: u32 = 0; slot < count && rest != 0; slot++) {
+    const hold = holdAt(slot);
+    const word = atomic.load<u64>(hold + HOLD_STATE);
+    if (stateOf(word) != HELD || load<f64>(hold + HOLD_COUNTER) != handle) continue;
+    const before = load<i64>(hold + HOLD_AMOUNT);
+    if (!adjust(hold, word, rest, <u32>adjuster)) continue;
+    // Upwards one hold gets it all; what did not fit was counted.
+    rest = rest > 0 ? 0 : min<i64>(rest + before, 0);
+  }
+  return Status.Ok;
+}
+
+/** Holds the hold still, changes balance and amount, lets go. False if it was settled meanwhile. */
+function adjust(hold: u32, held: u64, delta: i64, adjuster: u32): bool {
+  const adjusting = restated(held, adjuster, ADJUSTING);
+  if (atomic.cmpxchg<u64>(hold + HOLD_STATE, held, adjusting) != held) return false;
+  store<u32>(hold + HOLD_OWNER, ownerOf(held));
+  const handle = load<f64>(hold + HOLD_COUNTER);
+  const counter = counterOf(handle);
+  const amount = load<i64>(hold + HOLD_AMOUNT);
+  let missing: i64 = 0;
+  // Reads meta, balance and stamp; changes the balance word. Ends because a failed swap means another thread's
+  // succeeded. Midway others see the hold adjusting and wait for it; the balance is before or after.
+  while (true) {
+    if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Tokens)) break;
+    const word = atomic.load<u64>(counter + COUNTER_BALANCE);
+    if (epochOf(counter, word) != load<u64>(hold + HOLD_STAMP)) break;
+    const balance = balanceOf(word);
+    const change = delta < 0 ? -min<i64>(-delta, amount) : min<i64>(delta, max<i64>(balance, 0));
+    missing = max<i64>(delta - change, 0);
+    if (change == 0) break;
+    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, wordOf(tagOf(word), balance - change)) == word) {
+      // Straight line to `held`, as in holdReserve.
+      store<i64>(hold + HOLD_AMOUNT, amount + change);
+      atomic.store<u64>(hold + HOLD_STATE, held);
+      noteHighWater(counter, handle, balance - change);
+      if (missing > 0) tally(counter + COUNTER_OVER_RELEASED, handle, missing);
+      return true;
+    }
+  }
+  atomic.store<u64>(hold + HOLD_STATE, held);
+  if (missing > 0) tally(counter + COUNTER_OVER_RELEASED, handle, missing);
+  return true;
+}
+
 /** Gives back every hold whose deadline is at or before `now`. @returns how many, or −status */
 export function holdExpire(now: f64, settler: f64): i32 {
   if (!isAmount(now)) return -Status.TimeInvalid;
@@ -227,7 +329,14 @@ export function holdReclaim(owner: f64, settler: f64): i32 {
   const count = holdsCapacity();
   for (let slot: u32 = 0; slot < count; slot++) {
     const hold = holdAt(slot);
-    const word = atomic.load<u64>(hold + HOLD_STATE);
+    let word = atomic.load<u64>(hold + HOLD_STATE);
+    if (stateOf(word) == ADJUSTING) {
+      if (ownerOf(word) == <u32>owner) {
+        // Nobody but its adjuster, who is gone, moves a hold out of this state.
+        atomic.cmpxchg<u64>(hold + HOLD_STATE, word, restated(word, load<u32>(hold + HOLD_OWNER), HELD));
+      }
+      word = steady(hold, word >>> TICKET_SHIFT);
+    }
     if (ownerOf(word) != <u32>owner) continue;
     const state = stateOf(word);
     if (state == HELD) {
@@ -273,6 +382,16 @@ function scan(handle: f64, amounts: bool): f64 {
     if (load<u64>(hold + HOLD_STAMP) == epoch) amount += load<u64>(hold + HOLD_AMOUNT);
   }
   return <f64>(amounts ? amount : open);
+}
+
+/** Whether any hold, also one of amount 0 or one just being made, belongs to a budget. */
+export function hasHolds(handle: f64): bool {
+  const count = holdsCapacity();
+  for (let slot: u32 = 0; slot < count; slot++) {
+    const hold = holdAt(slot);
+    if (stateOf(atomic.load<u64>(hold + HOLD_STATE)) != FREE && load<f64>(hold + HOLD_COUNTER) == handle) return true;
+  }
+  return false;
 }
 
 /**

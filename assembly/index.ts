@@ -15,5 +15,14 @@ export {
 } from "./account";
 export { attach, budgetsInitialised, holdsInitialised, initialise, ownerIssue } from "./header";
 export { budgetFigure, counterGive, counterGrant, counterRefill, counterTake } from "./counter";
-export { budgetCount, budgetOpen, budgetRemove } from "./directory";
-export { heldAmount, heldCount, holdExpire, holdReclaim, holdReserve, holdSettle } from "./hold";
+export { budgetCount, budgetFind, budgetOpen, budgetRemove, budgetRemoveIdle } from "./directory";
+export {
+  budgetAdjust,
+  heldAmount,
+  heldCount,
+  holdAdjust,
+  holdExpire,
+  holdReclaim,
+  holdReserve,
+  holdSettle,
+} from "./hold";

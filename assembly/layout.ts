@@ -26,11 +26,11 @@
 //   A tagged word is generation (10 bits) << 54 | value (54 bits): a thread that still holds a removed budget's
 //   handle cannot write into its successor's figures, because its compare-and-swap carries the old tag.
 //
-// hold        +0  u64 state word: ticket (42 bits) << 22 | owner (20 bits) << 2 | state (2 bits)
+// hold        +0  u64 state word: ticket (41 bits) << 23 | owner (20 bits) << 3 | state (3 bits)
 //             +8  f64 counter handle             +16 u64 amount
 //             +24 u64 stamp of the epoch it was taken in
 //             +32 u64 deadline in ms, 0 for none +40 u64 actual, once settled
-//             +48 u32 progress of the settlement
+//             +48 u32 progress of the settlement +52 u32 owner, while another thread adjusts the amount
 
 import {
   COUNTER_BYTES,
@@ -79,6 +79,7 @@ export const HOLD_STAMP: u32 = 24;
 export const HOLD_DEADLINE: u32 = 32;
 export const HOLD_ACTUAL: u32 = 40;
 export const HOLD_PROGRESS: u32 = 48;
+export const HOLD_OWNER: u32 = 52;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Header

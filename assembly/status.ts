@@ -26,6 +26,7 @@ export enum Status {
   NotFound = 10, //         no budget of that name
   WrongKind = 11, //        the handle or the name belongs to a budget of another kind
   Stale = 12, //            the budget was removed; its slot may serve another one by now
+  NotIdle = 28, //          something of it is out, so it stays
   Mismatch = 13, //         a budget of that name exists with another capacity
   BudgetsFull = 14, //      every budget slot is taken
   HoldsFull = 15, //        every hold slot is taken

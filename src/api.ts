@@ -7,6 +7,13 @@ export {
   type ReserveOptions,
 } from "./budgets/atomic-token-budget.ts";
 export type { BudgetOptions } from "./budgets/kernel-budget.ts";
+export {
+  TenantOverloadedError,
+  TenantReservation,
+  type TenantScope,
+  type TenantTokenState,
+  TenantTokenTracker,
+} from "./budgets/tenant-token-tracker.ts";
 export { type Refund, TokenReservation } from "./budgets/token-reservation.ts";
 export type { Awaitable, BudgetGuard, ExplainsDenial, TokenBudget } from "./budgets/traits.ts";
 export { type TokensUsed, type WithTokensOptions, withTokens } from "./budgets/with-tokens.ts";

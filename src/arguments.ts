@@ -31,6 +31,7 @@ export function checkName(argument: string, value: unknown, lengthMax: number): 
   if (value.length < 1 || value.length > lengthMax) {
     throw coded(new RangeError(`${argument} must have 1 to ${lengthMax} characters, got ${value.length}`));
   }
+  if (value.startsWith("\0")) throw coded(new RangeError(`${argument} must not begin with a NUL character`));
 }
 
 /** The error for a number that is out of range, or that is none. */

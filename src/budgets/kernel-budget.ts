@@ -10,7 +10,7 @@ import { defaultKernel, Kernel } from "../kernel/kernel.ts";
 import type { ExplainsDenial } from "./traits.ts";
 
 /** Names are what threads find a budget by; long enough for any scope path. */
-const NAME_LENGTH_MAX = 1_024;
+export const NAME_LENGTH_MAX = 1_024;
 
 export interface BudgetOptions {
   /** The kernel to live in. Default: one per page, thread or isolate. */
@@ -34,7 +34,7 @@ export abstract class KernelBudget implements ExplainsDenial {
     }
     this.kernel = options.kernel ?? defaultKernel();
     this.name = options.name ?? "";
-    this.handle = this.kernel.openBudget(kind, capacity, options.name);
+    this.handle = this.kernel.openBudget(kind, capacity, options.name ?? this.kernel.privateName());
     if (options.name === undefined) this.kernel.removeWhenUnreachable(this, this.handle);
   }
 

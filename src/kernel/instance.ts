@@ -13,7 +13,9 @@ export interface KernelExports {
   holdsInitialised(): number;
 
   budgetOpen(keyHigh: bigint, keyLow: bigint, kind: number, capacity: number, owner: number): number;
+  budgetFind(keyHigh: bigint, keyLow: bigint, kind: number): number;
   budgetRemove(handle: number, owner: number): number;
+  budgetRemoveIdle(handle: number, owner: number): number;
   budgetCount(): number;
   budgetFigure(handle: number, figure: number): number;
 
@@ -38,6 +40,15 @@ export interface KernelExports {
     actual: number,
     settler: number,
   ): number;
+  holdAdjust(
+    handle: number,
+    slot: number,
+    owner: number,
+    ticket: number,
+    delta: number,
+    adjuster: number,
+  ): number;
+  budgetAdjust(handle: number, delta: number, adjuster: number): number;
   holdExpire(nowMs: number, settler: number): number;
   holdReclaim(owner: number, settler: number): number;
   heldAmount(handle: number): number;

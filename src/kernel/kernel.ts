@@ -159,15 +159,26 @@ export class Kernel implements Disposable {
     this.close();
   }
 
-  /** @internal Opens or creates a budget; a budget without a name gets a key that nobody else can ask for. */
-  openBudget(kind: number, capacity: number, name: string | undefined): number {
-    const key =
-      name === undefined
-        ? directoryKey("anonymous", `${this.owner}/${this.#anonymous++}`)
-        : directoryKey("named", name);
+  /** @internal A name that nobody else can ask for: no caller's name begins with a NUL. */
+  privateName(): string {
+    return `\0${this.owner}/${this.#anonymous++}`;
+  }
+
+  /** @internal Opens or creates a budget. */
+  openBudget(kind: number, capacity: number, name: string): number {
+    const key = directoryKey(name);
     const handle = this.exports.budgetOpen(key.high, key.low, kind, capacity, this.owner);
     if (handle < 0) throw this.failure(-handle, `budget ${JSON.stringify(name)}`);
     return handle;
+  }
+
+  /** @internal The budget of that kind and name, if it exists. */
+  findBudget(kind: number, name: string): number | undefined {
+    const key = directoryKey(name);
+    const handle = this.exports.budgetFind(key.high, key.low, kind);
+    if (handle >= 0) return handle;
+    if (handle === -Status.NotFound) return undefined;
+    throw this.failure(-handle, `budget ${JSON.stringify(name)}`);
   }
 
   /**

@@ -9,9 +9,9 @@ export interface DirectoryKey {
   readonly low: bigint;
 }
 
-/** The key of a name in a domain; the same name in two domains gives two keys. */
-export function directoryKey(domain: "named" | "anonymous", name: string): DirectoryKey {
-  const digest = sha256(utf8ToBytes(`${domain}:${name}`));
+/** The key of a name. */
+export function directoryKey(name: string): DirectoryKey {
+  const digest = sha256(utf8ToBytes(name));
   const view = new DataView(digest.buffer, digest.byteOffset, digest.byteLength);
   return { high: view.getBigUint64(0), low: view.getBigUint64(8) };
 }

@@ -7,6 +7,8 @@ import {
   attachKernel,
   createKernel,
   type ReservationTicket,
+  type TenantReservation,
+  TenantTokenTracker,
   type TokenReservation,
 } from "purser";
 import { seededRandom } from "./random.ts";
@@ -27,6 +29,7 @@ export interface HammerJob {
 export type HammerResult = Readonly<Record<string, number>>;
 
 export const TOKENS = { name: "hammered tokens", capacity: 50_000 };
+export const TENANT_CAP = 1_000;
 export const ROWS = { name: "hammered rows", capacity: 100 };
 
 /** Waits until every thread of the job is here. Threads may block; the main thread may not, and does not. */
@@ -137,6 +140,37 @@ export const scenarios = {
     return { taken };
   },
 
+  /** Reserves, adjusts and releases for three tenants; says what it saw beyond the cap. */
+  trackTenants(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const tracker = new TenantTokenTracker(TENANT_CAP, { kernel, name: "hammered tenants" });
+    const random = seededRandom(job.seed);
+    const open: TenantReservation[] = [];
+    let overCap = 0;
+    meet(job);
+    for (let i = 0; i < job.iterations; i++) {
+      const scope = { tenantId: `tenant ${Math.floor(random() * 3)}` };
+      const dice = random();
+      if (dice < 0.4 && open.length < 12) {
+        const reservation = tracker.tryReserve(scope, Math.floor(random() * 400));
+        if (reservation !== null) open.push(reservation);
+      } else if (dice < 0.5) {
+        tracker.adjust(scope, Math.floor((random() - 0.5) * 300));
+      } else if (dice < 0.52) {
+        tracker.forgetIdle();
+      } else if (open.length > 0) {
+        const at = Math.floor(random() * open.length);
+        if (dice < 0.7) open[at]?.adjust(Math.floor((random() - 0.5) * 300));
+        else open.splice(at, 1)[0]?.release();
+      }
+      const state = tracker.snapshot().get(scope.tenantId);
+      if (state !== undefined && (state.inFlight < 0 || state.inFlight > TENANT_CAP)) overCap++;
+      if (state !== undefined && state.highWater > TENANT_CAP) overCap++;
+    }
+    for (const reservation of open) reservation.release();
+    return { overCap };
+  },
+
   /** Initialises the same fresh memory as everybody else. */
   initialise(job: HammerJob): HammerResult {
     meet(job);
@@ -160,9 +194,10 @@ export const scenarios = {
       // The capacity tells which budget this is: a stale handle that reads another budget's figure would be noticed.
       const number = Math.floor(random() * 6);
       const capacity = 1_000 + number;
+      let reservation: TokenReservation | null = null;
       try {
         const budget = new AtomicTokenBudget(capacity, { kernel, name: `short-lived ${number}` });
-        const reservation = budget.tryReserveTokens(1);
+        reservation = budget.tryReserveTokens(1);
         if (budget.capacity !== capacity) strange++;
         if (random() < 0.5 && reservation !== null) budget.recordUsage(reservation, 1, 0);
         else reservation?.cancel();
@@ -172,6 +207,7 @@ export const scenarios = {
         }
       } catch (error) {
         if ((error as { code?: string }).code !== "BUDGET_REMOVED") throw error;
+        reservation?.cancel();
       }
     }
     return { removed, strange };

@@ -1,8 +1,15 @@
 // The thread tests themselves, over any way to start threads. Run with worker_threads and with Web Workers.
 
-import { AtomicBudget, AtomicTokenBudget, attachKernel, createKernel, type Kernel } from "purser";
+import {
+  AtomicBudget,
+  AtomicTokenBudget,
+  attachKernel,
+  createKernel,
+  type Kernel,
+  TenantTokenTracker,
+} from "purser";
 import { describe, expect, test } from "vitest";
-import { type HammerJob, type HammerResult, ROWS, TOKENS } from "./hammer.ts";
+import { type HammerJob, type HammerResult, ROWS, TENANT_CAP, TOKENS } from "./hammer.ts";
 
 export interface RunningThread {
   readonly result: Promise<HammerResult>;
@@ -159,6 +166,17 @@ export function threadTests(
         expect(budget.openReservations).toBe(0);
         expect(budget.available - budget.debt).toBe(budget.capacity - budget.tokensConsumed());
       }
+    });
+
+    test("tenants: never beyond the cap, and nothing in flight once everybody has released", async () => {
+      const kernel = createKernel({ shared: true, budgets: 8, holds: 128 });
+      const tracker = new TenantTokenTracker(TENANT_CAP, { kernel, name: "hammered tenants" });
+      for (const number of [0, 1, 2]) tracker.reserve({ tenantId: `tenant ${number}` }, 1).release();
+      const { results } = await run(kernel, { scenario: "trackTenants", iterations: iterations(20_000) });
+      expect(sum(results, "overCap")).toBe(0);
+      for (const state of tracker.snapshot().values()) expect(state.inFlight).toBe(0);
+      tracker.forgetIdle();
+      expect(tracker.snapshot().size).toBe(0);
     });
 
     test("a memory is initialised exactly once", async () => {

@@ -1,0 +1,283 @@
+// Tokens in flight per tenant, under one cap each, in the kernel: shared by every thread that opens the same name.
+// Invariant: a tenant's in-flight count is at every moment the sum of what its open reservations hold, so when the last
+// one ends it is 0, whatever was adjusted before. A refused reserve creates no tenant.
+// Source: seed heartbit-core, TenantTokenTracker. Mended: an adjustment belongs to reservations and goes with them
+// (there it changed the tenant, and the reservation gave back its old amount); what the cap swallows is counted.
+
+import { checkAmount, checkInteger, checkName, invalidType } from "../arguments.ts";
+import { DISPOSE } from "../dispose.ts";
+import { PurserError } from "../errors.ts";
+import { Figure, Kind, Status } from "../kernel/generated/abi.ts";
+import { defaultKernel, Kernel } from "../kernel/kernel.ts";
+import { type BudgetOptions, NAME_LENGTH_MAX } from "./kernel-budget.ts";
+
+/** Whose tokens they are. Without an id it is the tenant `""`. */
+export interface TenantScope {
+  readonly tenantId?: string;
+}
+
+/** What a tenant has in flight, and the most it ever had. */
+export interface TenantTokenState {
+  readonly inFlight: number;
+  readonly highWater: number;
+}
+
+/** The tenant has too much in flight. Nothing was changed. */
+export class TenantOverloadedError extends PurserError {
+  readonly tenantId: string;
+  readonly inFlight: number;
+  readonly cap: number;
+
+  constructor(tenantId: string, inFlight: number, cap: number) {
+    super("TENANT_OVERLOADED", `tenant "${tenantId}" has ${inFlight} of ${cap} tokens in flight`);
+    this.tenantId = tenantId;
+    this.inFlight = inFlight;
+    this.cap = cap;
+  }
+}
+
+const TENANT_ID_LENGTH_MAX = 256;
+
+/**
+ * Caps what each tenant has in flight at once: sheds load instead of queueing it.
+ *
+ * @example
+ * const tracker = new TenantTokenTracker(8_000);
+ * using reservation = tracker.reserve({ tenantId: "acme" }, 1_200);
+ * const reply = await model.call(prompt);
+ * reservation.adjust(reply.usage.total - 1_200); // keep holding what is really used until the turn ends
+ */
+export class TenantTokenTracker {
+  /** What each tenant may have in flight at once. */
+  readonly perTenantCap: number;
+  readonly #kernel: Kernel;
+  /** What every tenant's name begins with; no caller's name can, and none can be mistaken for another's. */
+  readonly #prefix: string;
+  readonly #handles = new Map<string, number>();
+
+  /**
+   * @param perTenantCap - tokens; safe integer, 0 … 2^53−1
+   * @param options.name - threads that open the same name in one kernel share every tenant
+   */
+  constructor(perTenantCap: number, options: BudgetOptions = {}) {
+    checkAmount("perTenantCap", perTenantCap);
+    if (options.name !== undefined) checkName("name", options.name, NAME_LENGTH_MAX);
+    if (options.kernel !== undefined && !(options.kernel instanceof Kernel)) {
+      throw invalidType("kernel", "a Kernel from createKernel or attachKernel", options.kernel);
+    }
+    this.perTenantCap = perTenantCap;
+    this.#kernel = options.kernel ?? defaultKernel();
+    this.#prefix =
+      options.name === undefined
+        ? `${this.#kernel.privateName()}/`
+        : `\0tenants ${options.name.length} ${options.name}/`;
+  }
+
+  /**
+   * Holds `tokens` for a tenant until the reservation ends.
+   *
+   * @param tokens - safe integer, 0 … 2^53−1
+   * @throws TenantOverloadedError if they do not fit under the cap; nothing has changed then
+   * @throws KernelFullError if the kernel has no slot left for another tenant or reservation
+   */
+  reserve(scope: TenantScope, tokens: number): TenantReservation {
+    const reservation = this.tryReserve(scope, tokens);
+    if (reservation !== null) return reservation;
+    const tenantId = idOf(scope);
+    throw new TenantOverloadedError(tenantId, this.#state(tenantId)?.inFlight ?? 0, this.perTenantCap);
+  }
+
+  /** As `reserve`, with null for "does not fit". */
+  tryReserve(scope: TenantScope, tokens: number): TenantReservation | null {
+    const tenantId = idOf(scope);
+    checkAmount("tokens", tokens);
+    if (tokens > this.perTenantCap) return null; // before a tenant is made that could never hold it
+    const kernel = this.#kernel;
+    for (;;) {
+      const handle = this.#open(tenantId);
+      const ticket = kernel.nextTicket();
+      const hint = kernel.slotHint();
+      const slot = kernel.exports.holdReserve(handle, tokens, kernel.owner, ticket, 0, hint);
+      if (slot >= 0) return new TenantReservation(kernel, handle, tenantId, { slot, ticket, tokens });
+      kernel.slotFreed(hint);
+      if (slot === -Status.Exceeds) return null;
+      if (slot !== -Status.Stale) throw kernel.failure(-slot, `tenant "${tenantId}"`);
+      // Another thread has just forgotten the idle tenant: open it anew.
+      this.#handles.delete(tenantId);
+    }
+  }
+
+  /**
+   * Changes what a tenant has in flight by `delta`, within 0 … cap, through its open reservations: they end up holding
+   * that much more or less. What the cap swallows is counted (`overCap`). A tenant without one is left alone.
+   *
+   * @param delta - tokens, negative for less; an integer, clamped to ±(2^53−1)
+   */
+  adjust(scope: TenantScope, delta: number): void {
+    const tenantId = idOf(scope);
+    const change = checkDelta(delta);
+    const handle = this.#find(tenantId);
+    if (handle === undefined) return;
+    const status = this.#kernel.exports.budgetAdjust(handle, change, this.#kernel.owner);
+    if (status !== Status.Ok && status !== Status.Stale)
+      throw this.#kernel.failure(status, `tenant "${tenantId}"`);
+  }
+
+  /** Every tenant that this object has seen and not forgotten. May be late. */
+  snapshot(): Map<string, TenantTokenState> {
+    const states = new Map<string, TenantTokenState>();
+    for (const tenantId of [...this.#handles.keys()]) {
+      const state = this.#state(tenantId);
+      if (state !== undefined) states.set(tenantId, state);
+    }
+    return states;
+  }
+
+  /** What adjustments wanted beyond the cap, in all: demand that the in-flight count does not show. */
+  overCap(scope: TenantScope): number {
+    const handle = this.#find(idOf(scope));
+    return handle === undefined
+      ? 0
+      : Math.max(0, this.#kernel.exports.budgetFigure(handle, Figure.OverReleased));
+  }
+
+  /**
+   * Frees the kernel's slots of tenants that have nothing in flight; their high-water marks are gone then. Called by
+   * itself when the kernel has no slot left for a new tenant.
+   *
+   * @returns how many were forgotten
+   */
+  forgetIdle(): number {
+    let forgotten = 0;
+    for (const [tenantId, handle] of this.#handles) {
+      const status = this.#kernel.exports.budgetRemoveIdle(handle, this.#kernel.owner);
+      if (status === Status.NotIdle) continue;
+      if (status !== Status.Ok && status !== Status.Stale)
+        throw this.#kernel.failure(status, `tenant "${tenantId}"`);
+      this.#handles.delete(tenantId);
+      if (status === Status.Ok) forgotten++;
+    }
+    return forgotten;
+  }
+
+  /** The tenant's handle, made if need be. */
+  #open(tenantId: string): number {
+    const known = this.#handles.get(tenantId);
+    if (known !== undefined) return known;
+    const open = (): number =>
+      this.#kernel.openBudget(Kind.Tokens, this.perTenantCap, this.#prefix + tenantId);
+    let handle: number;
+    try {
+      handle = open();
+    } catch (error) {
+      if ((error as { option?: string }).option !== "budgets" || this.forgetIdle() === 0) throw error;
+      handle = open();
+    }
+    this.#handles.set(tenantId, handle);
+    return handle;
+  }
+
+  /** The tenant's handle if the tenant exists, in this thread or another. */
+  #find(tenantId: string): number | undefined {
+    const known =
+      this.#handles.get(tenantId) ?? this.#kernel.findBudget(Kind.Tokens, this.#prefix + tenantId);
+    if (known !== undefined) this.#handles.set(tenantId, known);
+    return known;
+  }
+
+  #state(tenantId: string): TenantTokenState | undefined {
+    const handle = this.#find(tenantId);
+    if (handle === undefined) return undefined;
+    const available = this.#kernel.exports.budgetFigure(handle, Figure.Available);
+    const highWater = this.#kernel.exports.budgetFigure(handle, Figure.HighWater);
+    if (available >= 0 && highWater >= 0) return { inFlight: this.perTenantCap - available, highWater };
+    this.#handles.delete(tenantId);
+    return undefined;
+  }
+}
+
+/** Tokens held for a tenant. Disposing it gives back exactly what it holds by then, once. */
+export class TenantReservation implements Disposable {
+  readonly tenantId: string;
+  readonly #kernel: Kernel;
+  readonly #handle: number;
+  readonly #slot: number;
+  readonly #ticket: number;
+  #tokens: number;
+  #ended = false;
+
+  /** @internal */
+  constructor(
+    kernel: Kernel,
+    handle: number,
+    tenantId: string,
+    { slot, ticket, tokens }: { slot: number; ticket: number; tokens: number },
+  ) {
+    this.#kernel = kernel;
+    this.#handle = handle;
+    this.tenantId = tenantId;
+    this.#slot = slot;
+    this.#ticket = ticket;
+    this.#tokens = tokens;
+  }
+
+  /** What it held when this object last looked: at its reserve, or its last own adjustment. */
+  get tokens(): number {
+    return this.#tokens;
+  }
+
+  /**
+   * Changes what this reservation holds by `delta`, at least to 0 and at most by what the tenant's cap leaves.
+   *
+   * @returns what it holds now; 0 after its end
+   */
+  adjust(delta: number): number {
+    const change = checkDelta(delta);
+    if (this.#ended) return 0;
+    const { owner, exports } = this.#kernel;
+    const held = exports.holdAdjust(this.#handle, this.#slot, owner, this.#ticket, change, owner);
+    if (held < 0) {
+      if (held !== -Status.NotHeld && held !== -Status.Stale) {
+        throw this.#kernel.failure(-held, `tenant "${this.tenantId}"`);
+      }
+      this.#ended = true;
+    }
+    this.#tokens = Math.max(0, held);
+    return this.#tokens;
+  }
+
+  /** Ends it and gives everything back. Again: nothing. */
+  release(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const { owner, exports } = this.#kernel;
+    const status = exports.holdSettle(this.#handle, this.#slot, owner, this.#ticket, 0, owner);
+    if (status === Status.Ok) this.#kernel.slotFreed(this.#slot);
+    else if (status !== Status.NotHeld && status !== Status.Stale) {
+      throw this.#kernel.failure(status, `tenant "${this.tenantId}"`);
+    }
+  }
+
+  [DISPOSE](): void {
+    this.release();
+  }
+}
+
+function idOf(scope: TenantScope): string {
+  const { tenantId = "" } = scope;
+  if (tenantId !== "") checkName("scope.tenantId", tenantId, TENANT_ID_LENGTH_MAX);
+  return tenantId;
+}
+
+/** Deltas beyond ±(2^53−1) do the same as ±(2^53−1): everything there is. The seed takes any i64. */
+function checkDelta(delta: number): number {
+  if (typeof delta !== "number") throw invalidType("delta", "a number", delta);
+  const clamped = Math.min(Math.max(delta, -Number.MAX_SAFE_INTEGER), Number.MAX_SAFE_INTEGER);
+  checkInteger(
+    "delta",
+    Number.isFinite(delta) ? clamped : delta,
+    -Number.MAX_SAFE_INTEGER,
+    Number.MAX_SAFE_INTEGER,
+  );
+  return clamped;
+}
