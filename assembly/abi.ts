@@ -52,6 +52,7 @@ export enum Kind {
   Any = 0,
   Counter = 1,
   Tokens = 2,
+  Permits = 3,
 }
 
 /** "PURSER" in ASCII is the magic; the layout version stands in its low 16 bits. */
@@ -67,6 +68,11 @@ export const OWNERS_MAX: u32 = 1048575;
 export const TICKET_MAX: i64 = 2199023255551;
 /** The six levels of a subject, and two to spare. */
 export const FRAME_ACCOUNTS: u32 = 8;
+
+/** Where the header keeps the word that threads waiting for a permit watch. */
+export const HEADER_SEQUENCE: u32 = 28;
+/** Where a counter keeps how many wait for one of its permits. */
+export const COUNTER_WAITING: u32 = 92;
 
 export const HEADER_BYTES: u32 = 128;
 export const FRAME_BYTES: u32 = 640;

@@ -20,11 +20,13 @@ import {
   COUNTER_CONSUMED,
   COUNTER_DENIED,
   COUNTER_GENERATION,
+  COUNTER_GUARDS,
   COUNTER_HIGH_WATER,
   COUNTER_META,
   COUNTER_OPENING,
   COUNTER_OVER_RELEASED,
   COUNTER_STAMP,
+  COUNTER_WAITING,
   counterOf,
   isAmount,
   isOwner,
@@ -66,6 +68,12 @@ export function checkHandle(handle: f64, kind: Kind): Status {
   const meta = atomic.load<u64>(counter + COUNTER_META);
   if (meta == 0 || meta >>> 8 != metaOf(handle, 0) >>> 8) return Status.Stale;
   return kind == Kind.Any || <u32>(meta & 255) == <u32>kind ? Status.Ok : Status.WrongKind;
+}
+
+/** Ok for a budget that has a balance: permits have fields instead. */
+function checkBalance(handle: f64): Status {
+  const status = checkHandle(handle, Kind.Any);
+  return status == Status.Ok && checkHandle(handle, Kind.Permits) == Status.Ok ? Status.WrongKind : status;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -133,7 +141,7 @@ export function counterGrant(handle: f64, amount: f64, owner: f64): i32 {
 }
 
 function grant(handle: f64, amount: i64): Status {
-  const status = checkHandle(handle, Kind.Any);
+  const status = checkBalance(handle);
   if (status != Status.Ok) return status;
   const counter = counterOf(handle);
   const capacity = <i64>atomic.load<u64>(counter + COUNTER_CAPACITY);
@@ -155,7 +163,7 @@ function grant(handle: f64, amount: i64): Status {
 export function counterRefill(handle: f64, owner: f64): i32 {
   if (!isOwner(owner)) return Status.HandleInvalid;
   if (!lock(<u32>owner)) return Status.Busy;
-  const status = checkHandle(handle, Kind.Any);
+  const status = checkBalance(handle);
   if (status == Status.Ok) {
     const counter = counterOf(handle);
     startEpoch(counter, <i64>atomic.load<u64>(counter + COUNTER_CAPACITY), true);
@@ -190,10 +198,10 @@ function startEpoch(counter: u32, capacity: i64, repayDebt: bool): void {
  * @returns the figure, or −status
  */
 export function budgetFigure(handle: f64, figure: u32): f64 {
-  const before = checkHandle(handle, Kind.Any);
+  const before = checkBalance(handle);
   if (before != Status.Ok) return -(<f64>before);
   const value = read(counterOf(handle), figure);
-  const after = checkHandle(handle, Kind.Any);
+  const after = checkBalance(handle);
   return after == Status.Ok ? value : -(<f64>after);
 }
 
@@ -292,18 +300,20 @@ export function consume(counter: u32, handle: f64, amount: i64): Status {
 }
 
 /** Makes a slot serve a new budget. The directory's lock is held and no handle of this generation exists yet. */
-export function counterOpen(counter: u32, kind: Kind, capacity: i64): u32 {
+export function counterOpen(counter: u32, kind: Kind, capacity: u64, guards: u64): u32 {
   const generation = atomic.load<u32>(counter + COUNTER_GENERATION) + 1;
   atomic.store<u32>(counter + COUNTER_GENERATION, generation);
-  atomic.store<u64>(counter + COUNTER_CAPACITY, <u64>capacity);
-  atomic.store<u64>(counter + COUNTER_OPENING, <u64>capacity);
+  atomic.store<u64>(counter + COUNTER_CAPACITY, capacity);
+  atomic.store<u64>(counter + COUNTER_OPENING, capacity);
+  atomic.store<u64>(counter + COUNTER_GUARDS, guards);
+  atomic.store<u32>(counter + COUNTER_WAITING, 0);
   const tag = (<u64>generation & TAG_MASK) << TAG_SHIFT;
   atomic.store<u64>(counter + COUNTER_CONSUMED, tag);
   atomic.store<u64>(counter + COUNTER_HIGH_WATER, tag);
   atomic.store<u64>(counter + COUNTER_DENIED, tag);
   atomic.store<u64>(counter + COUNTER_OVER_RELEASED, tag);
   // Threads with an older generation's handle may still be about to swap the balance: the new tag makes them fail.
-  startEpoch(counter, capacity, false);
+  startEpoch(counter, kind == Kind.Permits ? 0 : <i64>capacity, false);
   atomic.store<u64>(counter + COUNTER_META, (<u64>generation << 8) | <u64>kind);
   return generation;
 }

@@ -7,8 +7,10 @@
 import { Kind } from "./abi";
 import { checkHandle, counterOpen, retire } from "./counter";
 import { hasHolds } from "./hold";
+import { isGeometry } from "./permit";
 import {
   budgetsCapacity,
+  COUNTER_GUARDS,
   COUNTER_KEY_HIGH,
   COUNTER_KEY_LOW,
   COUNTER_META,
@@ -32,15 +34,25 @@ import { Status } from "./status";
 export function budgetOpen(keyHigh: u64, keyLow: u64, kind: i32, capacity: f64, owner: f64): f64 {
   if (!isAmount(capacity)) return -(<f64>Status.AmountInvalid);
   if (kind != Kind.Counter && kind != Kind.Tokens) return -(<f64>Status.ArgumentInvalid);
+  return open(keyHigh, keyLow, kind, <u64>capacity, 0, owner);
+}
+
+/** Opens or creates permits with these limits; permit.ts says what limits and guards are. @returns as budgetOpen */
+export function permitOpen(keyHigh: u64, keyLow: u64, limits: u64, guards: u64, owner: f64): f64 {
+  if (!isGeometry(limits, guards)) return -(<f64>Status.ArgumentInvalid);
+  return open(keyHigh, keyLow, Kind.Permits, limits, guards, owner);
+}
+
+function open(keyHigh: u64, keyLow: u64, kind: i32, capacity: u64, guards: u64, owner: f64): f64 {
   if (!isOwner(owner)) return -(<f64>Status.HandleInvalid);
   if (budgetsCapacity() == 0) return -(<f64>Status.NotInitialised);
   const existing = find(keyHigh, keyLow);
   if (existing >= 0) {
-    const accepted = accept(existing, kind, capacity);
+    const accepted = accept(existing, kind, capacity, guards);
     if (accepted != -(<f64>Status.Stale)) return accepted;
   }
   if (!lock(<u32>owner)) return -(<f64>Status.Busy);
-  const created = create(keyHigh, keyLow, kind, capacity);
+  const created = create(keyHigh, keyLow, kind, capacity, guards);
   unlock(<u32>owner);
   return created;
 }
@@ -95,14 +107,15 @@ export function budgetCount(): u32 {
  * The handle if kind and capacity at opening agree; −Stale if the budget was removed since it was found, as the meta
  * word before and after the look at its capacity tells.
  */
-function accept(handle: f64, kind: i32, capacity: f64): f64 {
+function accept(handle: f64, kind: i32, capacity: u64, guards: u64): f64 {
   const counter = counterOf(handle);
   const meta = atomic.load<u64>(counter + COUNTER_META);
-  const opening = atomic.load<u64>(counter + COUNTER_OPENING);
+  const agrees =
+    atomic.load<u64>(counter + COUNTER_OPENING) == capacity && atomic.load<u64>(counter + COUNTER_GUARDS) == guards;
   const before = checkHandle(handle, kind);
   if (before != Status.Ok) return -(<f64>before);
   if (atomic.load<u64>(counter + COUNTER_META) != meta) return -(<f64>Status.Stale);
-  return <f64>opening == capacity ? handle : -(<f64>Status.Mismatch);
+  return agrees ? handle : -(<f64>Status.Mismatch);
 }
 
 /**
@@ -131,9 +144,9 @@ function find(keyHigh: u64, keyLow: u64): f64 {
 }
 
 /** Under the lock: another thread may have created it since `find` looked, so looks again before it takes a slot. */
-function create(keyHigh: u64, keyLow: u64, kind: i32, capacity: f64): f64 {
+function create(keyHigh: u64, keyLow: u64, kind: i32, capacity: u64, guards: u64): f64 {
   const existing = find(keyHigh, keyLow);
-  if (existing >= 0) return accept(existing, kind, capacity);
+  if (existing >= 0) return accept(existing, kind, capacity, guards);
   const count = budgetsCapacity();
   let slot = home(keyLow, count);
   for (let probe: u32 = 0; probe < count; probe++) {
@@ -143,7 +156,7 @@ function create(keyHigh: u64, keyLow: u64, kind: i32, capacity: f64): f64 {
       atomic.store<u64>(counter + COUNTER_KEY_LOW, keyLow);
       // The probe length is raised before the budget lives, so that whoever could know of it also finds it.
       if (probe + 1 > atomic.load<u32>(HEADER_PROBE_MAX)) atomic.store<u32>(HEADER_PROBE_MAX, probe + 1);
-      return handleOf(slot, counterOpen(counter, kind, <i64>capacity));
+      return handleOf(slot, counterOpen(counter, <Kind>kind, capacity, guards));
     }
     slot = slot + 1 == count ? 0 : slot + 1;
   }

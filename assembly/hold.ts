@@ -13,6 +13,7 @@
 // reclaim knows what each means:
 //   claimed    nothing was taken (the take and `held` stand on one straight line): free the slot;
 //   held       the amount is out: settle it with 0;
+//   waiting    it stands in line for a permit (permit.ts): out of the line;
 //   adjusting  nothing was changed yet: back to held, under the hold's own owner;
 //   settled    progress 0: nothing was booked; progress 1: consumption was, the credit was not. Finish it.
 // `settled` and `adjusting` carry the thread that is at it as owner, so that it is that thread's death that counts.
@@ -41,13 +42,15 @@ import {
 } from "./layout";
 import { balanceOf, checkHandle, consume, deny, epochOf, noteHighWater, RETIRED, tagOf, tally, wordOf } from "./counter";
 import { unlock } from "./lock";
+import { dropWait, permitGive } from "./permit";
 import { Status } from "./status";
 
-const FREE: u64 = 0;
-const CLAIMED: u64 = 1;
-const HELD: u64 = 2;
+export const FREE: u64 = 0;
+export const CLAIMED: u64 = 1;
+export const HELD: u64 = 2;
 const SETTLED: u64 = 3;
 const ADJUSTING: u64 = 4;
+export const WAITING: u64 = 5;
 const STATE_MASK: u64 = 7;
 
 const OWNER_SHIFT: u64 = 3;
@@ -59,13 +62,13 @@ const LOOKS_MAX: u32 = 1 << 24;
 
 // @ts-ignore: decorator
 @inline
-function stateWord(ticket: u64, owner: u32, state: u64): u64 {
+export function stateWord(ticket: u64, owner: u32, state: u64): u64 {
   return (ticket << TICKET_SHIFT) | (<u64>owner << OWNER_SHIFT) | state;
 }
 
 // @ts-ignore: decorator
 @inline
-function stateOf(word: u64): u64 {
+export function stateOf(word: u64): u64 {
   return word & STATE_MASK;
 }
 
@@ -78,13 +81,12 @@ function ownerOf(word: u64): u32 {
 /** The same ticket in another state, under another owner. */
 // @ts-ignore: decorator
 @inline
-function restated(word: u64, owner: u32, state: u64): u64 {
+export function restated(word: u64, owner: u32, state: u64): u64 {
   return stateWord(word >>> TICKET_SHIFT, owner, state);
 }
 
-// @ts-ignore: decorator
-@inline
-function isTicket(ticket: f64): bool {
+/** True for a number that can be a ticket. */
+export function isTicket(ticket: f64): bool {
   return isIntegerIn(ticket, 1, <f64>TICKET_MAX);
 }
 
@@ -113,10 +115,7 @@ export function holdReserve(handle: f64, amount: f64, owner: f64, ticket: f64, d
   const slot = claim(claimed, hint);
   if (slot < 0) return -Status.HoldsFull;
   const hold = holdAt(<u32>slot);
-  store<f64>(hold + HOLD_COUNTER, handle);
-  store<u64>(hold + HOLD_AMOUNT, <u64>cost);
-  store<u64>(hold + HOLD_DEADLINE, <u64>deadline);
-  store<u32>(hold + HOLD_PROGRESS, 0);
+  prepare(hold, handle, <u64>cost, <u64>deadline);
 
   // Reads meta and balance; changes the balance word. Ends because a failed swap means another thread's succeeded.
   // Midway others see a claimed slot, which nobody but reclaim touches, and a balance before or after the take.
@@ -137,6 +136,16 @@ export function holdReserve(handle: f64, amount: f64, owner: f64, ticket: f64, d
       return slot;
     }
   }
+}
+
+/** Fills a claimed hold. Nobody looks at it before its state says more than claimed. */
+// @ts-ignore: decorator
+@inline
+export function prepare(hold: u32, handle: f64, amount: u64, deadline: u64): void {
+  store<f64>(hold + HOLD_COUNTER, handle);
+  store<u64>(hold + HOLD_AMOUNT, amount);
+  store<u64>(hold + HOLD_DEADLINE, deadline);
+  store<u32>(hold + HOLD_PROGRESS, 0);
 }
 
 /**
@@ -190,6 +199,11 @@ function settle(hold: u32, held: u64, actual: u64, settler: u32): Status {
 function finish(hold: u32): Status {
   const handle = load<f64>(hold + HOLD_COUNTER);
   const counter = counterOf(handle);
+  if ((atomic.load<u64>(counter + COUNTER_META) & 255) == Kind.Permits) {
+    const given = permitGive(counter, handle, load<u64>(hold + HOLD_AMOUNT));
+    atomic.store<u64>(hold + HOLD_STATE, FREE);
+    return given;
+  }
   const actual = load<i64>(hold + HOLD_ACTUAL);
   if (load<u32>(hold + HOLD_PROGRESS) == 0) {
     if (actual > 0) {
@@ -347,6 +361,8 @@ export function holdReclaim(owner: f64, settler: f64): i32 {
       if (word != taken && atomic.cmpxchg<u64>(hold + HOLD_STATE, word, taken) != word) continue;
       if (finish(hold) == Status.Overflow) atomic.store<u64>(hold + HOLD_STATE, FREE);
       reclaimed++;
+    } else if (state == WAITING) {
+      dropWait(hold, counterOf(load<f64>(hold + HOLD_COUNTER)), word);
     } else if (state == CLAIMED) {
       atomic.cmpxchg<u64>(hold + HOLD_STATE, word, FREE);
     }
@@ -377,7 +393,8 @@ function scan(handle: f64, amounts: bool): f64 {
   const count = holdsCapacity();
   for (let slot: u32 = 0; slot < count; slot++) {
     const hold = holdAt(slot);
-    if (stateOf(atomic.load<u64>(hold + HOLD_STATE)) < HELD || load<f64>(hold + HOLD_COUNTER) != handle) continue;
+    const state = stateOf(atomic.load<u64>(hold + HOLD_STATE));
+    if (state < HELD || state > ADJUSTING || load<f64>(hold + HOLD_COUNTER) != handle) continue;
     open++;
     if (load<u64>(hold + HOLD_STAMP) == epoch) amount += load<u64>(hold + HOLD_AMOUNT);
   }
@@ -398,7 +415,7 @@ export function hasHolds(handle: f64): bool {
  * Finds a free slot, the hint first, and makes it ours. One swap per slot that looks free; ends after one round.
  * @returns the slot, or −1 if every slot is taken
  */
-function claim(claimed: u64, hint: f64): i32 {
+export function claim(claimed: u64, hint: f64): i32 {
   const count = holdsCapacity();
   let slot: u32 = isIntegerIn(hint, 0, <f64>count - 1) ? <u32>hint : 0;
   for (let looked: u32 = 0; looked < count; looked++) {

@@ -14,7 +14,7 @@
 //
 // header      +0 u64 magic and layout version    +8 u64 capacities: holds << 32 | budgets (0: not initialised)
 //             +16 u32 owners issued              +20 u32 directory lock: owner, or 0
-//             +24 u32 longest probe of the directory so far
+//             +24 u32 longest probe of the directory so far      +28 u32 sequence, moved for waiting threads
 //
 // counter     +0  u64 balance word: tag (10 bits) << 54 | balance (signed 54 bits)      ← the only contended word
 //             +8  u64 meta: generation << 8 | kind; 0 while the slot serves no budget
@@ -23,6 +23,9 @@
 //             +48 u64 denied     (tagged)        +56 u64 over-released                            (tagged)
 //             +64 u64 key, high  +72 u64 key, low (the 128-bit hash of the name)
 //             +80 u64 capacity at opening        +88 u32 generation, survives removal
+//             +92 u32 waiting for a permit       +96 u64 guard bits of permits, 0 for other kinds
+//   Permits (permit.ts) keep their fields in the balance word, their limits in the capacity, and use `consumed` to number
+//   those who wait.
 //   A tagged word is generation (10 bits) << 54 | value (54 bits): a thread that still holds a removed budget's
 //   handle cannot write into its successor's figures, because its compare-and-swap carries the old tag.
 //
@@ -32,6 +35,8 @@
 //             +32 u64 deadline in ms, 0 for none +40 u64 actual, once settled
 //             +48 u32 progress of the settlement +52 u32 owner, while another thread adjusts the amount
 
+import { COUNTER_WAITING, HEADER_SEQUENCE } from "./abi";
+export { COUNTER_WAITING, HEADER_SEQUENCE };
 import {
   COUNTER_BYTES,
   FRAME_ACCOUNTS,
@@ -71,6 +76,7 @@ export const COUNTER_KEY_HIGH: u32 = 64;
 export const COUNTER_KEY_LOW: u32 = 72;
 export const COUNTER_OPENING: u32 = 80;
 export const COUNTER_GENERATION: u32 = 88;
+export const COUNTER_GUARDS: u32 = 96;
 
 export const HOLD_STATE: u32 = 0;
 export const HOLD_COUNTER: u32 = 8;

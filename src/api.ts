@@ -30,6 +30,16 @@ export {
   ReservationSettledError,
 } from "./errors.ts";
 export {
+  type AcquireOptions,
+  type CategoryStats,
+  ConcurrencyError,
+  ConcurrencyGovernor,
+  ConcurrencyPermit,
+  type GovernorLimits,
+  type GovernorOptions,
+  type GovernorStats,
+} from "./execution/concurrency-governor.ts";
+export {
   type AttachOptions,
   attachKernel,
   createKernel,

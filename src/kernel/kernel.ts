@@ -15,8 +15,10 @@ import { hasSharedArtefact } from "./artefacts.ts";
 import {
   BUDGETS_MAX,
   COUNTER_BYTES,
+  COUNTER_WAITING,
   FRAME_BYTES,
   HEADER_BYTES,
+  HEADER_SEQUENCE,
   HOLD_BYTES,
   HOLDS_MAX,
   OWNERS_MAX,
@@ -108,6 +110,7 @@ export class Kernel implements Disposable {
   #tickets = 0;
   #anonymous = 0;
   /** Slots that this thread freed, to be tried first; only speed depends on it. */
+  readonly #words: Int32Array;
   readonly #freeSlots: number[] = [];
   #freshSlot: number;
   #unreachable: FinalizationRegistry<number> | undefined;
@@ -118,6 +121,7 @@ export class Kernel implements Disposable {
     this.exports = exports;
     this.owner = owner;
     this.shared = isShared(memory);
+    this.#words = new Int32Array(memory.buffer);
     this.budgets = exports.budgetsInitialised();
     this.holds = exports.holdsInitialised();
     // Threads begin to look for free slots in different places.
@@ -138,7 +142,9 @@ export class Kernel implements Disposable {
    */
   reclaim(owner: number): number {
     checkInteger("owner", owner, 1, OWNERS_MAX);
-    return this.#count(this.exports.holdReclaim(owner, this.owner));
+    const reclaimed = this.#count(this.exports.holdReclaim(owner, this.owner));
+    this.wakeWaiters();
+    return reclaimed;
   }
 
   /**
@@ -153,6 +159,7 @@ export class Kernel implements Disposable {
   /** Gives back this thread's open reservations. Calling it again does nothing more. */
   close(): void {
     this.exports.holdReclaim(this.owner, this.owner);
+    this.wakeWaiters();
   }
 
   [DISPOSE](): void {
@@ -210,6 +217,54 @@ export class Kernel implements Disposable {
     if (this.#freeSlots.length < this.holds) this.#freeSlots.push(slot);
   }
 
+  /** @internal Opens or creates permits; assembly/permit.ts says what limits and guards are. */
+  openPermits(limits: bigint, guards: bigint, name: string): number {
+    const key = directoryKey(name);
+    const handle = this.exports.permitOpen(key.high, key.low, limits, guards, this.owner);
+    if (handle < 0) throw this.failure(-handle, `governor ${JSON.stringify(name)}`);
+    return handle;
+  }
+
+  /** @internal How many wait for a permit, in every thread. One load. */
+  waitersOf(handle: number): number {
+    const slot = handle % BUDGETS_MAX;
+    return Atomics.load(
+      this.#words,
+      (HEADER_BYTES + FRAME_BYTES + slot * COUNTER_BYTES + COUNTER_WAITING) / 4,
+    );
+  }
+
+  /** @internal Tells everybody who watches that a permit came back or a line moved. */
+  wakeWaiters(): void {
+    if (canWatchThreads(this)) {
+      Atomics.notify(this.#words, HEADER_SEQUENCE / 4);
+      return;
+    }
+    const watchers = localWatchers.get(this.memory);
+    localWatchers.delete(this.memory);
+    for (const watcher of watchers ?? []) watcher();
+  }
+
+  /** @internal What `watch` compares with: read it, look for a permit, then watch. */
+  get wakeSequence(): number {
+    return Atomics.load(this.#words, HEADER_SEQUENCE / 4);
+  }
+
+  /** @internal Calls back, later, once the sequence is another one than `seen`. */
+  watch(seen: number, changed: () => void): void {
+    if (canWatchThreads(this)) {
+      void Promise.resolve(Atomics.waitAsync(this.#words, HEADER_SEQUENCE / 4, seen).value).then(changed);
+      return;
+    }
+    if (this.wakeSequence !== seen) {
+      queueMicrotask(changed);
+      return;
+    }
+    const watchers = localWatchers.get(this.memory) ?? [];
+    watchers.push(() => queueMicrotask(changed));
+    localWatchers.set(this.memory, watchers);
+  }
+
   /** @internal The error for a status that is no decision. */
   failure(status: number, subject: string): Error {
     switch (status) {
@@ -234,6 +289,13 @@ export class Kernel implements Disposable {
     if (result < 0) throw this.failure(-result, `thread ${this.owner}`);
     return result;
   }
+}
+
+/** Who watches a memory that only this thread can change, or a runtime without `Atomics.waitAsync`. */
+const localWatchers = new WeakMap<WebAssembly.Memory, (() => void)[]>();
+
+function canWatchThreads(kernel: Kernel): boolean {
+  return kernel.shared && typeof Atomics.waitAsync === "function";
 }
 
 /** Shared memory needs threads to share it with, and in a page cross-origin isolation. */

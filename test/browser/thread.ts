@@ -9,8 +9,8 @@ export interface LockedJob {
 }
 
 self.addEventListener("message", (event: MessageEvent<LockedJob>) => {
-  void navigator.locks.request(event.data.lock, () => {
-    self.postMessage(hammer(event.data.job));
+  void navigator.locks.request(event.data.lock, async () => {
+    self.postMessage(await hammer(event.data.job));
     return new Promise(() => {}); // the lock ends with the thread
   });
 });

@@ -5,6 +5,7 @@ import {
   AtomicBudget,
   AtomicTokenBudget,
   attachKernel,
+  ConcurrencyGovernor,
   createKernel,
   type ReservationTicket,
   type TenantReservation,
@@ -29,6 +30,7 @@ export interface HammerJob {
 export type HammerResult = Readonly<Record<string, number>>;
 
 export const TOKENS = { name: "hammered tokens", capacity: 50_000 };
+export const PERMITS = { streams: 2, tools: 3, total: 4 };
 export const TENANT_CAP = 1_000;
 export const ROWS = { name: "hammered rows", capacity: 100 };
 
@@ -171,6 +173,44 @@ export const scenarios = {
     return { overCap };
   },
 
+  /** Runs operations under permits, waiting for some and trying for others; counts itself in a shared word. */
+  async govern(job: HammerJob): Promise<HammerResult> {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const governor = new ConcurrencyGovernor(PERMITS, { kernel, name: "hammered permits" });
+    const random = seededRandom(job.seed);
+    let beyond = 0;
+    let served = 0;
+    meet(job);
+    const operate = async (): Promise<void> => {
+      const category = random() < 0.5 ? "streams" : "tools";
+      const word = category === "streams" ? 1 : 2;
+      const permit = random() < 0.3 ? governor.tryAcquire(category) : await governor.acquire(category);
+      if (permit === null) return;
+      if (Atomics.add(job.barrier, word, 1) + 1 > PERMITS[category]) beyond++;
+      if (Atomics.add(job.barrier, 3, 1) + 1 > PERMITS.total) beyond++;
+      if (random() < 0.5) await Promise.resolve();
+      Atomics.sub(job.barrier, word, 1);
+      Atomics.sub(job.barrier, 3, 1);
+      permit.release();
+      served++;
+    };
+    const agents = Array.from({ length: 6 }, async () => {
+      for (let i = 0; i < job.iterations; i++) await operate();
+    });
+    await Promise.all(agents);
+    return { beyond, served };
+  },
+
+  /** Holds one permit, waits for another, and never comes back. */
+  async holdPermits(job: HammerJob): Promise<HammerResult> {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const governor = new ConcurrencyGovernor(PERMITS, { kernel, name: "hammered permits" });
+    for (let held = 0; held < PERMITS.tools; held++) governor.tryAcquireTool();
+    void governor.acquireTool();
+    Atomics.add(job.barrier, 0, 1);
+    return new Promise(() => {});
+  },
+
   /** Initialises the same fresh memory as everybody else. */
   initialise(job: HammerJob): HammerResult {
     meet(job);
@@ -212,8 +252,8 @@ export const scenarios = {
     }
     return { removed, strange };
   },
-} satisfies Record<string, (job: HammerJob) => HammerResult>;
+} satisfies Record<string, (job: HammerJob) => HammerResult | Promise<HammerResult>>;
 
-export function hammer(job: HammerJob): HammerResult {
+export async function hammer(job: HammerJob): Promise<HammerResult> {
   return scenarios[job.scenario](job);
 }

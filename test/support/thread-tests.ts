@@ -4,12 +4,13 @@ import {
   AtomicBudget,
   AtomicTokenBudget,
   attachKernel,
+  ConcurrencyGovernor,
   createKernel,
   type Kernel,
   TenantTokenTracker,
 } from "purser";
 import { describe, expect, test } from "vitest";
-import { type HammerJob, type HammerResult, ROWS, TENANT_CAP, TOKENS } from "./hammer.ts";
+import { type HammerJob, type HammerResult, PERMITS, ROWS, TENANT_CAP, TOKENS } from "./hammer.ts";
 
 export interface RunningThread {
   readonly result: Promise<HammerResult>;
@@ -22,7 +23,7 @@ export type StartThread = (job: HammerJob) => RunningThread;
 const SEED = Math.floor(Math.random() * 2 ** 31);
 
 function prepare(kernel: Kernel | undefined, memory: WebAssembly.Memory, threads: number) {
-  const barrier = new Int32Array(new SharedArrayBuffer(4));
+  const barrier = new Int32Array(new SharedArrayBuffer(16));
   return (
     index: number,
     job: Pick<HammerJob, "scenario" | "iterations"> & Partial<HammerJob>,
@@ -177,6 +178,31 @@ export function threadTests(
       for (const state of tracker.snapshot().values()) expect(state.inFlight).toBe(0);
       tracker.forgetIdle();
       expect(tracker.snapshot().size).toBe(0);
+    });
+
+    test("permits: never more operations at once than the limits, nobody is forgotten in the line", async () => {
+      const kernel = createKernel({ shared: true });
+      const governor = new ConcurrencyGovernor(PERMITS, { kernel, name: "hammered permits" });
+      const { results } = await run(kernel, { scenario: "govern", iterations: iterations(400) });
+      expect(sum(results, "beyond")).toBe(0);
+      expect(sum(results, "served")).toBeGreaterThan(0);
+      expect(governor.stats()).toMatchObject({ streamsAvailable: 2, toolsAvailable: 3, globalAvailable: 4 });
+      expect(governor.stats()).toMatchObject({ streamsWaiting: 0, toolsWaiting: 0 });
+    });
+
+    test("a terminated thread's permits come back, and its place in the line is free", async () => {
+      const kernel = createKernel({ shared: true });
+      const governor = new ConcurrencyGovernor(PERMITS, { kernel, name: "hammered permits" });
+      const prepared = prepare(kernel, kernel.memory, 1);
+      const job = prepared(0, { scenario: "holdPermits", iterations: 0 });
+      const thread = start(job);
+      while (Atomics.load(job.barrier, 0) === 0) await new Promise((resolve) => setTimeout(resolve));
+      expect(governor.tryAcquireTool()).toBeNull();
+      const waiting = governor.acquireTool(); // behind the thread's own wait
+      await thread.terminate();
+      expect(kernel.reclaim(job.owner)).toBe(PERMITS.tools);
+      (await waiting).release();
+      expect(governor.stats()).toMatchObject({ toolsAvailable: 3, toolsWaiting: 0, globalAvailable: 4 });
     });
 
     test("a memory is initialised exactly once", async () => {

@@ -3,4 +3,4 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type HammerJob, hammer } from "../../support/hammer.ts";
 
-parentPort?.postMessage(hammer(workerData as HammerJob));
+parentPort?.postMessage(await hammer(workerData as HammerJob));

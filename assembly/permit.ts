@@ -1,0 +1,234 @@
+// Counting permits in layers: a permit counts in its category and in the total, both at once or not at all, because
+// both counts stand in one word.
+//
+// Invariant: no field of the word ever exceeds its limit. Within a category permits go to those who wait in the order
+// in which they came, over all threads; who does not wait gets none while somebody does.
+// Who may call: any thread, through index.ts. A held permit is a hold (hold.ts), so a dead thread's are reclaimed.
+//
+//   word     tag (10 bits) | category n … | category 1 | total        each field: its count and a guard bit on top
+//   limits   the same fields, each with its limit; guards: the guard bits alone
+//   A field may be raised if (limit + guard) − (count + 1) leaves the guard bit standing: one subtraction checks them all.
+
+import { Kind } from "./abi";
+import {
+  COUNTER_BALANCE,
+  COUNTER_CAPACITY,
+  COUNTER_CONSUMED,
+  COUNTER_GUARDS,
+  COUNTER_META,
+  COUNTER_WAITING,
+  counterOf,
+  HEADER_SEQUENCE,
+  HOLD_AMOUNT,
+  HOLD_COUNTER,
+  HOLD_STAMP,
+  HOLD_STATE,
+  holdAt,
+  holdsCapacity,
+  isIntegerIn,
+  isOwner,
+  metaOf,
+} from "./layout";
+import { checkHandle, deny } from "./counter";
+import { CLAIMED, claim, FREE, HELD, isTicket, prepare, restated, stateOf, stateWord, WAITING } from "./hold";
+import { Status } from "./status";
+
+/** The bits of the word that hold the fields. */
+export const FIELDS: u64 = (1 << 54) - 1;
+
+/** The total's field begins at bit 0. */
+const ONE_OF_TOTAL: u64 = 1;
+
+/** Whether limits and guards describe fields that lie within the word and do not overlap. */
+export function isGeometry(limits: u64, guards: u64): bool {
+  return guards != 0 && ((limits | guards) & ~FIELDS) == 0 && (limits & guards) == 0;
+}
+
+/**
+ * Takes a permit at once if its category and the total have one and nobody waits for the category.
+ *
+ * @param shift where the category's field begins; @param owner, ticket, hint as for holdReserve
+ * @returns the hold's slot, or −status
+ */
+export function permitTake(handle: f64, shift: u32, owner: f64, ticket: f64, hint: f64): i32 {
+  const status = checkCategory(handle, shift);
+  if (status != Status.Ok) return -status;
+  if (!isOwner(owner) || !isTicket(ticket)) return -Status.HandleInvalid;
+  const counter = counterOf(handle);
+  const increment = ONE_OF_TOTAL | (<u64>1 << shift);
+  if (!fits(counter, atomic.load<u64>(counter + COUNTER_BALANCE), increment) || isAwaited(counter, handle, increment, u64.MAX_VALUE)) {
+    return -deny(counter, handle, 0);
+  }
+  const claimed = stateWord(<u64>ticket, <u32>owner, CLAIMED);
+  const slot = claim(claimed, hint);
+  if (slot < 0) return -Status.HoldsFull;
+  const hold = holdAt(<u32>slot);
+  prepare(hold, handle, increment, 0);
+  const taken = take(counter, handle, hold, increment, restated(claimed, <u32>owner, HELD));
+  if (taken == Status.Ok) return slot;
+  atomic.store<u64>(hold + HOLD_STATE, FREE);
+  return taken == Status.Exceeds ? -deny(counter, handle, 0) : -taken;
+}
+
+/** Gets in line for a permit. @returns the hold's slot, to be promoted or cancelled, or −status */
+export function permitWait(handle: f64, shift: u32, owner: f64, ticket: f64, hint: f64): i32 {
+  const status = checkCategory(handle, shift);
+  if (status != Status.Ok) return -status;
+  if (!isOwner(owner) || !isTicket(ticket)) return -Status.HandleInvalid;
+  const counter = counterOf(handle);
+  const claimed = stateWord(<u64>ticket, <u32>owner, CLAIMED);
+  const slot = claim(claimed, hint);
+  if (slot < 0) return -Status.HoldsFull;
+  const hold = holdAt(<u32>slot);
+  prepare(hold, handle, ONE_OF_TOTAL | (<u64>1 << shift), 0);
+  store<u64>(hold + HOLD_STAMP, atomic.add<u64>(counter + COUNTER_CONSUMED, 1)); // the place in the line
+  // Counted before it is seen waiting: a count that is too high for a moment only makes others look.
+  atomic.add<u32>(counter + COUNTER_WAITING, 1);
+  atomic.store<u64>(hold + HOLD_STATE, restated(claimed, <u32>owner, WAITING));
+  return slot;
+}
+
+/**
+ * Turns a wait into a permit if it is the first of its category and there is one.
+ * @returns Ok; Exceeds: wait on; NotHeld: it is not waiting; Stale
+ */
+export function permitPromote(handle: f64, slot: f64, owner: f64, ticket: f64): i32 {
+  const hold = waitOf(handle, slot, owner, ticket);
+  if (hold == 0) return Status.NotHeld;
+  const counter = counterOf(handle);
+  const increment = load<u64>(hold + HOLD_AMOUNT);
+  if (isAwaited(counter, handle, increment, load<u64>(hold + HOLD_STAMP))) return Status.Exceeds;
+  const status = take(counter, handle, hold, increment, stateWord(<u64>ticket, <u32>owner, HELD));
+  if (status == Status.Ok) leaveLine(counter);
+  return status;
+}
+
+/** Leaves the line. @returns Ok, or NotHeld if it is not waiting any more */
+export function permitCancel(handle: f64, slot: f64, owner: f64, ticket: f64): i32 {
+  const hold = waitOf(handle, slot, owner, ticket);
+  if (hold == 0) return Status.NotHeld;
+  const waiting = stateWord(<u64>ticket, <u32>owner, WAITING);
+  return dropWait(hold, counterOf(handle), waiting) ? Status.Ok : Status.NotHeld;
+}
+
+/** The fields of the word as they are, without the tag; 0 for a handle that is no permits'. May be late. */
+export function permitFields(handle: f64): u64 {
+  if (checkHandle(handle, Kind.Permits) != Status.Ok) return 0;
+  return atomic.load<u64>(counterOf(handle) + COUNTER_BALANCE) & FIELDS;
+}
+
+/** How many wait for a category, over all threads. May be late. @returns the count, or −status */
+export function permitWaiting(handle: f64, shift: u32): i32 {
+  const status = checkCategory(handle, shift);
+  if (status != Status.Ok) return -status;
+  const increment = ONE_OF_TOTAL | (<u64>1 << shift);
+  let waiting = 0;
+  const count = holdsCapacity();
+  for (let slot: u32 = 0; slot < count; slot++) if (waitsFor(holdAt(slot), handle, increment)) waiting++;
+  return waiting;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Inside the kernel
+
+/** A permit's way back, from hold.ts's finish. The state word says settled; the caller frees it. */
+export function permitGive(counter: u32, handle: f64, increment: u64): Status {
+  // Reads meta and the word; changes the word. Ends because a failed swap means another thread's succeeded.
+  while (true) {
+    if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Permits)) return Status.Stale;
+    const word = atomic.load<u64>(counter + COUNTER_BALANCE);
+    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, word - increment) == word) {
+      wake(counter);
+      return Status.Ok;
+    }
+  }
+}
+
+/** Ends a wait whose state word is `waiting`: its own thread's cancel, or reclaim for a dead one. */
+export function dropWait(hold: u32, counter: u32, waiting: u64): bool {
+  if (atomic.cmpxchg<u64>(hold + HOLD_STATE, waiting, FREE) != waiting) return false;
+  leaveLine(counter);
+  return true;
+}
+
+/** The line moved: whoever waits behind may be the first now. */
+// @ts-ignore: decorator
+@inline
+function leaveLine(counter: u32): void {
+  atomic.sub<u32>(counter + COUNTER_WAITING, 1);
+  wake(counter);
+}
+
+/**
+ * Moves the word that waiting threads watch, if any thread waits. Nobody is missed: who waits is counted first and looks
+ * for a permit afterwards; who gives one gives it first and looks at the count afterwards.
+ */
+// @ts-ignore: decorator
+@inline
+function wake(counter: u32): void {
+  if (atomic.load<u32>(counter + COUNTER_WAITING) != 0) atomic.add<u32>(HEADER_SEQUENCE, 1);
+}
+
+function checkCategory(handle: f64, shift: u32): Status {
+  const status = checkHandle(handle, Kind.Permits);
+  if (status != Status.Ok) return status;
+  const guards = atomic.load<u64>(counterOf(handle) + COUNTER_GUARDS);
+  // A category's field begins right above a guard bit and has a guard bit of its own further up.
+  if (shift < 1 || shift > 53 || ((guards >>> (<u64>shift - 1)) & 1) == 0 || guards >>> shift == 0) {
+    return Status.ArgumentInvalid;
+  }
+  return Status.Ok;
+}
+
+// @ts-ignore: decorator
+@inline
+function fits(counter: u32, word: u64, increment: u64): bool {
+  const guards = atomic.load<u64>(counter + COUNTER_GUARDS);
+  const limits = atomic.load<u64>(counter + COUNTER_CAPACITY);
+  return (((limits | guards) - ((word & FIELDS) + increment)) & guards) == guards;
+}
+
+/** Raises the fields and puts the hold's state to `held`. Everything or nothing. */
+function take(counter: u32, handle: f64, hold: u32, increment: u64, held: u64): Status {
+  // Reads meta, the word and its limits, which never change; changes the word. Ends because a failed swap means another
+  // thread's succeeded. Midway others see the permit not taken yet; its hold is claimed or waiting.
+  while (true) {
+    if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Permits)) return Status.Stale;
+    const word = atomic.load<u64>(counter + COUNTER_BALANCE);
+    if (!fits(counter, word, increment)) return Status.Exceeds;
+    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, word + increment) == word) {
+      atomic.store<u64>(hold + HOLD_STATE, held); // straight line, as in holdReserve
+      return Status.Ok;
+    }
+  }
+}
+
+/** Whether somebody waits for the same category who came before `place`. Looks at the holds only if anybody waits. */
+function isAwaited(counter: u32, handle: f64, increment: u64, place: u64): bool {
+  if (atomic.load<u32>(counter + COUNTER_WAITING) == 0) return false;
+  const count = holdsCapacity();
+  for (let slot: u32 = 0; slot < count; slot++) {
+    const hold = holdAt(slot);
+    if (waitsFor(hold, handle, increment) && load<u64>(hold + HOLD_STAMP) < place) return true;
+  }
+  return false;
+}
+
+// @ts-ignore: decorator
+@inline
+function waitsFor(hold: u32, handle: f64, increment: u64): bool {
+  return (
+    stateOf(atomic.load<u64>(hold + HOLD_STATE)) == WAITING &&
+    load<f64>(hold + HOLD_COUNTER) == handle &&
+    load<u64>(hold + HOLD_AMOUNT) == increment
+  );
+}
+
+/** The address of a hold that waits under this ticket and owner, or 0. */
+function waitOf(handle: f64, slot: f64, owner: f64, ticket: f64): u32 {
+  if (checkHandle(handle, Kind.Permits) == Status.HandleInvalid) return 0;
+  if (!isIntegerIn(slot, 0, <f64>holdsCapacity() - 1) || !isOwner(owner) || !isTicket(ticket)) return 0;
+  const hold = holdAt(<u32>slot);
+  if (atomic.load<u64>(hold + HOLD_STATE) != stateWord(<u64>ticket, <u32>owner, WAITING)) return 0;
+  return load<f64>(hold + HOLD_COUNTER) == handle ? hold : 0;
+}

@@ -1,0 +1,284 @@
+// ConcurrencyGovernor: what the seed had wrong, the line, its endings, a model after each step, bad input.
+
+import fc from "fast-check";
+import {
+  attachKernel,
+  ConcurrencyGovernor,
+  type ConcurrencyPermit,
+  createKernel,
+  type GovernorLimits,
+} from "purser";
+import { describe, expect, test } from "vitest";
+import { BAD_AMOUNTS } from "../../support/arbitraries.ts";
+
+const LIMITS = { streams: 4, tools: 8, total: 16 };
+
+/** Lets everything that is ready run. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+}
+
+/** Follows a request without waiting for it. */
+function follow(request: Promise<ConcurrencyPermit>) {
+  const seen: { permit?: ConcurrencyPermit; error?: unknown } = {};
+  request.then(
+    (permit) => {
+      seen.permit = permit;
+    },
+    (error: unknown) => {
+      seen.error = error;
+    },
+  );
+  return seen;
+}
+
+describe("who waits holds nothing", () => {
+  test("16 requests for streams, 4 of them running, leave the tools' 8 slots free", async () => {
+    const governor = new ConcurrencyGovernor(LIMITS);
+    const streams = Array.from({ length: 16 }, () => follow(governor.acquireStream()));
+    await settle();
+    expect(streams.filter((one) => one.permit !== undefined)).toHaveLength(4);
+    expect(governor.stats()).toMatchObject({ streamsWaiting: 12, toolsAvailable: 8, globalAvailable: 12 });
+    for (let tool = 0; tool < 8; tool++) expect(governor.tryAcquireTool()).not.toBeNull();
+    expect(governor.tryAcquireTool()).toBeNull();
+  });
+
+  test("a burst of tools leaves the streams alone", async () => {
+    const governor = new ConcurrencyGovernor(LIMITS);
+    for (let tool = 0; tool < 30; tool++) follow(governor.acquireTool());
+    await settle();
+    for (let stream = 0; stream < 4; stream++) expect(governor.tryAcquireStream()).not.toBeNull();
+  });
+});
+
+describe("the line", () => {
+  test("first come, first served, and no passing by a try", async () => {
+    const governor = new ConcurrencyGovernor({ tools: 1, total: 1 });
+    const running = await governor.acquireTool();
+    const order: number[] = [];
+    const waiting = [0, 1, 2].map(async (number) => {
+      using _permit = await governor.acquireTool();
+      order.push(number);
+      expect(governor.tryAcquireTool()).toBeNull();
+    });
+    expect(governor.stats().toolsWaiting).toBe(3);
+    running.release();
+    expect(governor.tryAcquireTool()).toBeNull();
+    await Promise.all(waiting);
+    expect(order).toEqual([0, 1, 2]);
+    expect(governor.stats()).toMatchObject({ toolsAvailable: 1, toolsWaiting: 0, globalAvailable: 1 });
+  });
+
+  test("is one over all threads: the first of another thread goes before the second of this one", async () => {
+    const kernel = createKernel();
+    const here = new ConcurrencyGovernor({ tools: 1, total: 1 }, { kernel, name: "agents" });
+    const there = new ConcurrencyGovernor(
+      { tools: 1, total: 1 },
+      { kernel: attachKernel(kernel.memory), name: "agents" },
+    );
+    const running = await here.acquireTool();
+    const order: string[] = [];
+    const wait = async (governor: ConcurrencyGovernor, who: string) => {
+      using _permit = await governor.acquireTool();
+      order.push(who);
+    };
+    const all = [wait(there, "there 1"), wait(here, "here 1"), wait(there, "there 2"), wait(here, "here 2")];
+    await settle();
+    running.release();
+    await Promise.all(all);
+    expect(order).toEqual(["there 1", "here 1", "there 2", "here 2"]);
+  });
+
+  test("an aborted, a timed-out and a closed wait leave no trace", async () => {
+    const kernel = createKernel({ budgets: 1, holds: 4 });
+    const governor = new ConcurrencyGovernor({ tools: 1, total: 1 }, { kernel });
+    const running = await governor.acquireTool();
+    const controller = new AbortController();
+    const aborted = governor.acquireTool({ signal: controller.signal });
+    const timedOut = governor.acquireTool({ timeoutMs: 1 });
+    controller.abort(new Error("changed my mind"));
+    await expect(aborted).rejects.toThrow("changed my mind");
+    await expect(timedOut).rejects.toMatchObject({ code: "CONCURRENCY_TIMEOUT", reason: "timeout" });
+    await expect(governor.acquireTool({ signal: AbortSignal.abort(new Error("no")) })).rejects.toThrow("no");
+    expect(governor.stats().toolsWaiting).toBe(0);
+    const closed = governor.acquireTool();
+    governor.close();
+    await expect(closed).rejects.toMatchObject({ code: "CONCURRENCY_CLOSED", reason: "closed" });
+    await expect(governor.acquireTool()).rejects.toMatchObject({ reason: "closed" });
+    expect(governor.tryAcquireTool()).toBeNull();
+    running.release();
+    expect(governor.stats()).toMatchObject({ toolsAvailable: 1, globalAvailable: 1, toolsWaiting: 0 });
+  });
+
+  test("when its head leaves, the next one is served", async () => {
+    const governor = new ConcurrencyGovernor({ tools: 2, total: 2 });
+    const first = await governor.acquireTool();
+    const second = await governor.acquireTool();
+    const controller = new AbortController();
+    const head = follow(governor.acquireTool({ signal: controller.signal }));
+    const next = follow(governor.acquireTool());
+    controller.abort();
+    second.release();
+    await settle();
+    expect(head.error).toBeDefined();
+    expect(next.permit).toBeDefined();
+    first.release();
+  });
+});
+
+describe("permits", () => {
+  test("released twice count once", async () => {
+    const governor = new ConcurrencyGovernor({ tools: 2, total: 2 });
+    const permit = await governor.acquireTool();
+    using _other = await governor.acquireTool();
+    permit.release();
+    permit.release();
+    permit[Symbol.dispose]();
+    expect(governor.stats()).toMatchObject({ toolsAvailable: 1, globalAvailable: 1 });
+  });
+
+  test("of a thread that ended come back by reclaim, and so do its places in the line", async () => {
+    const kernel = createKernel();
+    const other = attachKernel(kernel.memory);
+    const here = new ConcurrencyGovernor({ tools: 2, total: 2 }, { kernel, name: "agents" });
+    const there = new ConcurrencyGovernor({ tools: 2, total: 2 }, { kernel: other, name: "agents" });
+    await there.acquireTool();
+    await there.acquireTool();
+    follow(there.acquireTool());
+    expect(here.stats()).toMatchObject({ toolsAvailable: 0, toolsWaiting: 1 });
+    expect(kernel.reclaim(other.owner)).toBe(2);
+    expect(here.stats()).toMatchObject({ toolsAvailable: 2, toolsWaiting: 0, globalAvailable: 2 });
+    expect(here.tryAcquireTool()).not.toBeNull();
+  });
+
+  test("in scoped form come back however the call ends", async () => {
+    const governor = new ConcurrencyGovernor({ ...LIMITS, categories: { embeddings: 2 } });
+    expect(await governor.withTool(() => governor.stats().toolsAvailable)).toBe(7);
+    expect(await governor.withStream(async () => governor.stats().streamsAvailable)).toBe(3);
+    await expect(governor.withPermit("embeddings", () => Promise.reject(new Error("no")))).rejects.toThrow(
+      "no",
+    );
+    expect(governor.stats()).toMatchObject({ toolsAvailable: 8, streamsAvailable: 4, globalAvailable: 16 });
+    expect(governor.stats().categories["embeddings"]).toEqual({ available: 2, max: 2, waiting: 0 });
+  });
+
+  test("of more categories than two", async () => {
+    const governor = new ConcurrencyGovernor({
+      total: 3,
+      categories: { streams: 4, tools: 8, embeddings: 2 },
+    });
+    using _first = await governor.acquire("embeddings");
+    using _second = await governor.acquire("embeddings");
+    expect(governor.tryAcquire("embeddings")).toBeNull();
+    using _third = await governor.acquireTool();
+    expect(governor.tryAcquireStream()).toBeNull();
+  });
+});
+
+type Step = { op: "try" | "wait" | "abort" | "release"; category: "streams" | "tools"; which: number };
+
+test("every history leaves the counts as the model says, and serves in order", async () => {
+  const step: fc.Arbitrary<Step> = fc.record({
+    op: fc.constantFrom(
+      "try" as const,
+      "wait" as const,
+      "wait" as const,
+      "release" as const,
+      "abort" as const,
+    ),
+    category: fc.constantFrom("streams" as const, "tools" as const),
+    which: fc.nat({ max: 20 }),
+  });
+  const kernel = createKernel({ budgets: 1, holds: 64 });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      const limits = { streams: 2, tools: 3, total: 4 };
+      const governor = new ConcurrencyGovernor(limits, { kernel, name: "modelled" });
+      const held: { permit: ConcurrencyPermit; category: "streams" | "tools" }[] = [];
+      let line: {
+        category: "streams" | "tools";
+        seen: ReturnType<typeof follow>;
+        controller: AbortController;
+      }[] = [];
+      const running = (category: string) => held.filter((one) => one.category === category).length;
+      const fits = (category: "streams" | "tools") =>
+        running(category) < limits[category] && held.length < limits.total;
+      const isAwaited = (category: string) => line.some((one) => one.category === category);
+      try {
+        for (const { op, category, which } of steps) {
+          if (op === "try") {
+            const permit = governor.tryAcquire(category);
+            expect(permit !== null).toBe(fits(category) && !isAwaited(category));
+            if (permit !== null) held.push({ permit, category });
+          } else if (op === "wait") {
+            const controller = new AbortController();
+            line.push({
+              category,
+              seen: follow(governor.acquire(category, { signal: controller.signal })),
+              controller,
+            });
+          } else if (op === "release" && held.length > 0) {
+            held.splice(which % held.length, 1)[0]?.permit.release();
+          } else if (op === "abort" && line.length > 0) {
+            const [left] = line.splice(which % line.length, 1);
+            left?.controller.abort();
+          }
+          await settle();
+          // The model: from the front of the line, everybody whose category nobody stands before in, and who fits.
+          const stuck = new Set<string>();
+          line = line.filter((one) => {
+            if (stuck.has(one.category) || !fits(one.category)) {
+              stuck.add(one.category);
+              expect(one.seen.permit).toBeUndefined();
+              return true;
+            }
+            const { permit } = one.seen;
+            if (permit === undefined) throw new Error("expected the head of the line to be served");
+            held.push({ permit, category: one.category });
+            return false;
+          });
+          expect(governor.stats()).toMatchObject({
+            streamsAvailable: limits.streams - running("streams"),
+            toolsAvailable: limits.tools - running("tools"),
+            globalAvailable: limits.total - held.length,
+            streamsWaiting: line.filter((one) => one.category === "streams").length,
+            toolsWaiting: line.filter((one) => one.category === "tools").length,
+          });
+        }
+      } finally {
+        for (const one of line) one.controller.abort();
+        for (const { permit } of held) permit.release();
+      }
+    }),
+    { numRuns: 150 },
+  );
+});
+
+describe("bad input", () => {
+  test.each(BAD_AMOUNTS.filter(([value]) => value !== undefined))("%s is no limit", (value, errorClass) => {
+    const bad = value as number;
+    expect(() => new ConcurrencyGovernor({ total: bad, tools: 1 })).toThrow(errorClass);
+    expect(() => new ConcurrencyGovernor({ total: 1, categories: { x: bad } })).toThrow(errorClass);
+  });
+
+  test("limits that need too many bits, no category, an unknown one, a bad wait", async () => {
+    const wide: GovernorLimits = { total: 1_000_000, categories: { a: 1_000_000, b: 1_000_000 } };
+    expect(() => new ConcurrencyGovernor(wide)).toThrow(/54 bits/);
+    expect(() => new ConcurrencyGovernor({ total: 1 })).toThrow(/at least one category/);
+    const governor = new ConcurrencyGovernor({ tools: 1, total: 1 });
+    expect(() => governor.tryAcquire("embeddings")).toThrow(/one of tools, got "embeddings"/);
+    expect(() => governor.tryAcquireStream()).toThrow(RangeError);
+    for (const timeoutMs of [-1, 0.5, Number.NaN, 2 ** 31]) {
+      await expect(governor.acquireTool({ timeoutMs })).rejects.toThrow(RangeError);
+    }
+    expect(governor.stats()).toMatchObject({ toolsAvailable: 1, toolsWaiting: 0 });
+  });
+
+  test("the same name with other limits", () => {
+    const kernel = createKernel();
+    new ConcurrencyGovernor({ tools: 1, total: 1 }, { kernel, name: "agents" });
+    expect(() => new ConcurrencyGovernor({ tools: 2, total: 2 }, { kernel, name: "agents" })).toThrow(
+      expect.objectContaining({ code: "BUDGET_MISMATCH" }),
+    );
+  });
+});

@@ -1,0 +1,25 @@
+// SHA-256 against the platform's own, at every length around the block's edges and on any text.
+
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { sha256 } from "../../../src/kernel/sha256.ts";
+
+async function platform(text: string): Promise<number[]> {
+  const digest = new DataView(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return Array.from({ length: 8 }, (_, index) => digest.getUint32(index * 4));
+}
+
+test("every length from 0 to 200", async () => {
+  for (let length = 0; length <= 200; length++) {
+    const text = "x".repeat(length);
+    expect([...sha256(text)], `length ${length}`).toEqual(await platform(text));
+  }
+});
+
+test("any text", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.string({ unit: "binary", maxLength: 300 }), async (text) => {
+      expect([...sha256(text)]).toEqual(await platform(text));
+    }),
+  );
+});
