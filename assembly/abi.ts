@@ -53,6 +53,7 @@ export enum Kind {
   Counter = 1,
   Tokens = 2,
   Permits = 3,
+  Rate = 4,
 }
 
 /** "PURSER" in ASCII is the magic; the layout version stands in its low 16 bits. */

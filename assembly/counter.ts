@@ -70,10 +70,10 @@ export function checkHandle(handle: f64, kind: Kind): Status {
   return kind == Kind.Any || <u32>(meta & 255) == <u32>kind ? Status.Ok : Status.WrongKind;
 }
 
-/** Ok for a budget that has a balance: permits have fields instead. */
+/** Ok for a budget that has a balance: permits and rates have other things in that word. */
 function checkBalance(handle: f64): Status {
-  const status = checkHandle(handle, Kind.Any);
-  return status == Status.Ok && checkHandle(handle, Kind.Permits) == Status.Ok ? Status.WrongKind : status;
+  const status = checkHandle(handle, Kind.Counter);
+  return status == Status.WrongKind ? checkHandle(handle, Kind.Tokens) : status;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -313,7 +313,8 @@ export function counterOpen(counter: u32, kind: Kind, capacity: u64, guards: u64
   atomic.store<u64>(counter + COUNTER_DENIED, tag);
   atomic.store<u64>(counter + COUNTER_OVER_RELEASED, tag);
   // Threads with an older generation's handle may still be about to swap the balance: the new tag makes them fail.
-  startEpoch(counter, kind == Kind.Permits ? 0 : <i64>capacity, false);
+  if (kind == Kind.Rate) atomic.store<u64>(counter + COUNTER_BALANCE, 0);
+  else startEpoch(counter, kind == Kind.Permits ? 0 : <i64>capacity, false);
   atomic.store<u64>(counter + COUNTER_META, (<u64>generation << 8) | <u64>kind);
   return generation;
 }

@@ -8,6 +8,7 @@ import { Kind } from "./abi";
 import { checkHandle, counterOpen, retire } from "./counter";
 import { hasHolds } from "./hold";
 import { isGeometry } from "./permit";
+import { isRate } from "./rate";
 import {
   budgetsCapacity,
   COUNTER_GUARDS,
@@ -20,6 +21,7 @@ import {
   handleOf,
   HEADER_PROBE_MAX,
   isAmount,
+  isIntegerIn,
   isOwner,
 } from "./layout";
 import { lock, unlock } from "./lock";
@@ -41,6 +43,16 @@ export function budgetOpen(keyHigh: u64, keyLow: u64, kind: i32, capacity: f64, 
 export function permitOpen(keyHigh: u64, keyLow: u64, limits: u64, guards: u64, owner: f64): f64 {
   if (!isGeometry(limits, guards)) return -(<f64>Status.ArgumentInvalid);
   return open(keyHigh, keyLow, Kind.Permits, limits, guards, owner);
+}
+
+/** Opens or creates a rate; limit and window are reduced by their common divisor. @returns as budgetOpen */
+export function rateOpen(keyHigh: u64, keyLow: u64, burst: f64, limit: f64, window: f64, owner: f64): f64 {
+  if (!isAmount(burst)) return -(<f64>Status.AmountInvalid);
+  if (!isIntegerIn(limit, 1, <f64>u32.MAX_VALUE) || !isIntegerIn(window, 1, <f64>u32.MAX_VALUE)) {
+    return -(<f64>Status.ArgumentInvalid);
+  }
+  if (!isRate(<u64>burst, <u64>limit, <u64>window)) return -(<f64>Status.ArgumentInvalid);
+  return open(keyHigh, keyLow, Kind.Rate, <u64>burst, (<u64>limit << 32) | <u64>window, owner);
 }
 
 function open(keyHigh: u64, keyLow: u64, kind: i32, capacity: u64, guards: u64, owner: f64): f64 {

@@ -15,7 +15,8 @@ export {
 } from "./account";
 export { attach, budgetsInitialised, holdsInitialised, initialise, ownerIssue } from "./header";
 export { budgetFigure, counterGive, counterGrant, counterRefill, counterTake } from "./counter";
-export { budgetCount, budgetFind, budgetOpen, budgetRemove, budgetRemoveIdle, permitOpen } from "./directory";
+export { budgetCount, budgetFind, budgetOpen, budgetRemove, budgetRemoveIdle, permitOpen, rateOpen } from "./directory";
+export { rateAvailable, rateGive, rateTake, rateWait } from "./rate";
 export { permitCancel, permitFields, permitPromote, permitTake, permitWait, permitWaiting } from "./permit";
 export {
   budgetAdjust,

@@ -24,6 +24,8 @@
 //             +64 u64 key, high  +72 u64 key, low (the 128-bit hash of the name)
 //             +80 u64 capacity at opening        +88 u32 generation, survives removal
 //             +92 u32 waiting for a permit       +96 u64 guard bits of permits, 0 for other kinds
+//   Rates (rate.ts) keep their arrival time in the balance word, their burst in the capacity, and limit and window where
+//   permits keep their guards.
 //   Permits (permit.ts) keep their fields in the balance word, their limits in the capacity, and use `consumed` to number
 //   those who wait.
 //   A tagged word is generation (10 bits) << 54 | value (54 bits): a thread that still holds a removed budget's

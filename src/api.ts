@@ -7,6 +7,7 @@ export {
   type ReserveOptions,
 } from "./budgets/atomic-token-budget.ts";
 export type { BudgetOptions } from "./budgets/kernel-budget.ts";
+export { RateBudget, type RateLimits, type RateOptions } from "./budgets/rate-budget.ts";
 export {
   TenantOverloadedError,
   TenantReservation,

@@ -8,6 +8,8 @@ export type DenialCode =
   | "HELD_BY_INFLIGHT"
   /** It is larger than the whole budget. */
   | "TOO_LARGE_EVER"
+  /** It comes too soon after what was granted before. */
+  | "RATE"
   /** More was spent than the budget had; that is repaid first. */
   | "DEBT";
 

@@ -62,6 +62,19 @@ export interface KernelExports {
   permitFields(handle: number): bigint;
   permitWaiting(handle: number, shift: number): number;
 
+  rateOpen(
+    keyHigh: bigint,
+    keyLow: bigint,
+    burst: number,
+    limit: number,
+    window: number,
+    owner: number,
+  ): number;
+  rateTake(handle: number, cost: number, nowMs: number): number;
+  rateGive(handle: number, cost: number): number;
+  rateWait(handle: number, cost: number, nowMs: number): number;
+  rateAvailable(handle: number, nowMs: number): number;
+
   accountPut(
     index: number,
     allocated: bigint,

@@ -225,6 +225,14 @@ export class Kernel implements Disposable {
     return handle;
   }
 
+  /** @internal Opens or creates a rate; limit and window reduced by their common divisor. */
+  openRate(burst: number, limit: number, windowMs: number, name: string): number {
+    const key = directoryKey(name);
+    const handle = this.exports.rateOpen(key.high, key.low, burst, limit, windowMs, this.owner);
+    if (handle < 0) throw this.failure(-handle, `rate ${JSON.stringify(name)}`);
+    return handle;
+  }
+
   /** @internal How many wait for a permit, in every thread. One load. */
   waitersOf(handle: number): number {
     const slot = handle % BUDGETS_MAX;

@@ -7,6 +7,7 @@ import {
   attachKernel,
   ConcurrencyGovernor,
   createKernel,
+  RateBudget,
   type ReservationTicket,
   type TenantReservation,
   TenantTokenTracker,
@@ -31,6 +32,8 @@ export type HammerResult = Readonly<Record<string, number>>;
 
 export const TOKENS = { name: "hammered tokens", capacity: 50_000 };
 export const PERMITS = { streams: 2, tools: 3, total: 4 };
+export const RATE = { limit: 700, windowMs: 1_000, burst: 50 };
+export const RATE_STRETCH_MS = 10_000;
 export const TENANT_CAP = 1_000;
 export const ROWS = { name: "hammered rows", capacity: 100 };
 
@@ -209,6 +212,22 @@ export const scenarios = {
     void governor.acquireTool();
     Atomics.add(job.barrier, 0, 1);
     return new Promise(() => {});
+  },
+
+  /** Takes from a rate while a clock of its own runs through the same stretch of time as everybody's. */
+  useRate(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    let nowMs = 0;
+    const rate = new RateBudget(RATE, { now: () => nowMs, kernel, name: "hammered rate" });
+    let granted = 0;
+    meet(job);
+    for (let i = 0; i < job.iterations; i++) {
+      nowMs = Math.floor((i * RATE_STRETCH_MS) / job.iterations);
+      if (rate.tryReserve(1)) granted++;
+    }
+    nowMs = RATE_STRETCH_MS;
+    while (rate.tryReserve(1)) granted++;
+    return { granted };
   },
 
   /** Initialises the same fresh memory as everybody else. */

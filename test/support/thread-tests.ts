@@ -7,10 +7,20 @@ import {
   ConcurrencyGovernor,
   createKernel,
   type Kernel,
+  RateBudget,
   TenantTokenTracker,
 } from "purser";
 import { describe, expect, test } from "vitest";
-import { type HammerJob, type HammerResult, PERMITS, ROWS, TENANT_CAP, TOKENS } from "./hammer.ts";
+import {
+  type HammerJob,
+  type HammerResult,
+  PERMITS,
+  RATE,
+  RATE_STRETCH_MS,
+  ROWS,
+  TENANT_CAP,
+  TOKENS,
+} from "./hammer.ts";
 
 export interface RunningThread {
   readonly result: Promise<HammerResult>;
@@ -203,6 +213,18 @@ export function threadTests(
       expect(kernel.reclaim(job.owner)).toBe(PERMITS.tools);
       (await waiting).release();
       expect(governor.stats()).toMatchObject({ toolsAvailable: 3, toolsWaiting: 0, globalAvailable: 4 });
+    });
+
+    test("a rate grants to all threads together what it would grant to one", async () => {
+      const kernel = createKernel({ shared: true });
+      const { results } = await run(kernel, { scenario: "useRate", iterations: iterations(60_000) });
+      const granted = sum(results, "granted");
+      const most = RATE.burst + (RATE.limit * RATE_STRETCH_MS) / RATE.windowMs;
+      expect(granted).toBeLessThanOrEqual(most);
+      // Whoever comes last finds the rate used up to the end of the stretch; only what nobody asked for in time is lost.
+      expect(granted).toBeGreaterThan(most / 2);
+      const rate = new RateBudget(RATE, { now: () => RATE_STRETCH_MS, kernel, name: "hammered rate" });
+      expect(rate.tryReserve(1)).toBe(false);
     });
 
     test("a memory is initialised exactly once", async () => {

@@ -1,0 +1,152 @@
+// A rate: at most so many tokens or requests per window, with a burst, in one word of the kernel, shared by every thread
+// that opens its name. Invariant: over any stretch of time t, granted ≤ burst + limit · t / window; exactly, in integers.
+// It reads no clock of its own: threads that share a rate must bring the same one (`Date.now`, not `performance.now`).
+
+import { checkAmount, checkInteger, checkName, invalidInteger, invalidType } from "../arguments.ts";
+import type { Denial } from "../denial.ts";
+import { Status } from "../kernel/generated/abi.ts";
+import { defaultKernel, Kernel } from "../kernel/kernel.ts";
+import { type BudgetOptions, NAME_LENGTH_MAX } from "./kernel-budget.ts";
+import type { BudgetGuard, ExplainsDenial } from "./traits.ts";
+
+export interface RateLimits {
+  /** How much per window; integer, 1 … 2^32−1. */
+  readonly limit: number;
+  /** How long a window is, in milliseconds; integer, 1 … 2^32−1. */
+  readonly windowMs: number;
+  /** How much may be taken at once after a pause; integer, 0 … 2^53−1. Default: `limit`. */
+  readonly burst?: number;
+}
+
+export interface RateOptions extends BudgetOptions {
+  /** The clock, in milliseconds; the same for all threads that share the rate. Fractions are cut off. */
+  readonly now: () => number;
+}
+
+/** The burst in scaled time must stay below 2^62. */
+const SCALED_MAX = 2 ** 62;
+
+/**
+ * Requests or tokens per window, as every provider has them.
+ *
+ * @example
+ * const requests = new RateBudget({ limit: 500, windowMs: 60_000, burst: 20 }, { now: Date.now });
+ * if (!requests.tryReserve(1)) await sleep(requests.retryAfterMs(1) ?? 0);
+ */
+export class RateBudget implements BudgetGuard, ExplainsDenial {
+  readonly limit: number;
+  readonly windowMs: number;
+  readonly burst: number;
+  /** The name that threads share it by; empty for a private rate. */
+  readonly name: string;
+  readonly #kernel: Kernel;
+  readonly #handle: number;
+  readonly #now: () => number;
+
+  /**
+   * @throws RangeError, TypeError for a bad argument
+   * @throws BudgetMismatchError if the name is taken by something else, or by a rate with other figures
+   * @throws KernelFullError if the kernel has no slot left
+   */
+  constructor({ limit, windowMs, burst = limit }: RateLimits, options: RateOptions) {
+    checkInteger("limit", limit, 1, 2 ** 32 - 1);
+    checkInteger("windowMs", windowMs, 1, 2 ** 32 - 1);
+    checkAmount("burst", burst);
+    const { now, kernel, name } = options;
+    if (typeof now !== "function") throw invalidType("now", "a function that returns milliseconds", now);
+    if (name !== undefined) checkName("name", name, NAME_LENGTH_MAX);
+    if (kernel !== undefined && !(kernel instanceof Kernel)) {
+      throw invalidType("kernel", "a Kernel from createKernel or attachKernel", kernel);
+    }
+    const divisor = greatestCommonDivisor(limit, windowMs);
+    const burstMax = Math.min(Number.MAX_SAFE_INTEGER, Math.floor(SCALED_MAX / (windowMs / divisor)));
+    if (burst > burstMax) throw invalidInteger("burst", burst, 0, burstMax);
+    this.limit = limit;
+    this.windowMs = windowMs;
+    this.burst = burst;
+    this.name = name ?? "";
+    this.#now = now;
+    this.#kernel = kernel ?? defaultKernel();
+    const opened = name ?? this.#kernel.privateName();
+    this.#handle = this.#kernel.openRate(burst, limit / divisor, windowMs / divisor, opened);
+    if (name === undefined) this.#kernel.removeWhenUnreachable(this, this.#handle);
+  }
+
+  /**
+   * Takes `cost` if the rate allows it now. A clock that went back grants nothing.
+   * @param cost - safe integer, 0 … 2^53−1
+   */
+  tryReserve(cost: number): boolean {
+    checkAmount("cost", cost);
+    const status = this.#kernel.exports.rateTake(this.#handle, cost, this.#time());
+    if (status === Status.Ok) return true;
+    if (status === Status.Exceeds) return false;
+    throw this.#failure(status);
+  }
+
+  /** Gives back a cost that was granted and then not used. */
+  release(cost: number): void {
+    checkAmount("cost", cost);
+    const status = this.#kernel.exports.rateGive(this.#handle, cost);
+    if (status !== Status.Ok) throw this.#failure(status);
+  }
+
+  /**
+   * How long until `cost` fits if nobody else takes, in milliseconds, exactly: one millisecond earlier it does not.
+   * @returns 0 if it fits now; null if it is more than the burst and never fits
+   */
+  retryAfterMs(cost: number): number | null {
+    checkAmount("cost", cost);
+    const wait = this.#kernel.exports.rateWait(this.#handle, cost, this.#time());
+    if (wait === -Status.Exceeds) return null;
+    if (wait < 0) throw this.#failure(-wait);
+    return wait;
+  }
+
+  /** What fits at this moment. May be late. */
+  get available(): number {
+    const available = this.#kernel.exports.rateAvailable(this.#handle, this.#time());
+    if (available < 0) throw this.#failure(-available);
+    return available;
+  }
+
+  /** Why `cost` does not fit now, and when it will. */
+  explainDenial(cost: number): Denial {
+    const afterMs = this.retryAfterMs(cost);
+    const { available } = this;
+    const figures = {
+      scope: this.name,
+      requested: cost,
+      limit: this.burst,
+      available,
+      spent: 0,
+      held: 0,
+      debt: 0,
+    };
+    return afterMs === null
+      ? { code: "TOO_LARGE_EVER", ...figures, retry: "never" }
+      : { code: "RATE", ...figures, retry: { afterMs } };
+  }
+
+  /** Removes the rate for every thread; the name can be opened anew. */
+  remove(): void {
+    const status = this.#kernel.exports.budgetRemove(this.#handle, this.#kernel.owner);
+    if (status !== Status.Ok) throw this.#failure(status);
+  }
+
+  #time(): number {
+    const nowMs = Math.floor(this.#now());
+    checkAmount("now()", nowMs);
+    return nowMs;
+  }
+
+  #failure(status: number): Error {
+    if (status === Status.TimeInvalid)
+      return invalidInteger("now()", this.#now(), 0, Math.floor(SCALED_MAX / this.limit));
+    return this.#kernel.failure(status, this.name === "" ? "this rate" : `rate "${this.name}"`);
+  }
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
