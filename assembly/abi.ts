@@ -57,7 +57,7 @@ export enum Kind {
 }
 
 /** "PURSER" in ASCII is the magic; the layout version stands in its low 16 bits. */
-export const LAYOUT_VERSION: u32 = 1;
+export const LAYOUT_VERSION: u32 = 2;
 
 /** Bits of a slot in a handle, so the most budgets of one memory is 2^20. */
 export const BUDGETS_MAX: u32 = 1048576;
@@ -75,7 +75,13 @@ export const HEADER_SEQUENCE: u32 = 28;
 /** Where a counter keeps how many wait for one of its permits. */
 export const COUNTER_WAITING: u32 = 92;
 
+/** Where the header keeps the owner inside the directory's lock. */
+export const HEADER_LOCK: u32 = 20;
+
 export const HEADER_BYTES: u32 = 128;
+/** Ids that were issued for threads which have not attached yet: more than anybody starts at once. */
+export const PENDING_MAX: u32 = 256;
+export const PENDING_BYTES: u32 = 1024;
 export const FRAME_BYTES: u32 = 640;
 export const COUNTER_BYTES: u32 = 128;
 export const HOLD_BYTES: u32 = 64;

@@ -7,7 +7,7 @@
 // Source: Cycles protocol v0.1.25, overage policies, and the funding operations of its governance part.
 
 import { Account, AccountState, FRAME_ACCOUNTS, Fund, Overage } from "./abi";
-import { ACCOUNT_BYTES, FRAME, FRAME_RESULTS } from "./layout";
+import { ACCOUNT_BYTES, FRAME, FRAME_RESULTS, isIntegerIn } from "./layout";
 import { Status } from "./status";
 
 //  account   +0 allocated   +8 spent   +16 reserved   +24 debt   +32 overdraft limit   +40 u32 over-limit mark
@@ -69,46 +69,50 @@ function refuse(status: Status, index: u32): Status {
   return status;
 }
 
-/** True if the figures are non-negative and remaining does not leave int64. */
+/** True if the figures are non-negative and remaining stays above i64.MIN_VALUE, which stands for "no such figure". */
 function representable(allocated: i64, spent: i64, reserved: i64, debt: i64): bool {
   if (allocated < 0 || spent < 0 || reserved < 0 || debt < 0) return false;
   const afterSpent = allocated - spent; // cannot leave int64: both are ≥ 0
-  if (reserved > afterSpent - i64.MIN_VALUE && afterSpent < 0) return false;
+  if (afterSpent < 0 && reserved >= afterSpent - i64.MIN_VALUE) return false;
   const afterReserved = afterSpent - reserved;
-  if (debt > afterReserved - i64.MIN_VALUE && afterReserved < 0) return false;
+  if (afterReserved < 0 && debt >= afterReserved - i64.MIN_VALUE) return false;
   return true;
 }
 
 /** Loads one account of the path. */
 export function accountPut(
-  index: u32,
+  index: f64,
   allocated: i64,
   spent: i64,
   reserved: i64,
   debt: i64,
   overdraftLimit: i64,
-  mark: u32,
-  state: u32,
+  mark: f64,
+  state: f64,
 ): i32 {
-  if (index >= FRAME_ACCOUNTS || mark > 1 || state > <u32>AccountState.Closed) return Status.ArgumentInvalid;
+  if (!isIntegerIn(index, 0, <f64>FRAME_ACCOUNTS - 1)) return Status.ArgumentInvalid;
+  if (!isIntegerIn(mark, 0, 1) || !isIntegerIn(state, 0, <f64>AccountState.Closed)) return Status.ArgumentInvalid;
   if (overdraftLimit < 0 || !representable(allocated, spent, reserved, debt)) return Status.AmountInvalid;
-  const account = at(index);
+  const account = at(<u32>index);
   write(account, ALLOCATED, allocated);
   write(account, SPENT, spent);
   write(account, RESERVED, reserved);
   write(account, DEBT, debt);
   write(account, OVERDRAFT_LIMIT, overdraftLimit);
-  store<u32>(account + MARK, mark);
-  store<u32>(account + STATE, state);
+  store<u32>(account + MARK, <u32>mark);
+  store<u32>(account + STATE, <u32>state);
   return Status.Ok;
 }
 
-/** One figure of a loaded account. */
-export function accountFigure(index: u32, figure: u32): i64 {
-  const account = at(min<u32>(index, FRAME_ACCOUNTS - 1));
-  if (figure <= <u32>Account.Debt) return load<i64>(account + (figure << 3)); // these stand in the order of the enumeration
-  if (figure == <u32>Account.Remaining) return remainingOf(account);
-  return figure == <u32>Account.Mark ? <i64>load<u32>(account + MARK) : <i64>overLimit(account);
+/** One figure of a loaded account; i64.MIN_VALUE, which no figure is, for an account or a figure that does not exist. */
+export function accountFigure(index: f64, figure: f64): i64 {
+  if (!isIntegerIn(index, 0, <f64>FRAME_ACCOUNTS - 1)) return i64.MIN_VALUE;
+  if (!isIntegerIn(figure, 0, <f64>Account.OverLimit)) return i64.MIN_VALUE;
+  const account = at(<u32>index);
+  const which = <u32>figure;
+  if (which <= <u32>Account.Debt) return load<i64>(account + (which << 3)); // these stand in the order of the enumeration
+  if (which == <u32>Account.Remaining) return remainingOf(account);
+  return which == <u32>Account.Mark ? <i64>load<u32>(account + MARK) : <i64>overLimit(account);
 }
 
 /** What the last commit or event charged to every account of the path. */
@@ -122,8 +126,9 @@ export function pathIndex(): i32 {
 }
 
 /** Takes `amount` out of every account. Each reason is looked for on the whole path before the next one. */
-export function pathReserve(count: u32, amount: i64): i32 {
-  if (count == 0 || count > FRAME_ACCOUNTS) return Status.ArgumentInvalid;
+export function pathReserve(accounts: f64, amount: i64): i32 {
+  if (!isPath(accounts)) return Status.ArgumentInvalid;
+  const count = <u32>accounts;
   if (amount < 0) return Status.AmountInvalid;
   for (let i: u32 = 0; i < count; i++) if (overLimit(at(i))) return refuse(Status.OverLimit, i);
   const state = closedOrFrozen(count);
@@ -140,7 +145,9 @@ export function pathReserve(count: u32, amount: i64): i32 {
 }
 
 /** Gives a reservation of `estimate` back to every account: a release or an expiry. */
-export function pathRelease(count: u32, estimate: i64): i32 {
+export function pathRelease(accounts: f64, estimate: i64): i32 {
+  if (!isPath(accounts)) return Status.ArgumentInvalid;
+  const count = <u32>accounts;
   const status = checkReserved(count, estimate);
   if (status != Status.Ok) return status;
   for (let i: u32 = 0; i < count; i++) write(at(i), RESERVED, read(at(i), RESERVED) - estimate);
@@ -148,49 +155,52 @@ export function pathRelease(count: u32, estimate: i64): i32 {
 }
 
 /** Settles a reservation of `estimate` with what was really spent. */
-export function pathCommit(count: u32, estimate: i64, actual: i64, overage: i32): i32 {
+export function pathCommit(accounts: f64, estimate: i64, actual: i64, overage: f64): i32 {
+  if (!isPath(accounts) || !isIntegerIn(overage, 0, <f64>Overage.AllowWithOverdraft)) return Status.ArgumentInvalid;
   if (actual < 0) return Status.AmountInvalid;
+  const count = <u32>accounts;
   const status = checkReserved(count, estimate);
   if (status != Status.Ok) return status;
   if (actual <= estimate) return book(count, estimate, actual, 0, 0, false);
-  if (overage == Overage.Reject) return refuse(Status.ExceedsAvailable, 0);
-  return settleBeyond(count, estimate, actual - estimate, overage);
+  if (overage == <f64>Overage.Reject) return refuse(Status.ExceedsAvailable, 0);
+  return settleBeyond(count, estimate, actual - estimate, overage == <f64>Overage.AllowWithOverdraft);
 }
 
 /** Charges usage that no reservation stands for. */
-export function pathEvent(count: u32, actual: i64, overage: i32): i32 {
-  if (count == 0 || count > FRAME_ACCOUNTS) return Status.ArgumentInvalid;
+export function pathEvent(accounts: f64, actual: i64, overage: f64): i32 {
+  if (!isPath(accounts) || !isIntegerIn(overage, 0, <f64>Overage.AllowWithOverdraft)) return Status.ArgumentInvalid;
+  const count = <u32>accounts;
   if (actual < 0) return Status.AmountInvalid;
   const state = closedOrFrozen(count);
   if (state != Status.Ok) return state;
-  if (overage == Overage.Reject) {
+  if (overage == <f64>Overage.Reject) {
     for (let i: u32 = 0; i < count; i++) {
       if (remainingOf(at(i)) < actual) return refuse(Status.ExceedsAvailable, i);
     }
     return book(count, 0, 0, actual, actual, false);
   }
-  return settleBeyond(count, 0, actual, overage);
+  return settleBeyond(count, 0, actual, overage == <f64>Overage.AllowWithOverdraft);
 }
 
 /** Runs one funding operation on the first account of the frame. `spent` is read by ResetSpent alone. */
-export function accountFund(operation: i32, amount: i64, spent: i64): i32 {
-  if (operation < Fund.Credit || operation > Fund.RepayDebt) return Status.ArgumentInvalid;
+export function accountFund(operation: f64, amount: i64, spent: i64): i32 {
+  if (!isIntegerIn(operation, 0, <f64>Fund.RepayDebt)) return Status.ArgumentInvalid;
   if (amount < 0 || spent < 0) return Status.AmountInvalid;
   const account = at(0);
   let allocated = read(account, ALLOCATED);
   let newSpent = read(account, SPENT);
   let debt = read(account, DEBT);
   const reserved = read(account, RESERVED);
-  if (operation == Fund.Debit) {
+  if (operation == <f64>Fund.Debit) {
     if (remainingOf(account) < amount) return refuse(Status.ExceedsAvailable, 0);
     allocated -= amount; // remaining ≤ allocated, so this stays ≥ 0
-  } else if (operation == Fund.Reset) {
+  } else if (operation == <f64>Fund.Reset) {
     allocated = amount;
-  } else if (operation == Fund.ResetSpent) {
+  } else if (operation == <f64>Fund.ResetSpent) {
     allocated = amount;
     newSpent = spent;
   } else {
-    const repaid = operation == Fund.RepayDebt ? min<i64>(debt, amount) : 0;
+    const repaid = operation == <f64>Fund.RepayDebt ? min<i64>(debt, amount) : 0;
     const credit = amount - repaid;
     if (credit > i64.MAX_VALUE - allocated) return refuse(Status.Overflow, 0);
     debt -= repaid;
@@ -215,9 +225,13 @@ function closedOrFrozen(count: u32): i32 {
   return Status.Ok;
 }
 
+/** Whether so many accounts can be in the frame. */
+function isPath(accounts: f64): bool {
+  return isIntegerIn(accounts, 1, <f64>FRAME_ACCOUNTS);
+}
+
 /** A settlement must find what was reserved: anything else is a corrupt ledger, never a caller's mistake. */
 function checkReserved(count: u32, estimate: i64): i32 {
-  if (count == 0 || count > FRAME_ACCOUNTS) return Status.ArgumentInvalid;
   if (estimate < 0) return Status.AmountInvalid;
   for (let i: u32 = 0; i < count; i++) {
     if (read(at(i), RESERVED) < estimate) return refuse(Status.Underflow, i);
@@ -226,9 +240,7 @@ function checkReserved(count: u32, estimate: i64): i32 {
 }
 
 /** Funds `beyond`, the part that no reservation covers, by the policy. */
-function settleBeyond(count: u32, estimate: i64, beyond: i64, overage: i32): i32 {
-  if (overage != Overage.AllowIfAvailable && overage != Overage.AllowWithOverdraft) return Status.ArgumentInvalid;
-  const overdraft = overage == Overage.AllowWithOverdraft;
+function settleBeyond(count: u32, estimate: i64, beyond: i64, overdraft: bool): i32 {
   let charge = beyond;
   for (let i: u32 = 0; i < count; i++) {
     const account = at(i);

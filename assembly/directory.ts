@@ -6,7 +6,7 @@
 
 import { Kind } from "./abi";
 import { checkHandle, counterOpen, retire } from "./counter";
-import { hasHolds } from "./hold";
+import { dropHolds, hasHolds } from "./hold";
 import { isGeometry } from "./permit";
 import { isRate } from "./rate";
 import {
@@ -33,10 +33,10 @@ import { Status } from "./status";
  *
  * @returns the handle, or −status: WrongKind or Mismatch if the name serves another kind or capacity, BudgetsFull
  */
-export function budgetOpen(keyHigh: u64, keyLow: u64, kind: i32, capacity: f64, owner: f64): f64 {
+export function budgetOpen(keyHigh: u64, keyLow: u64, kind: f64, capacity: f64, owner: f64): f64 {
   if (!isAmount(capacity)) return -(<f64>Status.AmountInvalid);
-  if (kind != Kind.Counter && kind != Kind.Tokens) return -(<f64>Status.ArgumentInvalid);
-  return open(keyHigh, keyLow, kind, <u64>capacity, 0, owner);
+  if (kind != <f64>Kind.Counter && kind != <f64>Kind.Tokens) return -(<f64>Status.ArgumentInvalid);
+  return open(keyHigh, keyLow, <i32>kind, <u64>capacity, 0, owner);
 }
 
 /** Opens or creates permits with these limits; permit.ts says what limits and guards are. @returns as budgetOpen */
@@ -70,11 +70,12 @@ function open(keyHigh: u64, keyLow: u64, kind: i32, capacity: u64, guards: u64, 
 }
 
 /** The handle of a budget that exists, or −status: NotFound, WrongKind. */
-export function budgetFind(keyHigh: u64, keyLow: u64, kind: i32): f64 {
+export function budgetFind(keyHigh: u64, keyLow: u64, kind: f64): f64 {
+  if (!isIntegerIn(kind, 1, <f64>Kind.Rate)) return -(<f64>Status.ArgumentInvalid);
   if (budgetsCapacity() == 0) return -(<f64>Status.NotInitialised);
   const existing = find(keyHigh, keyLow);
   if (existing < 0) return -(<f64>Status.NotFound);
-  const status = checkHandle(existing, kind);
+  const status = checkHandle(existing, <Kind>(<i32>kind));
   return status == Status.Ok ? existing : -(<f64>(status == Status.Stale ? Status.NotFound : status));
 }
 
@@ -85,6 +86,7 @@ export function budgetRemove(handle: f64, owner: f64): i32 {
   const status = checkHandle(handle, Kind.Any);
   if (status == Status.Ok) atomic.store<u64>(counterOf(handle) + COUNTER_META, 0);
   unlock(<u32>owner);
+  if (status == Status.Ok) dropHolds(handle, <u32>owner);
   return status;
 }
 

@@ -3,7 +3,7 @@
 // Invariant: the capacities are written exactly once, by one compare-and-swap, and never change; until then no other
 // function does anything but answer. Who may call: any thread, at any time, any number of threads at once.
 
-import { BUDGETS_MAX, HOLDS_MAX, OWNERS_MAX } from "./abi";
+import { BUDGETS_MAX, HOLDS_MAX, OWNERS_MAX, PENDING_MAX } from "./abi";
 import {
   budgetsCapacity,
   bytesFor,
@@ -12,7 +12,9 @@ import {
   HEADER_OWNERS,
   holdsCapacity,
   isIntegerIn,
+  isOwner,
   MAGIC,
+  PENDING,
 } from "./layout";
 import { Status } from "./status";
 
@@ -22,6 +24,8 @@ import { Status } from "./status";
  */
 export function initialise(budgets: f64, holds: f64): i32 {
   if (!isIntegerIn(budgets, 1, <f64>BUDGETS_MAX) || !isIntegerIn(holds, 1, <f64>HOLDS_MAX)) return Status.ArgumentInvalid;
+  const magic = atomic.load<u64>(HEADER_MAGIC);
+  if (magic != 0 && magic != MAGIC) return Status.LayoutMismatch;
   if (bytesFor(<u32>budgets, <u32>holds) > memoryBytes()) return Status.CapacityMismatch;
   // The magic first: the same constant from every thread, so it does not matter who writes it. A memory that says
   // something else belongs to somebody else.
@@ -42,14 +46,43 @@ export function attach(): i32 {
   return bytesFor(budgetsCapacity(), holdsCapacity()) > memoryBytes() ? Status.CapacityMismatch : Status.Ok;
 }
 
-/** A new owner id for one thread, never given out twice. @returns the id, or −status */
+/** An owner id for the calling thread, never given out twice. @returns the id, or −status */
 export function ownerIssue(): i32 {
-  // Ends because a failed swap means that another thread got its id.
+  // Reads and changes the count. Ends because a failed swap means that another thread got its id.
   while (true) {
     const issued = atomic.load<u32>(HEADER_OWNERS);
     if (issued >= OWNERS_MAX) return -Status.OwnersExhausted;
     if (atomic.cmpxchg<u32>(HEADER_OWNERS, issued, issued + 1) == issued) return <i32>issued + 1;
   }
+}
+
+/** An owner id for a thread that will attach with it. @returns the id, or −status: PendingFull */
+export function ownerPrepare(): i32 {
+  for (let entry: u32 = 0; entry < PENDING_MAX; entry++) {
+    const address = PENDING + (entry << 2);
+    // Claimed with an id that no thread can have, so that two preparing threads cannot share the entry.
+    if (atomic.cmpxchg<u32>(address, 0, u32.MAX_VALUE) != 0) continue;
+    const owner = ownerIssue();
+    atomic.store<u32>(address, owner > 0 ? <u32>owner : 0);
+    return owner;
+  }
+  return -Status.PendingFull;
+}
+
+/**
+ * Attaches a thread under a prepared id, once: a second thread under the same id would begin again at ticket 1, and
+ * settle the first one's holds. @returns Ok, or HandleInvalid
+ */
+export function ownerAttach(owner: f64): i32 {
+  return isOwner(owner) && forget(<u32>owner) ? Status.Ok : Status.HandleInvalid;
+}
+
+/** Drops an id that was prepared, if its thread never attached. True if it was there. */
+export function forget(owner: u32): bool {
+  for (let entry: u32 = 0; entry < PENDING_MAX; entry++) {
+    if (atomic.cmpxchg<u32>(PENDING + (entry << 2), owner, 0) == owner) return true;
+  }
+  return false;
 }
 
 export function budgetsInitialised(): u32 {

@@ -21,8 +21,9 @@
 import { Kind, TICKET_MAX } from "./abi";
 import {
   AMOUNT_MAX_F64,
-  COUNTER_BALANCE,
+  COUNTER_CONSUMED,
   COUNTER_META,
+  COUNTER_OUT,
   COUNTER_OVER_RELEASED,
   counterOf,
   HOLD_ACTUAL,
@@ -40,7 +41,8 @@ import {
   isOwner,
   metaOf,
 } from "./layout";
-import { balanceOf, checkHandle, consume, deny, epochOf, noteHighWater, RETIRED, tagOf, tally, wordOf } from "./counter";
+import { canConsume, capacityOf, changed, checkHandle, deny, epochOf, noteHighWater, tally, valueOf, withValue } from "./counter";
+import { forget } from "./header";
 import { unlock } from "./lock";
 import { dropWait, permitGive } from "./permit";
 import { Status } from "./status";
@@ -104,33 +106,31 @@ export function holdReserve(handle: f64, amount: f64, owner: f64, ticket: f64, d
   if (!isOwner(owner) || !isTicket(ticket)) return -Status.HandleInvalid;
   const counter = counterOf(handle);
   if (counter == 0) return -Status.HandleInvalid;
-  const meta = metaOf(handle, Kind.Tokens);
-  if (atomic.load<u64>(counter + COUNTER_META) != meta) return -checkHandle(handle, Kind.Tokens);
-  const cost = <i64>amount;
+  const cost = <u64>amount;
   // Look before claiming: most denials cost no slot.
-  const seen = balanceOf(atomic.load<u64>(counter + COUNTER_BALANCE));
-  if (seen < cost) return -deny(counter, handle, seen);
+  const seen = atomic.load<u64>(counter + COUNTER_OUT);
+  if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Tokens)) return -checkHandle(handle, Kind.Tokens);
+  if (valueOf(seen) + cost > capacityOf(counter)) return -deny(counter, handle, seen);
 
   const claimed = stateWord(<u64>ticket, <u32>owner, CLAIMED);
   const slot = claim(claimed, hint);
   if (slot < 0) return -Status.HoldsFull;
   const hold = holdAt(<u32>slot);
-  prepare(hold, handle, <u64>cost, <u64>deadline);
+  prepare(hold, handle, cost, <u64>deadline);
 
-  // Reads meta and balance; changes the balance word. Ends because a failed swap means another thread's succeeded.
-  // Midway others see a claimed slot, which nobody but reclaim touches, and a balance before or after the take.
+  // Reads the word, meta, capacity and stamp; changes the word. Ends because a failed swap means another thread's
+  // succeeded. Midway others see a claimed slot, which nobody but reclaim touches, and a word before or after the take.
   while (true) {
-    const word = atomic.load<u64>(counter + COUNTER_BALANCE);
-    const balance = balanceOf(word);
-    const live = atomic.load<u64>(counter + COUNTER_META) == meta;
-    if (!live || balance < cost) {
+    const word = atomic.load<u64>(counter + COUNTER_OUT);
+    const next = valueOf(word) + cost;
+    const live = atomic.load<u64>(counter + COUNTER_META) == metaOf(handle, Kind.Tokens);
+    if (!live || next > capacityOf(counter)) {
       atomic.store<u64>(hold + HOLD_STATE, FREE);
-      return live ? -deny(counter, handle, balance) : -checkHandle(handle, Kind.Tokens);
+      return live ? -deny(counter, handle, word) : -checkHandle(handle, Kind.Tokens);
     }
-    const next = balance - cost;
-    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, wordOf(tagOf(word), next)) == word) {
+    store<u64>(hold + HOLD_STAMP, epochOf(counter, word));
+    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, withValue(word, next)) == word) {
       // Straight line: from here to `held` no interrupt can come (see the head of this file).
-      store<u64>(hold + HOLD_STAMP, epochOf(counter, word));
       atomic.store<u64>(hold + HOLD_STATE, restated(claimed, <u32>owner, HELD));
       noteHighWater(counter, handle, next);
       return slot;
@@ -154,7 +154,8 @@ export function prepare(hold: u32, handle: f64, amount: u64, deadline: u64): voi
  * went beyond it. `actual` 0 is a release.
  *
  * @param settler the calling thread, which need not be the owner
- * @returns Ok; NotHeld if it was settled before, in which case nothing changes; Overflow, and it stays held;
+ * @returns Ok; NotHeld if it was settled before, in which case nothing changes; Overflow if all consumption together
+ *   would leave its range, in which case it stays held;
  *   Stale if the budget was removed: the hold is gone, no figure changed
  */
 export function holdSettle(handle: f64, slot: f64, owner: f64, ticket: f64, actual: f64, settler: f64): i32 {
@@ -168,6 +169,8 @@ export function holdSettle(handle: f64, slot: f64, owner: f64, ticket: f64, actu
   // Fields are stable while the state word stands; if it changes after this look, the swap below fails.
   const foreign = load<f64>(hold + HOLD_COUNTER) != handle;
   if (foreign && atomic.load<u64>(hold + HOLD_STATE) == held) return Status.ForeignHold;
+  // Before anything is settled, so that a refusal leaves the hold as it is.
+  if (!canConsume(counterOf(handle), <u64>actual) && checkHandle(handle, Kind.Tokens) == Status.Ok) return Status.Overflow;
   return settle(hold, held, <u64>actual, <u32>settler);
 }
 
@@ -187,9 +190,7 @@ function settle(hold: u32, held: u64, actual: u64, settler: u32): Status {
   while (true) {
     if (atomic.cmpxchg<u64>(hold + HOLD_STATE, held, settled) == held) {
       store<u64>(hold + HOLD_ACTUAL, actual);
-      const status = finish(hold);
-      if (status == Status.Overflow) atomic.store<u64>(hold + HOLD_STATE, held);
-      return status;
+      return finish(hold);
     }
     if (steady(hold, held >>> TICKET_SHIFT) != held) return Status.NotHeld;
   }
@@ -204,32 +205,30 @@ function finish(hold: u32): Status {
     atomic.store<u64>(hold + HOLD_STATE, FREE);
     return given;
   }
-  const actual = load<i64>(hold + HOLD_ACTUAL);
+  const actual = load<u64>(hold + HOLD_ACTUAL);
   if (load<u32>(hold + HOLD_PROGRESS) == 0) {
-    if (actual > 0) {
-      const status = consume(counter, handle, actual);
-      if (status == Status.Overflow) return status;
-    }
+    if (actual > 0) tally(counter + COUNTER_CONSUMED, handle, actual);
     store<u32>(hold + HOLD_PROGRESS, 1);
   }
-  const refund = load<i64>(hold + HOLD_AMOUNT) - actual;
-  const meta = metaOf(handle, Kind.Tokens);
+  const delta = <i64>actual - load<i64>(hold + HOLD_AMOUNT);
   let status = Status.Ok;
-  // Reads meta, balance and stamp; changes the balance word. Ends because a failed swap means another thread's
-  // succeeded. Midway others see the hold settled and its refund not there yet: less available than there is.
+  let next: u64 = 0;
+  // Reads the word, meta and stamp; changes the word. Ends because a failed swap means another thread's succeeded.
+  // Midway others see the hold settled and its refund not there yet: less available than there is.
   while (true) {
-    if (atomic.load<u64>(counter + COUNTER_META) != meta) {
+    const word = atomic.load<u64>(counter + COUNTER_OUT);
+    if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Tokens)) {
       status = Status.Stale;
       break;
     }
-    const word = atomic.load<u64>(counter + COUNTER_BALANCE);
     const current = epochOf(counter, word) == load<u64>(hold + HOLD_STAMP);
-    const delta = current ? refund : min<i64>(refund, 0);
-    if (delta == 0) break;
-    const next = wordOf(tagOf(word), balanceOf(word) + delta);
-    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, next) == word) break;
+    const change = current ? delta : max<i64>(delta, 0);
+    if (change == 0) break;
+    next = changed(valueOf(word), change);
+    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, withValue(word, next)) == word) break;
   }
   atomic.store<u64>(hold + HOLD_STATE, FREE);
+  if (delta > 0 && status == Status.Ok) noteHighWater(counter, handle, next);
   return status;
 }
 
@@ -288,21 +287,23 @@ function adjust(hold: u32, held: u64, delta: i64, adjuster: u32): bool {
   const counter = counterOf(handle);
   const amount = load<i64>(hold + HOLD_AMOUNT);
   let missing: i64 = 0;
-  // Reads meta, balance and stamp; changes the balance word. Ends because a failed swap means another thread's
-  // succeeded. Midway others see the hold adjusting and wait for it; the balance is before or after.
+  // Reads the word, meta, capacity and stamp; changes the word. Ends because a failed swap means another thread's
+  // succeeded. Midway others see the hold adjusting and wait for it; the word is before or after.
   while (true) {
+    const word = atomic.load<u64>(counter + COUNTER_OUT);
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Tokens)) break;
-    const word = atomic.load<u64>(counter + COUNTER_BALANCE);
     if (epochOf(counter, word) != load<u64>(hold + HOLD_STAMP)) break;
-    const balance = balanceOf(word);
-    const change = delta < 0 ? -min<i64>(-delta, amount) : min<i64>(delta, max<i64>(balance, 0));
+    const out = valueOf(word);
+    const room = <i64>(capacityOf(counter) - min<u64>(out, capacityOf(counter)));
+    const change = delta < 0 ? -min<i64>(-delta, amount) : min<i64>(delta, room);
     missing = max<i64>(delta - change, 0);
     if (change == 0) break;
-    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, wordOf(tagOf(word), balance - change)) == word) {
+    const next = changed(out, change);
+    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, withValue(word, next)) == word) {
       // Straight line to `held`, as in holdReserve.
       store<i64>(hold + HOLD_AMOUNT, amount + change);
       atomic.store<u64>(hold + HOLD_STATE, held);
-      noteHighWater(counter, handle, balance - change);
+      noteHighWater(counter, handle, next);
       if (missing > 0) tally(counter + COUNTER_OVER_RELEASED, handle, missing);
       return true;
     }
@@ -339,6 +340,7 @@ export function holdExpire(now: f64, settler: f64): i32 {
 export function holdReclaim(owner: f64, settler: f64): i32 {
   if (!isOwner(owner) || !isOwner(settler)) return -Status.HandleInvalid;
   unlock(<u32>owner);
+  forget(<u32>owner);
   let reclaimed = 0;
   const count = holdsCapacity();
   for (let slot: u32 = 0; slot < count; slot++) {
@@ -359,7 +361,7 @@ export function holdReclaim(owner: f64, settler: f64): i32 {
       // Taking it over is one swap, so that two reclaiming threads cannot both finish it.
       const taken = restated(word, <u32>settler, SETTLED);
       if (word != taken && atomic.cmpxchg<u64>(hold + HOLD_STATE, word, taken) != word) continue;
-      if (finish(hold) == Status.Overflow) atomic.store<u64>(hold + HOLD_STATE, FREE);
+      finish(hold);
       reclaimed++;
     } else if (state == WAITING) {
       dropWait(hold, counterOf(load<f64>(hold + HOLD_COUNTER)), word);
@@ -387,7 +389,7 @@ function scan(handle: f64, amounts: bool): f64 {
   const status = checkHandle(handle, Kind.Tokens);
   if (status != Status.Ok) return -(<f64>status);
   const counter = counterOf(handle);
-  const epoch = epochOf(counter, atomic.load<u64>(counter + COUNTER_BALANCE));
+  const epoch = epochOf(counter, atomic.load<u64>(counter + COUNTER_OUT));
   let open: u64 = 0;
   let amount: u64 = 0;
   const count = holdsCapacity();
@@ -399,6 +401,18 @@ function scan(handle: f64, amounts: bool): f64 {
     if (load<u64>(hold + HOLD_STAMP) == epoch) amount += load<u64>(hold + HOLD_AMOUNT);
   }
   return <f64>(amounts ? amount : open);
+}
+
+/** Frees the holds of a budget that was removed: its handle is stale, so nothing is booked. */
+export function dropHolds(handle: f64, settler: u32): void {
+  const count = holdsCapacity();
+  for (let slot: u32 = 0; slot < count; slot++) {
+    const hold = holdAt(slot);
+    const word = atomic.load<u64>(hold + HOLD_STATE);
+    if (load<f64>(hold + HOLD_COUNTER) != handle) continue;
+    if (stateOf(word) == HELD) settle(hold, word, 0, settler);
+    else if (stateOf(word) == WAITING) dropWait(hold, counterOf(handle), word);
+  }
 }
 
 /** Whether any hold, also one of amount 0 or one just being made, belongs to a budget. */

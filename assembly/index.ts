@@ -13,7 +13,7 @@ export {
   pathRelease,
   pathReserve,
 } from "./account";
-export { attach, budgetsInitialised, holdsInitialised, initialise, ownerIssue } from "./header";
+export { attach, budgetsInitialised, holdsInitialised, initialise, ownerAttach, ownerIssue, ownerPrepare } from "./header";
 export { budgetFigure, counterGive, counterGrant, counterRefill, counterTake } from "./counter";
 export { budgetCount, budgetFind, budgetOpen, budgetRemove, budgetRemoveIdle, permitOpen, rateOpen } from "./directory";
 export { rateAvailable, rateGive, rateTake, rateWait } from "./rate";

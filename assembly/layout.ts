@@ -2,31 +2,33 @@
 // leaves the kernel. A fresh memory is all zeros, and all zeros is a valid empty state for every record below, so
 // initialising means writing the header and nothing else.
 //
-//   0 ┌──────────────────────────────────────────────┐
-//     │ header                                 128 B │
-// 128 ├──────────────────────────────────────────────┤
-//     │ path frame: 8 accounts × 64 B, results 128 B │  scratch of one caller (account.ts); not shared
-// 768 ├──────────────────────────────────────────────┤
-//     │ counters: `budgets` × 128 B                  │  hammered words stand 128 B apart, so that two budgets
-//     ├──────────────────────────────────────────────┤  never share a cache line or its prefetched neighbour
-//     │ holds: `holds` × 64 B                        │  one cache line each
-//     └──────────────────────────────────────────────┘
+//    0 ┌──────────────────────────────────────────────┐
+//      │ header                                 128 B │
+//  128 ├──────────────────────────────────────────────┤
+//      │ pending owners: 256 × u32             1024 B │
+// 1152 ├──────────────────────────────────────────────┤
+//      │ path frame: 8 accounts × 64 B, results 128 B │  scratch of one caller (account.ts); not shared
+// 1792 ├──────────────────────────────────────────────┤
+//      │ counters: `budgets` × 128 B                  │  hammered words stand 128 B apart, so that two budgets
+//      ├──────────────────────────────────────────────┤  never share a cache line or its prefetched neighbour
+//      │ holds: `holds` × 64 B                        │  one cache line each
+//      └──────────────────────────────────────────────┘
 //
 // header      +0 u64 magic and layout version    +8 u64 capacities: holds << 32 | budgets (0: not initialised)
 //             +16 u32 owners issued              +20 u32 directory lock: owner, or 0
 //             +24 u32 longest probe of the directory so far      +28 u32 sequence, moved for waiting threads
 //
-// counter     +0  u64 balance word: tag (10 bits) << 54 | balance (signed 54 bits)      ← the only contended word
+// counter     +0  u64 tag (10 bits) << 54 | what is out (54 bits)                       ← the only contended word
 //             +8  u64 meta: generation << 8 | kind; 0 while the slot serves no budget
-//             +16 u64 capacity                   +24 u64 stamp: the epoch in full
-//             +32 u64 consumed   (tagged)        +40 u64 high-water mark of capacity − balance   (tagged)
+//             +16 u64 capacity   (tagged)        +24 u64 stamp: the epoch in full
+//             +32 u64 consumed   (tagged)        +40 u64 high-water mark of what is out          (tagged)
 //             +48 u64 denied     (tagged)        +56 u64 over-released                            (tagged)
 //             +64 u64 key, high  +72 u64 key, low (the 128-bit hash of the name)
 //             +80 u64 capacity at opening        +88 u32 generation, survives removal
 //             +92 u32 waiting for a permit       +96 u64 guard bits of permits, 0 for other kinds
-//   Rates (rate.ts) keep their arrival time in the balance word, their burst in the capacity, and limit and window where
+//   Rates (rate.ts) keep their arrival time in the contended word, their burst in the capacity, and limit and window where
 //   permits keep their guards.
-//   Permits (permit.ts) keep their fields in the balance word, their limits in the capacity, and use `consumed` to number
+//   Permits (permit.ts) keep their fields in the contended word, their limits in the capacity, and use `consumed` to number
 //   those who wait.
 //   A tagged word is generation (10 bits) << 54 | value (54 bits): a thread that still holds a removed budget's
 //   handle cannot write into its successor's figures, because its compare-and-swap carries the old tag.
@@ -37,8 +39,7 @@
 //             +32 u64 deadline in ms, 0 for none +40 u64 actual, once settled
 //             +48 u32 progress of the settlement +52 u32 owner, while another thread adjusts the amount
 
-import { COUNTER_WAITING, HEADER_SEQUENCE } from "./abi";
-export { COUNTER_WAITING, HEADER_SEQUENCE };
+export { COUNTER_WAITING, HEADER_LOCK, HEADER_SEQUENCE } from "./abi";
 import {
   COUNTER_BYTES,
   FRAME_ACCOUNTS,
@@ -47,6 +48,7 @@ import {
   HOLD_BYTES,
   Kind,
   LAYOUT_VERSION,
+  PENDING_BYTES,
 } from "./abi";
 
 /** "PURSER" in ASCII, then the layout version in the low 16 bits. */
@@ -55,7 +57,8 @@ export const MAGIC: u64 = 0x5055_5253_4552_0000 | <u64>LAYOUT_VERSION;
 export const AMOUNT_MAX: i64 = 9007199254740991;
 export const AMOUNT_MAX_F64: f64 = 9007199254740991.0;
 
-export const FRAME: u32 = HEADER_BYTES;
+export const PENDING: u32 = HEADER_BYTES;
+export const FRAME: u32 = PENDING + PENDING_BYTES;
 export const ACCOUNT_BYTES: u32 = 64;
 export const FRAME_RESULTS: u32 = FRAME + FRAME_ACCOUNTS * ACCOUNT_BYTES;
 export const COUNTERS: u32 = FRAME + FRAME_BYTES;
@@ -63,10 +66,9 @@ export const COUNTERS: u32 = FRAME + FRAME_BYTES;
 export const HEADER_MAGIC: u32 = 0;
 export const HEADER_CAPACITIES: u32 = 8;
 export const HEADER_OWNERS: u32 = 16;
-export const HEADER_LOCK: u32 = 20;
 export const HEADER_PROBE_MAX: u32 = 24;
 
-export const COUNTER_BALANCE: u32 = 0;
+export const COUNTER_OUT: u32 = 0;
 export const COUNTER_META: u32 = 8;
 export const COUNTER_CAPACITY: u32 = 16;
 export const COUNTER_STAMP: u32 = 24;

@@ -1,15 +1,18 @@
-// One lock for what is rare and touches several words: creating and removing budgets, grants and refills. Everything
-// that decides (take, give, reserve, settle) and everything that only reads works without it.
+// One lock for what is rare and touches several words: creating and removing budgets. Everything that decides (take,
+// give, reserve, settle, refill, grant) and everything that only reads works without it.
 //
 // Invariant: the lock word is the owner inside, or 0. Whatever is written under it can be cut short at any point and
-// leaves a valid memory behind, at worst a grant unused. Who may call: counter.ts, directory.ts; reclaim breaks it.
+// leaves a valid memory behind. Who may call: directory.ts; reclaim breaks it for a dead owner.
 
 import { HEADER_LOCK } from "./layout";
 
-/** Critical sections last microseconds. After this many looks the thread inside is most likely dead. */
-const LOOKS_MAX: u32 = 1 << 24;
+/** Sections last microseconds; a thread inside that does not run makes looking a waste of its processor. */
+const LOOKS_MAX: u32 = 1 << 12;
 
-/** Ends after LOOKS_MAX looks. The kernel never sleeps: browsers forbid it on the main thread. */
+/**
+ * Ends after LOOKS_MAX looks with false: the host then waits as it may (threads sleep, a page's main thread cannot) and
+ * asks again. The kernel itself never sleeps.
+ */
 export function lock(owner: u32): bool {
   for (let looks: u32 = 0; looks < LOOKS_MAX; looks++) {
     // Look before swapping, so that waiting threads share the line instead of fighting for it.

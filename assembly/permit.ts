@@ -11,9 +11,9 @@
 
 import { Kind } from "./abi";
 import {
-  COUNTER_BALANCE,
-  COUNTER_CAPACITY,
+  COUNTER_OUT,
   COUNTER_CONSUMED,
+  COUNTER_DENIED,
   COUNTER_GUARDS,
   COUNTER_META,
   COUNTER_WAITING,
@@ -29,7 +29,7 @@ import {
   isOwner,
   metaOf,
 } from "./layout";
-import { checkHandle, deny } from "./counter";
+import { capacityOf, checkHandle, tally } from "./counter";
 import { CLAIMED, claim, FREE, HELD, isTicket, prepare, restated, stateOf, stateWord, WAITING } from "./hold";
 import { Status } from "./status";
 
@@ -50,14 +50,14 @@ export function isGeometry(limits: u64, guards: u64): bool {
  * @param shift where the category's field begins; @param owner, ticket, hint as for holdReserve
  * @returns the hold's slot, or −status
  */
-export function permitTake(handle: f64, shift: u32, owner: f64, ticket: f64, hint: f64): i32 {
+export function permitTake(handle: f64, shift: f64, owner: f64, ticket: f64, hint: f64): i32 {
   const status = checkCategory(handle, shift);
   if (status != Status.Ok) return -status;
   if (!isOwner(owner) || !isTicket(ticket)) return -Status.HandleInvalid;
   const counter = counterOf(handle);
-  const increment = ONE_OF_TOTAL | (<u64>1 << shift);
-  if (!fits(counter, atomic.load<u64>(counter + COUNTER_BALANCE), increment) || isAwaited(counter, handle, increment, u64.MAX_VALUE)) {
-    return -deny(counter, handle, 0);
+  const increment = ONE_OF_TOTAL | (<u64>1 << <u64>shift);
+  if (!fits(counter, atomic.load<u64>(counter + COUNTER_OUT), increment) || isAwaited(counter, handle, increment, u64.MAX_VALUE)) {
+    return -refuse(counter, handle);
   }
   const claimed = stateWord(<u64>ticket, <u32>owner, CLAIMED);
   const slot = claim(claimed, hint);
@@ -67,11 +67,11 @@ export function permitTake(handle: f64, shift: u32, owner: f64, ticket: f64, hin
   const taken = take(counter, handle, hold, increment, restated(claimed, <u32>owner, HELD));
   if (taken == Status.Ok) return slot;
   atomic.store<u64>(hold + HOLD_STATE, FREE);
-  return taken == Status.Exceeds ? -deny(counter, handle, 0) : -taken;
+  return taken == Status.Exceeds ? -refuse(counter, handle) : -taken;
 }
 
 /** Gets in line for a permit. @returns the hold's slot, to be promoted or cancelled, or −status */
-export function permitWait(handle: f64, shift: u32, owner: f64, ticket: f64, hint: f64): i32 {
+export function permitWait(handle: f64, shift: f64, owner: f64, ticket: f64, hint: f64): i32 {
   const status = checkCategory(handle, shift);
   if (status != Status.Ok) return -status;
   if (!isOwner(owner) || !isTicket(ticket)) return -Status.HandleInvalid;
@@ -80,7 +80,7 @@ export function permitWait(handle: f64, shift: u32, owner: f64, ticket: f64, hin
   const slot = claim(claimed, hint);
   if (slot < 0) return -Status.HoldsFull;
   const hold = holdAt(<u32>slot);
-  prepare(hold, handle, ONE_OF_TOTAL | (<u64>1 << shift), 0);
+  prepare(hold, handle, ONE_OF_TOTAL | (<u64>1 << <u64>shift), 0);
   store<u64>(hold + HOLD_STAMP, atomic.add<u64>(counter + COUNTER_CONSUMED, 1)); // the place in the line
   // Counted before it is seen waiting: a count that is too high for a moment only makes others look.
   atomic.add<u32>(counter + COUNTER_WAITING, 1);
@@ -114,14 +114,14 @@ export function permitCancel(handle: f64, slot: f64, owner: f64, ticket: f64): i
 /** The fields of the word as they are, without the tag; 0 for a handle that is no permits'. May be late. */
 export function permitFields(handle: f64): u64 {
   if (checkHandle(handle, Kind.Permits) != Status.Ok) return 0;
-  return atomic.load<u64>(counterOf(handle) + COUNTER_BALANCE) & FIELDS;
+  return atomic.load<u64>(counterOf(handle) + COUNTER_OUT) & FIELDS;
 }
 
 /** How many wait for a category, over all threads. May be late. @returns the count, or −status */
-export function permitWaiting(handle: f64, shift: u32): i32 {
+export function permitWaiting(handle: f64, shift: f64): i32 {
   const status = checkCategory(handle, shift);
   if (status != Status.Ok) return -status;
-  const increment = ONE_OF_TOTAL | (<u64>1 << shift);
+  const increment = ONE_OF_TOTAL | (<u64>1 << <u64>shift);
   let waiting = 0;
   const count = holdsCapacity();
   for (let slot: u32 = 0; slot < count; slot++) if (waitsFor(holdAt(slot), handle, increment)) waiting++;
@@ -135,9 +135,9 @@ export function permitWaiting(handle: f64, shift: u32): i32 {
 export function permitGive(counter: u32, handle: f64, increment: u64): Status {
   // Reads meta and the word; changes the word. Ends because a failed swap means another thread's succeeded.
   while (true) {
+    const word = atomic.load<u64>(counter + COUNTER_OUT);
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Permits)) return Status.Stale;
-    const word = atomic.load<u64>(counter + COUNTER_BALANCE);
-    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, word - increment) == word) {
+    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, word - increment) == word) {
       wake(counter);
       return Status.Ok;
     }
@@ -169,22 +169,30 @@ function wake(counter: u32): void {
   if (atomic.load<u32>(counter + COUNTER_WAITING) != 0) atomic.add<u32>(HEADER_SEQUENCE, 1);
 }
 
-function checkCategory(handle: f64, shift: u32): Status {
+function checkCategory(handle: f64, at: f64): Status {
   const status = checkHandle(handle, Kind.Permits);
   if (status != Status.Ok) return status;
   const guards = atomic.load<u64>(counterOf(handle) + COUNTER_GUARDS);
+  if (!isIntegerIn(at, 1, 53)) return Status.ArgumentInvalid;
   // A category's field begins right above a guard bit and has a guard bit of its own further up.
-  if (shift < 1 || shift > 53 || ((guards >>> (<u64>shift - 1)) & 1) == 0 || guards >>> shift == 0) {
+  const shift = <u64>at;
+  if (((guards >>> (shift - 1)) & 1) == 0 || guards >>> shift == 0) {
     return Status.ArgumentInvalid;
   }
   return Status.Ok;
+}
+
+/** Counts a refusal and answers it. */
+function refuse(counter: u32, handle: f64): Status {
+  tally(counter + COUNTER_DENIED, handle, 1);
+  return Status.Exceeds;
 }
 
 // @ts-ignore: decorator
 @inline
 function fits(counter: u32, word: u64, increment: u64): bool {
   const guards = atomic.load<u64>(counter + COUNTER_GUARDS);
-  const limits = atomic.load<u64>(counter + COUNTER_CAPACITY);
+  const limits = capacityOf(counter);
   return (((limits | guards) - ((word & FIELDS) + increment)) & guards) == guards;
 }
 
@@ -193,10 +201,10 @@ function take(counter: u32, handle: f64, hold: u32, increment: u64, held: u64): 
   // Reads meta, the word and its limits, which never change; changes the word. Ends because a failed swap means another
   // thread's succeeded. Midway others see the permit not taken yet; its hold is claimed or waiting.
   while (true) {
+    const word = atomic.load<u64>(counter + COUNTER_OUT);
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Permits)) return Status.Stale;
-    const word = atomic.load<u64>(counter + COUNTER_BALANCE);
     if (!fits(counter, word, increment)) return Status.Exceeds;
-    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, word, word + increment) == word) {
+    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, word + increment) == word) {
       atomic.store<u64>(hold + HOLD_STATE, held); // straight line, as in holdReserve
       return Status.Ok;
     }

@@ -10,10 +10,10 @@
 // It needs all 64 bits and has no tag: a removed rate's late swap would have to find its very own arrival time.
 
 import { Kind } from "./abi";
-import { checkHandle, deny } from "./counter";
+import { capacityOf, checkHandle, tally } from "./counter";
 import {
-  COUNTER_BALANCE,
-  COUNTER_CAPACITY,
+  COUNTER_OUT,
+  COUNTER_DENIED,
   COUNTER_GUARDS,
   COUNTER_META,
   counterOf,
@@ -43,20 +43,26 @@ export function rateTake(handle: f64, cost: f64, now: f64): i32 {
   const scale = atomic.load<u64>(counter + COUNTER_GUARDS);
   const limit = scale >>> 32;
   const window = scale & 0xffffffff;
-  const burst = atomic.load<u64>(counter + COUNTER_CAPACITY);
+  const burst = capacityOf(counter);
   if (<u64>now > SCALED_MAX / limit) return Status.TimeInvalid;
-  if (<u64>cost > burst) return deny(counter, handle, 0);
+  if (<u64>cost > burst) return refuse(counter, handle);
   const time = <u64>now * limit;
   const took = <u64>cost * window;
   // Reads meta and the arrival time; changes the arrival time. Ends because a failed swap means another thread's
   // succeeded. There is no state between.
   while (true) {
+    const arrival = atomic.load<u64>(counter + COUNTER_OUT);
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Rate)) return checkHandle(handle, Kind.Rate);
-    const arrival = atomic.load<u64>(counter + COUNTER_BALANCE);
     const next = max<u64>(arrival, time) + took;
-    if (next > time + burst * window) return deny(counter, handle, 0);
-    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, arrival, next) == arrival) return Status.Ok;
+    if (next > time + burst * window) return refuse(counter, handle);
+    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, arrival, next) == arrival) return Status.Ok;
   }
+}
+
+/** Counts a refusal and answers it. */
+function refuse(counter: u32, handle: f64): Status {
+  tally(counter + COUNTER_DENIED, handle, 1);
+  return Status.Exceeds;
 }
 
 /** Takes back a cost that was granted and then not used: the rate is used up so much less long. */
@@ -66,13 +72,13 @@ export function rateGive(handle: f64, cost: f64): i32 {
   if (status != Status.Ok) return status;
   const counter = counterOf(handle);
   const window = atomic.load<u64>(counter + COUNTER_GUARDS) & 0xffffffff;
-  const took = min<u64>(<u64>cost, atomic.load<u64>(counter + COUNTER_CAPACITY)) * window;
+  const took = min<u64>(<u64>cost, capacityOf(counter)) * window;
   // As in rateTake. An arrival time in the past grants no more than one at this moment, so this needs no clock.
   while (true) {
+    const arrival = atomic.load<u64>(counter + COUNTER_OUT);
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Rate)) return checkHandle(handle, Kind.Rate);
-    const arrival = atomic.load<u64>(counter + COUNTER_BALANCE);
     const next = arrival - min<u64>(arrival, took);
-    if (atomic.cmpxchg<u64>(counter + COUNTER_BALANCE, arrival, next) == arrival) return Status.Ok;
+    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, arrival, next) == arrival) return Status.Ok;
   }
 }
 
@@ -86,12 +92,12 @@ export function rateWait(handle: f64, cost: f64, now: f64): f64 {
   const scale = atomic.load<u64>(counter + COUNTER_GUARDS);
   const limit = scale >>> 32;
   const window = scale & 0xffffffff;
-  const burst = atomic.load<u64>(counter + COUNTER_CAPACITY);
+  const burst = capacityOf(counter);
   if (<u64>cost > burst) return -(<f64>Status.Exceeds);
   if (<u64>now > SCALED_MAX / limit) return -(<f64>Status.TimeInvalid);
   const time = <u64>now * limit;
   const free = time + (burst - <u64>cost) * window; // the latest arrival time at which the cost fits now
-  const arrival = atomic.load<u64>(counter + COUNTER_BALANCE);
+  const arrival = atomic.load<u64>(counter + COUNTER_OUT);
   return arrival <= free ? 0 : <f64>((arrival - free + limit - 1) / limit);
 }
 
@@ -104,7 +110,7 @@ export function rateAvailable(handle: f64, now: f64): f64 {
   const scale = atomic.load<u64>(counter + COUNTER_GUARDS);
   const limit = scale >>> 32;
   if (<u64>now > SCALED_MAX / limit) return -(<f64>Status.TimeInvalid);
-  const end = <u64>now * limit + atomic.load<u64>(counter + COUNTER_CAPACITY) * (scale & 0xffffffff);
-  const from = max<u64>(atomic.load<u64>(counter + COUNTER_BALANCE), <u64>now * limit);
+  const end = <u64>now * limit + capacityOf(counter) * (scale & 0xffffffff);
+  const from = max<u64>(atomic.load<u64>(counter + COUNTER_OUT), <u64>now * limit);
   return from >= end ? 0 : <f64>((end - from) / (scale & 0xffffffff));
 }

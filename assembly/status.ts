@@ -20,7 +20,8 @@ export enum Status {
   LayoutMismatch = 6, //    it holds something else, or another version's layout
   CapacityMismatch = 7, //  it was initialised with other capacities, or it is too small for them
   OwnersExhausted = 8, //   2^20−1 threads have attached over its lifetime
-  Busy = 9, //              another thread is in the directory and does not leave: it was probably terminated there
+  PendingFull = 29, //      256 owner ids are waiting for their threads to attach
+  Busy = 9, //              another thread is in the directory: ask again, or reclaim it if it was terminated there
 
   // The budget.
   NotFound = 10, //         no budget of that name

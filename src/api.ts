@@ -40,10 +40,12 @@ export {
   type GovernorOptions,
   type GovernorStats,
 } from "./execution/concurrency-governor.ts";
+export * from "./execution/index.ts";
 export {
   type AttachOptions,
   attachKernel,
   createKernel,
+  defaultKernel,
   Kernel,
   type KernelOptions,
 } from "./kernel/kernel.ts";

@@ -31,6 +31,9 @@ export function checkName(argument: string, value: unknown, lengthMax: number): 
   if (value.length < 1 || value.length > lengthMax) {
     throw coded(new RangeError(`${argument} must have 1 to ${lengthMax} characters, got ${value.length}`));
   }
+  if (/\p{Surrogate}/u.test(value)) {
+    throw coded(new RangeError(`${argument} must be well-formed, got half of a surrogate pair`));
+  }
   if (value.startsWith("\0")) throw coded(new RangeError(`${argument} must not begin with a NUL character`));
 }
 
@@ -43,6 +46,15 @@ export function invalidInteger(
 ): RangeError | TypeError {
   if (typeof value !== "number") return invalidType(argument, "a number", value);
   return coded(new RangeError(`${argument} must be an integer from ${low} to ${high}, got ${value}`));
+}
+
+/** The error for a number of the right kind that means nothing here. */
+export function invalidArgument(argument: string, expected: string, value: unknown): RangeError {
+  return coded(
+    new RangeError(
+      `${argument} must be ${expected}, got ${typeof value === "number" ? value : describe(value)}`,
+    ),
+  );
 }
 
 export function invalidType(argument: string, expected: string, value: unknown): TypeError {

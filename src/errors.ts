@@ -35,13 +35,17 @@ export class KernelMemoryError extends PurserError {
   }
 }
 
-/** Another thread stands inside the kernel's directory and does not leave it. */
+/** Another thread stands inside the kernel's directory and does not leave it. Nothing was changed. */
 export class KernelBusyError extends PurserError {
-  constructor() {
+  /** The owner id of that thread. If it was terminated, `kernel.reclaim(owner)` frees the directory. */
+  readonly owner: number;
+
+  constructor(owner: number) {
     super(
       "KERNEL_BUSY",
-      "another thread holds the kernel's directory; if it was terminated, reclaim its owner id",
+      `thread ${owner} is inside the kernel's directory; if it was terminated, reclaim(${owner}) frees it`,
     );
+    this.owner = owner;
   }
 }
 

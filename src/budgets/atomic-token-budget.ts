@@ -5,7 +5,7 @@
 
 import { checkAmount, checkInteger, invalidType } from "../arguments.ts";
 import { BudgetOverflowError, ReservationSettledError } from "../errors.ts";
-import { Figure, HOLDS_MAX, Kind, OWNERS_MAX, Status, TICKET_MAX } from "../kernel/generated/abi.ts";
+import { Figure, Kind, OWNERS_MAX, Status, TICKET_MAX } from "../kernel/generated/abi.ts";
 import { type BudgetOptions, KernelBudget } from "./kernel-budget.ts";
 import { type Refund, TokenReservation } from "./token-reservation.ts";
 import type { TokenBudget } from "./traits.ts";
@@ -19,7 +19,7 @@ export interface ReservationTicket {
 }
 
 export interface ReserveOptions {
-  /** When `kernel.expire(nowMs)` may give the reservation back, in ms of the clock that it is given. Default: never. */
+  /** When `kernel.expire(nowMs)` may give it back, in ms of that clock; integer, 1 … 2^53−1. Default: never. */
   readonly expiresAtMs?: number;
 }
 
@@ -83,7 +83,7 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
     checkAmount("estimate", estimate);
     let expiresAtMs = 0;
     if (options?.expiresAtMs !== undefined) {
-      checkAmount("expiresAtMs", options.expiresAtMs);
+      checkInteger("expiresAtMs", options.expiresAtMs, 1, Number.MAX_SAFE_INTEGER);
       expiresAtMs = options.expiresAtMs;
     }
     const { kernel } = this;
@@ -107,11 +107,11 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
     checkAmount("promptTokens", promptTokens);
     checkAmount("completionTokens", completionTokens);
     checkAmount("promptTokens + completionTokens", promptTokens + completionTokens);
-    if (!(reservation instanceof KernelReservation) || reservation.budget !== this) {
-      throw invalidType("reservation", "a TokenReservation of this budget", reservation);
+    const status = this.#settle(this.#own(reservation), promptTokens + completionTokens);
+    if (status === Status.NotHeld) {
+      this.figure(Figure.Consumed); // a removed budget says so: its reservations ended with it
+      throw new ReservationSettledError();
     }
-    const status = this.#settle(reservation, promptTokens + completionTokens);
-    if (status === Status.NotHeld) throw new ReservationSettledError();
     if (status === Status.Overflow) throw new BudgetOverflowError("what the budget has consumed");
     this.expectOk(status);
   }
@@ -121,9 +121,12 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
     return this.figure(Figure.Consumed);
   }
 
-  /** A reservation that another thread of this kernel made and described with `toTicket`. */
+  /**
+   * A reservation that another thread of this kernel made and described with `toTicket`. It stays the maker's: when that
+   * thread closes the kernel or is reclaimed, the reservation goes with it.
+   */
   adopt(ticket: ReservationTicket): TokenReservation {
-    checkInteger("ticket.slot", ticket.slot, 0, HOLDS_MAX - 1);
+    checkInteger("ticket.slot", ticket.slot, 0, this.kernel.holds - 1);
     checkInteger("ticket.owner", ticket.owner, 1, OWNERS_MAX);
     checkInteger("ticket.ticket", ticket.ticket, 1, TICKET_MAX);
     checkAmount("ticket.estimate", ticket.estimate);
@@ -139,10 +142,7 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
 
   /** The plain data of one of this budget's reservations, to be posted to another thread. */
   toTicket(reservation: TokenReservation): ReservationTicket {
-    if (!(reservation instanceof KernelReservation) || reservation.budget !== this) {
-      throw invalidType("reservation", "a TokenReservation of this budget", reservation);
-    }
-    const { slot, owner, ticket, estimate } = reservation;
+    const { slot, owner, ticket, estimate } = this.#own(reservation);
     return { slot, owner, ticket, estimate };
   }
 
@@ -150,11 +150,24 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
     return { spent: this.consumedInEpoch, held: this.held, debt: this.debt };
   }
 
+  /** This budget's reservation: made through this object, or another one that opened the same budget. */
+  #own(reservation: TokenReservation): KernelReservation {
+    const isOwn =
+      reservation instanceof KernelReservation &&
+      reservation.budget.handle === this.handle &&
+      reservation.budget.kernel.memory === this.kernel.memory;
+    if (!isOwn) throw invalidType("reservation", "a TokenReservation of this budget", reservation);
+    return reservation;
+  }
+
   #settle(reservation: KernelReservation, actual: number): number {
     const { kernel } = this;
     const { slot, owner, ticket } = reservation;
     const status = kernel.exports.holdSettle(this.handle, slot, owner, ticket, actual, kernel.owner);
     if (status === Status.Overflow) return status;
+    if (status === Status.ForeignHold) {
+      throw invalidType("reservation", "a TokenReservation of this budget", reservation);
+    }
     reservation.disarm();
     if (status === Status.Ok) kernel.slotFreed(slot);
     return status;

@@ -6,7 +6,7 @@ import { checkAmount, checkName, invalidType } from "../arguments.ts";
 import { type Denial, explainDenial } from "../denial.ts";
 import { BudgetOverflowError } from "../errors.ts";
 import { Figure, Status } from "../kernel/generated/abi.ts";
-import { defaultKernel, Kernel } from "../kernel/kernel.ts";
+import { Kernel, openIn } from "../kernel/kernel.ts";
 import type { ExplainsDenial } from "./traits.ts";
 
 /** Names are what threads find a budget by; long enough for any scope path. */
@@ -19,23 +19,32 @@ export interface BudgetOptions {
   readonly name?: string;
 }
 
+/** @throws TypeError unless it is a kernel or left out */
+export function checkKernel(kernel: unknown): void {
+  if (kernel !== undefined && !(kernel instanceof Kernel)) {
+    throw invalidType("kernel", "a Kernel from createKernel or attachKernel", kernel);
+  }
+}
+
 /** @internal */
 export abstract class KernelBudget implements ExplainsDenial {
   /** The name that threads share it by; empty for a private budget. */
   readonly name: string;
-  protected readonly kernel: Kernel;
+  /** The kernel that it lives in. */
+  readonly kernel: Kernel;
   protected readonly handle: number;
 
   constructor(kind: number, capacity: number, options: BudgetOptions) {
     checkAmount("capacity", capacity);
     if (options.name !== undefined) checkName("name", options.name, NAME_LENGTH_MAX);
-    if (options.kernel !== undefined && !(options.kernel instanceof Kernel)) {
-      throw invalidType("kernel", "a Kernel from createKernel or attachKernel", options.kernel);
-    }
-    this.kernel = options.kernel ?? defaultKernel();
+    checkKernel(options.kernel);
     this.name = options.name ?? "";
-    this.handle = this.kernel.openBudget(kind, capacity, options.name ?? this.kernel.privateName());
-    if (options.name === undefined) this.kernel.removeWhenUnreachable(this, this.handle);
+    const { kernel, handle } = openIn(options, (candidate, name) =>
+      candidate.openBudget(kind, capacity, name),
+    );
+    this.kernel = kernel;
+    this.handle = handle;
+    if (options.name === undefined) kernel.removeWhenUnreachable(this, handle);
   }
 
   /** What may be spent in one epoch: the capacity at opening plus what was granted since. */
@@ -51,10 +60,11 @@ export abstract class KernelBudget implements ExplainsDenial {
   /** The part of the capacity that is out, 0 … 1; 0 when the capacity is 0. */
   get utilization(): number {
     const capacity = this.capacity;
-    return capacity === 0 ? 0 : Math.min(1, (capacity - this.available) / capacity);
+    // Two loads: a grant in between can make more available than the capacity that was read.
+    return capacity === 0 ? 0 : Math.max(0, (capacity - this.available) / capacity);
   }
 
-  /** The most that was ever out at once. */
+  /** The most that was ever out at once, spent beyond the budget included. */
   get highWater(): number {
     return this.figure(Figure.HighWater);
   }
@@ -71,10 +81,9 @@ export abstract class KernelBudget implements ExplainsDenial {
 
   /**
    * Starts a new epoch: the whole capacity is there again, less any debt, which is repaid first.
-   * @throws KernelBusyError if a terminated thread still holds the directory
    */
   refill(): void {
-    this.expectOk(this.kernel.exports.counterRefill(this.handle, this.kernel.owner));
+    this.expectOk(this.kernel.exports.counterRefill(this.handle));
   }
 
   /**
@@ -83,7 +92,7 @@ export abstract class KernelBudget implements ExplainsDenial {
    */
   grant(amount: number): void {
     checkAmount("amount", amount);
-    const status = this.kernel.exports.counterGrant(this.handle, amount, this.kernel.owner);
+    const status = this.kernel.exports.counterGrant(this.handle, amount);
     if (status === Status.Overflow) throw new BudgetOverflowError("the capacity");
     this.expectOk(status);
   }
@@ -93,7 +102,7 @@ export abstract class KernelBudget implements ExplainsDenial {
    * budget.
    */
   remove(): void {
-    this.expectOk(this.kernel.exports.budgetRemove(this.handle, this.kernel.owner));
+    this.expectOk(this.kernel.removeBudget(this.handle));
   }
 
   /** Why `amount` does not fit now. */

@@ -5,8 +5,8 @@
 import { checkAmount, checkInteger, checkName, invalidInteger, invalidType } from "../arguments.ts";
 import type { Denial } from "../denial.ts";
 import { Status } from "../kernel/generated/abi.ts";
-import { defaultKernel, Kernel } from "../kernel/kernel.ts";
-import { type BudgetOptions, NAME_LENGTH_MAX } from "./kernel-budget.ts";
+import { type Kernel, openIn } from "../kernel/kernel.ts";
+import { type BudgetOptions, checkKernel, NAME_LENGTH_MAX } from "./kernel-budget.ts";
 import type { BudgetGuard, ExplainsDenial } from "./traits.ts";
 
 export interface RateLimits {
@@ -55,9 +55,7 @@ export class RateBudget implements BudgetGuard, ExplainsDenial {
     const { now, kernel, name } = options;
     if (typeof now !== "function") throw invalidType("now", "a function that returns milliseconds", now);
     if (name !== undefined) checkName("name", name, NAME_LENGTH_MAX);
-    if (kernel !== undefined && !(kernel instanceof Kernel)) {
-      throw invalidType("kernel", "a Kernel from createKernel or attachKernel", kernel);
-    }
+    checkKernel(kernel);
     const divisor = greatestCommonDivisor(limit, windowMs);
     const burstMax = Math.min(Number.MAX_SAFE_INTEGER, Math.floor(SCALED_MAX / (windowMs / divisor)));
     if (burst > burstMax) throw invalidInteger("burst", burst, 0, burstMax);
@@ -66,9 +64,11 @@ export class RateBudget implements BudgetGuard, ExplainsDenial {
     this.burst = burst;
     this.name = name ?? "";
     this.#now = now;
-    this.#kernel = kernel ?? defaultKernel();
-    const opened = name ?? this.#kernel.privateName();
-    this.#handle = this.#kernel.openRate(burst, limit / divisor, windowMs / divisor, opened);
+    const opened = openIn(options, (candidate, key) =>
+      candidate.openRate(burst, limit / divisor, windowMs / divisor, key),
+    );
+    this.#kernel = opened.kernel;
+    this.#handle = opened.handle;
     if (name === undefined) this.#kernel.removeWhenUnreachable(this, this.#handle);
   }
 
@@ -130,7 +130,7 @@ export class RateBudget implements BudgetGuard, ExplainsDenial {
 
   /** Removes the rate for every thread; the name can be opened anew. */
   remove(): void {
-    const status = this.#kernel.exports.budgetRemove(this.#handle, this.#kernel.owner);
+    const status = this.#kernel.removeBudget(this.#handle);
     if (status !== Status.Ok) throw this.#failure(status);
   }
 

@@ -5,11 +5,11 @@
 // (there it changed the tenant, and the reservation gave back its old amount); what the cap swallows is counted.
 
 import { checkAmount, checkInteger, checkName, invalidType } from "../arguments.ts";
-import { DISPOSE } from "../dispose.ts";
+import { Scoped } from "../dispose.ts";
 import { PurserError } from "../errors.ts";
 import { Figure, Kind, Status } from "../kernel/generated/abi.ts";
-import { defaultKernel, Kernel } from "../kernel/kernel.ts";
-import { type BudgetOptions, NAME_LENGTH_MAX } from "./kernel-budget.ts";
+import { defaultKernel, type Kernel } from "../kernel/kernel.ts";
+import { type BudgetOptions, checkKernel, NAME_LENGTH_MAX } from "./kernel-budget.ts";
 
 /** Whose tokens they are. Without an id it is the tenant `""`. */
 export interface TenantScope {
@@ -62,9 +62,7 @@ export class TenantTokenTracker {
   constructor(perTenantCap: number, options: BudgetOptions = {}) {
     checkAmount("perTenantCap", perTenantCap);
     if (options.name !== undefined) checkName("name", options.name, NAME_LENGTH_MAX);
-    if (options.kernel !== undefined && !(options.kernel instanceof Kernel)) {
-      throw invalidType("kernel", "a Kernel from createKernel or attachKernel", options.kernel);
-    }
+    checkKernel(options.kernel);
     this.perTenantCap = perTenantCap;
     this.#kernel = options.kernel ?? defaultKernel();
     this.#prefix =
@@ -150,7 +148,7 @@ export class TenantTokenTracker {
   forgetIdle(): number {
     let forgotten = 0;
     for (const [tenantId, handle] of this.#handles) {
-      const status = this.#kernel.exports.budgetRemoveIdle(handle, this.#kernel.owner);
+      const status = this.#kernel.removeIdleBudget(handle);
       if (status === Status.NotIdle) continue;
       if (status !== Status.Ok && status !== Status.Stale)
         throw this.#kernel.failure(status, `tenant "${tenantId}"`);
@@ -197,7 +195,7 @@ export class TenantTokenTracker {
 }
 
 /** Tokens held for a tenant. Disposing it gives back exactly what it holds by then, once. */
-export class TenantReservation implements Disposable {
+export class TenantReservation extends Scoped {
   readonly tenantId: string;
   readonly #kernel: Kernel;
   readonly #handle: number;
@@ -213,6 +211,7 @@ export class TenantReservation implements Disposable {
     tenantId: string,
     { slot, ticket, tokens }: { slot: number; ticket: number; tokens: number },
   ) {
+    super();
     this.#kernel = kernel;
     this.#handle = handle;
     this.tenantId = tenantId;
@@ -247,7 +246,7 @@ export class TenantReservation implements Disposable {
   }
 
   /** Ends it and gives everything back. Again: nothing. */
-  release(): void {
+  override release(): void {
     if (this.#ended) return;
     this.#ended = true;
     const { owner, exports } = this.#kernel;
@@ -256,10 +255,6 @@ export class TenantReservation implements Disposable {
     else if (status !== Status.NotHeld && status !== Status.Stale) {
       throw this.#kernel.failure(status, `tenant "${this.tenantId}"`);
     }
-  }
-
-  [DISPOSE](): void {
-    this.release();
   }
 }
 

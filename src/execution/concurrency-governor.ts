@@ -4,12 +4,12 @@
 // threads; nobody passes those who wait. Source: seed ConcurrencyGovernor; there the total was taken first and held
 // while waiting for the category.
 
-import { checkInteger, checkName, invalidType } from "../arguments.ts";
-import { NAME_LENGTH_MAX } from "../budgets/kernel-budget.ts";
-import { DISPOSE } from "../dispose.ts";
+import { checkInteger, checkName } from "../arguments.ts";
+import { checkKernel, NAME_LENGTH_MAX } from "../budgets/kernel-budget.ts";
+import { Scoped } from "../dispose.ts";
 import { PurserError } from "../errors.ts";
 import { Status } from "../kernel/generated/abi.ts";
-import { defaultKernel, Kernel } from "../kernel/kernel.ts";
+import { type Kernel, openIn } from "../kernel/kernel.ts";
 
 /** All limits together must fit into 54 bits: for each one as many as its value needs, and one more. */
 export interface GovernorLimits {
@@ -112,10 +112,7 @@ export class ConcurrencyGovernor {
    */
   constructor(limits: GovernorLimits, options: GovernorOptions = {}) {
     if (options.name !== undefined) checkName("name", options.name, NAME_LENGTH_MAX);
-    if (options.kernel !== undefined && !(options.kernel instanceof Kernel)) {
-      throw invalidType("kernel", "a Kernel from createKernel or attachKernel", options.kernel);
-    }
-    this.#kernel = options.kernel ?? defaultKernel();
+    checkKernel(options.kernel);
     const { streams, tools, categories } = limits;
     const named = {
       ...(streams !== undefined && { streams }),
@@ -130,8 +127,9 @@ export class ConcurrencyGovernor {
     for (const category of rest) this.#categories.set(category.name, category);
     const limitBits = fields.reduce((bits, { limit, shift }) => bits | (BigInt(limit) << BigInt(shift)), 0n);
     const guards = fields.reduce((bits, { shift, bits: width }) => bits | (1n << BigInt(shift + width)), 0n);
-    const name = options.name === undefined ? this.#kernel.privateName() : options.name;
-    this.#handle = this.#kernel.openPermits(limitBits, guards, name);
+    const opened = openIn(options, (kernel, name) => kernel.openPermits(limitBits, guards, name));
+    this.#kernel = opened.kernel;
+    this.#handle = opened.handle;
     if (options.name === undefined) this.#kernel.removeWhenUnreachable(this, this.#handle);
   }
 
@@ -374,24 +372,21 @@ export class ConcurrencyGovernor {
 }
 
 /** The right to run one operation. Releasing it twice counts once. */
-export class ConcurrencyPermit implements Disposable {
+export class ConcurrencyPermit extends Scoped {
   readonly category: string;
   #give: (() => void) | null;
 
   /** @internal */
   constructor(category: string, give: () => void) {
+    super();
     this.category = category;
     this.#give = give;
   }
 
-  release(): void {
+  override release(): void {
     const give = this.#give;
     this.#give = null;
     give?.();
-  }
-
-  [DISPOSE](): void {
-    this.release();
   }
 }
 

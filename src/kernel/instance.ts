@@ -9,6 +9,8 @@ export interface KernelExports {
   initialise(budgets: number, holds: number): number;
   attach(): number;
   ownerIssue(): number;
+  ownerPrepare(): number;
+  ownerAttach(owner: number): number;
   budgetsInitialised(): number;
   holdsInitialised(): number;
 
@@ -21,8 +23,8 @@ export interface KernelExports {
 
   counterTake(handle: number, amount: number): number;
   counterGive(handle: number, amount: number): number;
-  counterGrant(handle: number, amount: number, owner: number): number;
-  counterRefill(handle: number, owner: number): number;
+  counterGrant(handle: number, amount: number): number;
+  counterRefill(handle: number): number;
 
   holdReserve(
     handle: number,

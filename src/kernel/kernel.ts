@@ -2,7 +2,7 @@
 // Invariant: each Kernel object has an owner id of its own, and no two holds of one owner share a ticket; that pair is
 // what makes a hold's identity unique for good. Who may call: anybody; `exports` is for src/budgets and its like.
 
-import { checkInteger, invalidType } from "../arguments.ts";
+import { checkInteger, invalidArgument, invalidType } from "../arguments.ts";
 import { DISPOSE } from "../dispose.ts";
 import {
   BudgetMismatchError,
@@ -18,10 +18,13 @@ import {
   COUNTER_WAITING,
   FRAME_BYTES,
   HEADER_BYTES,
+  HEADER_LOCK,
   HEADER_SEQUENCE,
   HOLD_BYTES,
   HOLDS_MAX,
   OWNERS_MAX,
+  PENDING_BYTES,
+  PENDING_MAX,
   Status,
 } from "./generated/abi.ts";
 import { instantiate, isShared, type KernelExports } from "./instance.ts";
@@ -50,6 +53,10 @@ const BUDGETS_DEFAULT = 1_024;
 const HOLDS_DEFAULT = 4_096;
 const PAGE_BYTES = 65_536;
 
+/** A second of sleeps where threads may sleep, some tens of milliseconds of looking where they may not. */
+const DIRECTORY_TRIES_MAX = 1_000;
+const DIRECTORY_WAIT_MS = 1;
+
 /**
  * Makes a kernel, synchronously.
  *
@@ -60,7 +67,9 @@ export function createKernel(options: KernelOptions = {}): Kernel {
   const { budgets = BUDGETS_DEFAULT, holds = HOLDS_DEFAULT } = options;
   checkInteger("budgets", budgets, 1, BUDGETS_MAX);
   checkInteger("holds", holds, 1, HOLDS_MAX);
-  const { shared = canShare(), memory = newMemory(shared, budgets, holds) } = options;
+  const { shared = canShare() } = options;
+  if (typeof shared !== "boolean") throw invalidType("shared", "a boolean", shared);
+  const { memory = newMemory(shared, budgets, holds) } = options;
   checkMemory(memory);
   if (options.shared !== undefined && options.shared !== isShared(memory)) {
     throw new KernelMemoryError(
@@ -81,8 +90,16 @@ export function attachKernel(memory: WebAssembly.Memory, options: AttachOptions 
   checkMemory(memory);
   const exports = link(memory, options.module);
   checkMemoryStatus(exports.attach(), "attach");
-  const { owner = issueOwner(exports) } = options;
+  const { owner } = options;
+  if (owner === undefined) return new Kernel(memory, exports, issueOwner(exports));
   checkInteger("owner", owner, 1, OWNERS_MAX);
+  if (exports.ownerAttach(owner) !== Status.Ok) {
+    throw invalidArgument(
+      "owner",
+      "an id from this kernel's issueOwner that no thread has attached with",
+      owner,
+    );
+  }
   return new Kernel(memory, exports, owner);
 }
 
@@ -92,6 +109,32 @@ let processKernel: Kernel | undefined;
 export function defaultKernel(): Kernel {
   processKernel ??= createKernel();
   return processKernel;
+}
+
+/** Where private budgets go once the default kernel is full of them: nobody shares them, so any kernel does. */
+let overflowKernel: Kernel | undefined;
+
+/**
+ * @internal Opens something in the kernel that the options name, or in the default one. What has no name and no kernel
+ * never runs out of slots: they come back by garbage collection, which may be late.
+ */
+export function openIn(
+  options: { readonly kernel?: Kernel; readonly name?: string },
+  open: (kernel: Kernel, name: string) => number,
+): { kernel: Kernel; handle: number } {
+  const { kernel = defaultKernel(), name } = options;
+  const openAt = (candidate: Kernel) => ({
+    kernel: candidate,
+    handle: open(candidate, name ?? candidate.privateName()),
+  });
+  try {
+    return openAt(options.kernel === undefined && name === undefined ? (overflowKernel ?? kernel) : kernel);
+  } catch (error) {
+    const isFull = error instanceof KernelFullError && error.option === "budgets";
+    if (!isFull || options.kernel !== undefined || name !== undefined) throw error;
+    overflowKernel = createKernel();
+    return openAt(overflowKernel);
+  }
 }
 
 /** One thread's view of a kernel. Make it with {@link createKernel} or {@link attachKernel}. */
@@ -128,9 +171,14 @@ export class Kernel implements Disposable {
     this.#freshSlot = (owner * 61) % this.holds;
   }
 
-  /** An owner id for a thread that will attach with it. @throws KernelFullError after 2^20−1 of them */
+  /**
+   * An owner id for one thread that will attach with it, so that it can be reclaimed whenever it dies.
+   * @throws KernelFullError after 2^20−1 ids, or while 256 of them wait for their threads
+   */
   issueOwner(): number {
-    return issueOwner(this.exports);
+    const owner = this.exports.ownerPrepare();
+    if (owner > 0) return owner;
+    throw new KernelFullError("threads", owner === -Status.PendingFull ? PENDING_MAX : OWNERS_MAX);
   }
 
   /**
@@ -142,7 +190,8 @@ export class Kernel implements Disposable {
    */
   reclaim(owner: number): number {
     checkInteger("owner", owner, 1, OWNERS_MAX);
-    const reclaimed = this.#count(this.exports.holdReclaim(owner, this.owner));
+    const reclaimed = this.exports.holdReclaim(owner, this.owner);
+    if (reclaimed < 0) throw invalidArgument("owner", "an id that this kernel has issued", owner);
     this.wakeWaiters();
     return reclaimed;
   }
@@ -153,7 +202,7 @@ export class Kernel implements Disposable {
    */
   expire(nowMs: number): number {
     checkInteger("nowMs", nowMs, 0, Number.MAX_SAFE_INTEGER);
-    return this.#count(this.exports.holdExpire(nowMs, this.owner));
+    return this.exports.holdExpire(nowMs, this.owner);
   }
 
   /** Gives back this thread's open reservations. Calling it again does nothing more. */
@@ -174,9 +223,39 @@ export class Kernel implements Disposable {
   /** @internal Opens or creates a budget. */
   openBudget(kind: number, capacity: number, name: string): number {
     const key = directoryKey(name);
-    const handle = this.exports.budgetOpen(key.high, key.low, kind, capacity, this.owner);
+    const handle = this.#inDirectory(() =>
+      this.exports.budgetOpen(key.high, key.low, kind, capacity, this.owner),
+    );
     if (handle < 0) throw this.failure(-handle, `budget ${JSON.stringify(name)}`);
     return handle;
+  }
+
+  /** @internal @returns a status */
+  removeBudget(handle: number): number {
+    return this.#inDirectory(() => this.exports.budgetRemove(handle, this.owner));
+  }
+
+  /** @internal @returns a status */
+  removeIdleBudget(handle: number): number {
+    return this.#inDirectory(() => this.exports.budgetRemoveIdle(handle, this.owner));
+  }
+
+  /**
+   * Asks again while another thread is in the directory, which takes microseconds if that thread runs. In between it
+   * sleeps where it may; a page's main thread may not.
+   */
+  #inDirectory(ask: () => number): number {
+    const lock = HEADER_LOCK / 4;
+    for (let tries = 0; tries < DIRECTORY_TRIES_MAX; tries++) {
+      const answer = ask();
+      if (Math.abs(answer) !== Status.Busy) return answer;
+      try {
+        Atomics.wait(this.#words, lock, Atomics.load(this.#words, lock), DIRECTORY_WAIT_MS);
+      } catch {
+        // Not allowed here: look again.
+      }
+    }
+    throw new KernelBusyError(Atomics.load(this.#words, lock));
   }
 
   /** @internal The budget of that kind and name, if it exists. */
@@ -190,9 +269,10 @@ export class Kernel implements Disposable {
 
   /**
    * @internal Frees an anonymous budget's slot after `budget` became unreachable. Memory management, not accounting:
-   * nobody can name such a budget, and its open reservations keep it reachable.
+   * nobody can name such a budget, and whoever has an open reservation of it keeps it reachable.
    */
   removeWhenUnreachable(budget: object, handle: number): void {
+    if (typeof FinalizationRegistry !== "function") return; // Workers before 2025-05-05: the slot stays taken
     this.#unreachable ??= new FinalizationRegistry((unreachable) => {
       this.exports.budgetRemove(unreachable, this.owner);
     });
@@ -220,7 +300,9 @@ export class Kernel implements Disposable {
   /** @internal Opens or creates permits; assembly/permit.ts says what limits and guards are. */
   openPermits(limits: bigint, guards: bigint, name: string): number {
     const key = directoryKey(name);
-    const handle = this.exports.permitOpen(key.high, key.low, limits, guards, this.owner);
+    const handle = this.#inDirectory(() =>
+      this.exports.permitOpen(key.high, key.low, limits, guards, this.owner),
+    );
     if (handle < 0) throw this.failure(-handle, `governor ${JSON.stringify(name)}`);
     return handle;
   }
@@ -228,7 +310,10 @@ export class Kernel implements Disposable {
   /** @internal Opens or creates a rate; limit and window reduced by their common divisor. */
   openRate(burst: number, limit: number, windowMs: number, name: string): number {
     const key = directoryKey(name);
-    const handle = this.exports.rateOpen(key.high, key.low, burst, limit, windowMs, this.owner);
+    const { exports, owner } = this;
+    const handle = this.#inDirectory(() =>
+      exports.rateOpen(key.high, key.low, burst, limit, windowMs, owner),
+    );
     if (handle < 0) throw this.failure(-handle, `rate ${JSON.stringify(name)}`);
     return handle;
   }
@@ -238,7 +323,7 @@ export class Kernel implements Disposable {
     const slot = handle % BUDGETS_MAX;
     return Atomics.load(
       this.#words,
-      (HEADER_BYTES + FRAME_BYTES + slot * COUNTER_BYTES + COUNTER_WAITING) / 4,
+      (HEADER_BYTES + PENDING_BYTES + FRAME_BYTES + slot * COUNTER_BYTES + COUNTER_WAITING) / 4,
     );
   }
 
@@ -280,8 +365,6 @@ export class Kernel implements Disposable {
         return new KernelFullError("budgets", this.budgets);
       case Status.HoldsFull:
         return new KernelFullError("holds", this.holds);
-      case Status.Busy:
-        return new KernelBusyError();
       case Status.Stale:
         return new BudgetRemovedError();
       case Status.WrongKind:
@@ -291,11 +374,6 @@ export class Kernel implements Disposable {
       default:
         return new Error(`the kernel answered status ${status} for ${subject}: a bug in purser`);
     }
-  }
-
-  #count(result: number): number {
-    if (result < 0) throw this.failure(-result, `thread ${this.owner}`);
-    return result;
   }
 }
 
@@ -313,7 +391,7 @@ function canShare(): boolean {
 }
 
 function newMemory(shared: boolean, budgets: number, holds: number): WebAssembly.Memory {
-  const bytes = HEADER_BYTES + FRAME_BYTES + budgets * COUNTER_BYTES + holds * HOLD_BYTES;
+  const bytes = HEADER_BYTES + PENDING_BYTES + FRAME_BYTES + budgets * COUNTER_BYTES + holds * HOLD_BYTES;
   const pages = Math.ceil(bytes / PAGE_BYTES);
   if (shared && (!hasSharedArtefact() || typeof SharedArrayBuffer !== "function")) {
     throw new KernelMemoryError(

@@ -90,6 +90,74 @@ export const scenarios = {
   spendWithRefills: (job: HammerJob) => spendTokens(job, { refills: true, forever: false }),
   spendUntilTerminated: (job: HammerJob) => spendTokens(job, { refills: false, forever: true }),
 
+  /** Settles each reservation at the same moment as everybody else, as near as threads can get. */
+  settleTogether(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+    const reservations = (job.tickets ?? []).map((ticket) => budget.adopt(ticket));
+    let settled = 0;
+    meet(job);
+    for (const [round, reservation] of reservations.entries()) {
+      // Everybody waits for everybody by spinning: a sleep would put milliseconds between them.
+      Atomics.add(job.barrier, 1, 1);
+      while (Atomics.load(job.barrier, 1) < (round + 1) * job.threads);
+      try {
+        budget.recordUsage(reservation, 1, 0);
+        settled++;
+      } catch (error) {
+        if ((error as { code?: string }).code !== "RESERVATION_SETTLED") throw error;
+      }
+    }
+    return { settled };
+  },
+
+  /** Takes, gives, refills and grants on a budget that the main thread keeps removing. */
+  useRemoved(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    let taken = 0;
+    meet(job);
+    while (Atomics.load(job.barrier, 1) === 0) {
+      try {
+        const rows = new AtomicBudget(1_000, { kernel, name: "removed again and again" });
+        for (let i = 0; i < 50; i++) {
+          if (rows.tryReserve(1)) taken++;
+          rows.release(1);
+          if (i % 10 === 0) rows.refill();
+          if (i % 10 === 5) rows.grant(1);
+        }
+      } catch (error) {
+        const code = (error as { code?: string }).code ?? "";
+        if (!["BUDGET_REMOVED", "BUDGET_MISMATCH", "KERNEL_FULL"].includes(code)) throw error;
+      }
+    }
+    return { taken };
+  },
+
+  /** Takes, gives, refills and grants at once; nobody may ever see more available than there is, or take more. */
+  grantAndGive(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const budget = new AtomicBudget(ROWS.capacity, { kernel, name: ROWS.name });
+    const random = seededRandom(job.seed);
+    let granted = 0;
+    let strange = 0;
+    meet(job);
+    for (let i = 0; i < job.iterations; i++) {
+      const dice = random();
+      if (dice < 0.1) {
+        budget.grant(3);
+        granted += 3;
+      } else if (dice < 0.15) budget.refill();
+      else if (dice < 0.5) budget.release(Math.floor(random() * 200));
+      else budget.tryReserve(Math.floor(random() * 50));
+      // Available first: the capacity only rises, so what is read later is no less.
+      const { available } = budget;
+      if (available > budget.capacity) strange++;
+      const { utilization } = budget;
+      if (utilization < 0 || utilization > 1) strange++;
+    }
+    return { granted, strange };
+  },
+
   /** Takes and gives that always fit, while others fail: none of the fitting ones may be refused. */
   fitOrFail(job: HammerJob): HammerResult {
     const kernel = attachKernel(job.memory, { owner: job.owner });

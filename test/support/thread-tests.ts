@@ -113,6 +113,65 @@ export function threadTests(
       expect(budget.available).toBe(TOKENS.capacity - sum(results, "consumed"));
     });
 
+    test("a reservation that all settle at the same moment is settled once", async () => {
+      const kernel = createKernel({ shared: true });
+      const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+      const count = iterations(4_000);
+      const tickets = Array.from({ length: count }, () => {
+        const reservation = budget.tryReserveTokens(1);
+        if (reservation === null) throw new Error("expected a reservation");
+        return budget.toTicket(reservation);
+      });
+      // Two, because they spin: more than there are processors would wait for each other's turns.
+      const prepared = prepare(kernel, kernel.memory, 2);
+      const jobs = [0, 1].map((index) =>
+        prepared(index, { scenario: "settleTogether", iterations: 1, tickets }),
+      );
+      const results = await Promise.all(jobs.map((job) => start(job).result));
+      expect(sum(results, "settled")).toBe(count);
+      expect(budget.tokensConsumed()).toBe(count);
+      expect(budget.available).toBe(TOKENS.capacity - count);
+    });
+
+    test("grants, refills and releases at once never make more available than there is", async () => {
+      const kernel = createKernel({ shared: true });
+      const budget = new AtomicBudget(ROWS.capacity, { kernel, name: ROWS.name });
+      const { results } = await run(kernel, { scenario: "grantAndGive", iterations: iterations(60_000) });
+      expect(sum(results, "strange")).toBe(0);
+      expect(budget.capacity).toBe(ROWS.capacity + sum(results, "granted"));
+      expect(budget.highWater).toBeLessThanOrEqual(budget.capacity);
+      budget.refill();
+      expect(budget.available).toBe(budget.capacity);
+    });
+
+    test("late takes on a removed budget never touch the one that got its slot", async () => {
+      const kernel = createKernel({ shared: true, budgets: 1, holds: 1 });
+      const prepared = prepare(kernel, kernel.memory, threads);
+      const jobs = Array.from({ length: threads }, (_, index) =>
+        prepared(index, { scenario: "useRemoved", iterations: 0 }),
+      );
+      const running = jobs.map((job) => start(job));
+      const barrier = jobs[0]?.barrier as Int32Array;
+      while (Atomics.load(barrier, 0) < threads) await new Promise((resolve) => setTimeout(resolve));
+      let touched = 0;
+      for (let round = 0; round < iterations(8_000); round++) {
+        try {
+          new AtomicBudget(1_000, { kernel, name: "removed again and again" }).remove();
+          const successor = new AtomicBudget(777, { kernel, name: "nobody else opens this one" });
+          for (let look = 0; look < 20; look++)
+            if (successor.available !== 777 || successor.capacity !== 777) touched++;
+          successor.remove();
+        } catch (error) {
+          const code = (error as { code?: string }).code ?? "";
+          if (!["BUDGET_REMOVED", "KERNEL_FULL"].includes(code)) throw error;
+        }
+      }
+      Atomics.store(barrier, 1, 1);
+      const results = await Promise.all(running.map((thread) => thread.result));
+      expect(sum(results, "taken")).toBeGreaterThan(0);
+      expect(touched).toBe(0);
+    });
+
     test("a take that fits is never refused because a larger one fails at the same moment", async () => {
       const kernel = createKernel({ shared: true });
       const budget = new AtomicBudget(ROWS.capacity, { kernel, name: ROWS.name });

@@ -19,7 +19,8 @@ const HOSTILE = [
   1e300,
 ];
 
-type Place = "amount" | "handle" | "owner" | "ticket" | "slot" | "time" | "free";
+/** `choice` is a selector; `delta` may be negative; `free` takes anything: it only affects speed. */
+type Place = "amount" | "handle" | "owner" | "ticket" | "slot" | "time" | "choice" | "delta" | "free";
 
 /** Each export with a valid call, and what each argument is. */
 interface Call {
@@ -31,6 +32,8 @@ interface Call {
 interface Ids {
   readonly rows: number;
   readonly tokens: number;
+  readonly permits: number;
+  readonly rate: number;
   readonly owner: number;
 }
 
@@ -39,12 +42,38 @@ const CALLS: readonly Call[] = [
   { name: "counterGive", places: ["handle", "amount"], valid: ({ rows }) => [rows, 1] },
   {
     name: "counterGrant",
-    places: ["handle", "amount", "owner"],
-    valid: ({ rows, owner }) => [rows, 1, owner],
+    places: ["handle", "amount"],
+    valid: ({ rows }) => [rows, 1],
   },
-  { name: "counterRefill", places: ["handle", "owner"], valid: ({ rows, owner }) => [rows, owner] },
+  { name: "counterRefill", places: ["handle"], valid: ({ rows }) => [rows] },
   { name: "budgetRemove", places: ["handle", "owner"], valid: ({ rows, owner }) => [rows, owner] },
-  { name: "budgetFigure", places: ["handle", "free"], valid: ({ rows }) => [rows, 0] },
+  { name: "budgetFigure", places: ["handle", "choice"], valid: ({ rows }) => [rows, 0] },
+  { name: "budgetRemoveIdle", places: ["handle", "owner"], valid: ({ tokens, owner }) => [tokens, owner] },
+  {
+    name: "budgetAdjust",
+    places: ["handle", "delta", "owner"],
+    valid: ({ tokens, owner }) => [tokens, 1, owner],
+  },
+  {
+    name: "holdAdjust",
+    places: ["handle", "slot", "owner", "ticket", "delta", "owner"],
+    valid: ({ tokens, owner }) => [tokens, 0, owner, 901, 1, owner],
+  },
+  {
+    name: "permitTake",
+    places: ["handle", "choice", "owner", "ticket", "free"],
+    valid: ({ permits, owner }) => [permits, 3, owner, 902, 0],
+  },
+  {
+    name: "permitWait",
+    places: ["handle", "choice", "owner", "ticket", "free"],
+    valid: ({ permits, owner }) => [permits, 3, owner, 902, 0],
+  },
+  { name: "permitWaiting", places: ["handle", "choice"], valid: ({ permits }) => [permits, 3] },
+  { name: "rateTake", places: ["handle", "amount", "time"], valid: ({ rate }) => [rate, 1, 0] },
+  { name: "rateGive", places: ["handle", "amount"], valid: ({ rate }) => [rate, 1] },
+  { name: "rateWait", places: ["handle", "amount", "time"], valid: ({ rate }) => [rate, 1, 0] },
+  { name: "rateAvailable", places: ["handle", "time"], valid: ({ rate }) => [rate, 0] },
   {
     name: "holdReserve",
     places: ["handle", "amount", "owner", "ticket", "time", "free"],
@@ -68,18 +97,22 @@ const ARGUMENT_STATUSES: number[] = [
   Status.ArgumentInvalid,
   Status.Stale,
   Status.ForeignHold,
+  Status.WrongKind,
 ];
 
 describe.each([{ shared: true }, { shared: false }])("with shared: $shared where possible", ({ shared }) => {
   function prepare() {
-    const kernel = createKernel({ budgets: 4, holds: 4, ...(shared ? {} : { shared: false }) });
+    const kernel = createKernel({ budgets: 16, holds: 4, ...(shared ? {} : { shared: false }) });
     const exports = instantiate(kernel.memory);
     const rows = exports.budgetOpen(1n, 2n, Kind.Counter, 100, kernel.owner);
     const tokens = exports.budgetOpen(3n, 4n, Kind.Tokens, 100, kernel.owner);
+    // Total and one category of 3 each: a field is two bits and a guard, so the category begins at bit 3.
+    const permits = exports.permitOpen(5n, 6n, 0b011_011n, 0b100_100n, kernel.owner);
+    const rate = exports.rateOpen(7n, 8n, 10, 10, 1_000, kernel.owner);
     exports.counterTake(rows, 10);
     exports.holdReserve(tokens, 10, kernel.owner, 901, 5, 0);
     const bytes = (): string => Array.from(new Uint8Array(kernel.memory.buffer.slice(0))).join();
-    return { exports, bytes, ids: { rows, tokens, owner: kernel.owner } };
+    return { exports, bytes, ids: { rows, tokens, permits, rate, owner: kernel.owner } };
   }
 
   for (const call of CALLS) {
@@ -91,8 +124,12 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
         if (place === "free") continue;
         const tooLarge =
           place === "slot" ? [4, 2 ** 32] : place === "owner" ? [ids.owner + 1, 2 ** 20, 0] : [];
-        const handles = place === "handle" ? [ids.rows + 2 ** 20, ids.rows + 4, 0, 2 ** 52] : [];
-        for (const hostile of [...HOSTILE, ...tooLarge, ...handles]) {
+        const handles = place === "handle" ? [ids.rows + 2 ** 20, ids.rows + 16, 0, 2 ** 52] : [];
+        const choices = place === "choice" ? [99, 2 ** 32, 2 ** 32 + 3] : [];
+        const hostiles = [...HOSTILE, ...tooLarge, ...handles, ...choices];
+        for (const hostile of hostiles.filter(
+          (value) => place !== "delta" || (value !== -1 && value !== -5),
+        )) {
           const values = [...call.valid(ids)];
           values[position] = hostile;
           const status = Math.abs(run(...values));
@@ -103,6 +140,38 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
     });
   }
 
+  test("accounts: every selector out of range is refused and changes nothing", () => {
+    const exports = instantiate(new WebAssembly.Memory({ initial: 1, maximum: 1 }));
+    expect(exports.accountPut(0, 100n, 1n, 2n, 3n, 4n, 0, 0)).toBe(Status.Ok);
+    const figures = () => [0, 1, 2, 3, 4, 5, 6].map((figure) => exports.accountFigure(0, figure));
+    const before = figures();
+    const NONE = -(2n ** 63n);
+    for (const bad of [...HOSTILE, 99, 2 ** 32, 2 ** 32 + 1]) {
+      for (const put of [
+        () => exports.accountPut(bad, 1n, 0n, 0n, 0n, 0n, 0, 0),
+        () => exports.accountPut(0, 1n, 0n, 0n, 0n, 0n, bad, 0),
+        () => exports.accountPut(0, 1n, 0n, 0n, 0n, 0n, 0, bad),
+        () => exports.accountFund(bad, 1n, 0n),
+        () => exports.pathReserve(bad, 1n),
+        () => exports.pathRelease(bad, 1n),
+        () => exports.pathCommit(bad, 1n, 1n, 0),
+        () => exports.pathCommit(1, 1n, 1n, bad),
+        () => exports.pathEvent(bad, 1n, 0),
+        () => exports.pathEvent(1, 1n, bad),
+      ]) {
+        expect(put()).toBe(Status.ArgumentInvalid);
+      }
+      expect(exports.accountFigure(bad, 0)).toBe(NONE);
+      expect(exports.accountFigure(0, bad)).toBe(NONE);
+    }
+    for (const negative of [-1n, -(2n ** 63n)]) {
+      expect(exports.accountPut(0, negative, 0n, 0n, 0n, 0n, 0, 0)).toBe(Status.AmountInvalid);
+      expect(exports.pathReserve(1, negative)).toBe(Status.AmountInvalid);
+      expect(exports.accountFund(0, negative, 0n)).toBe(Status.AmountInvalid);
+    }
+    expect(figures()).toEqual(before);
+  });
+
   test("the wrong kind of budget is refused", () => {
     const { exports, bytes, ids } = prepare();
     const before = bytes();
@@ -110,14 +179,22 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
     expect(exports.counterGive(ids.tokens, 1)).toBe(Status.WrongKind);
     expect(exports.holdReserve(ids.rows, 1, ids.owner, 5, 0, 0)).toBe(-Status.WrongKind);
     expect(exports.heldAmount(ids.rows)).toBe(-Status.WrongKind);
-    expect(exports.budgetOpen(1n, 2n, 3, 100, ids.owner)).toBe(-Status.ArgumentInvalid);
+    for (const other of [ids.permits, ids.rate]) {
+      expect(exports.counterTake(other, 1)).toBe(Status.WrongKind);
+      expect(exports.counterGrant(other, 1)).toBe(Status.WrongKind);
+      expect(exports.counterRefill(other)).toBe(Status.WrongKind);
+      expect(exports.budgetFigure(other, 1)).toBe(-Status.WrongKind);
+    }
+    expect(exports.permitTake(ids.rows, 3, ids.owner, 5, 0)).toBe(-Status.WrongKind);
+    expect(exports.rateTake(ids.tokens, 1, 0)).toBe(Status.WrongKind);
+    expect(exports.budgetOpen(1n, 2n, Kind.Permits, 100, ids.owner)).toBe(-Status.ArgumentInvalid);
     expect(exports.budgetOpen(1n, 2n, Kind.Counter, 0.5, ids.owner)).toBe(-Status.AmountInvalid);
     expect(bytes()).toBe(before);
   });
 
   test("the same ticket does not settle twice, and a foreign hold not at all", () => {
     const { exports, ids } = prepare();
-    const other = exports.budgetOpen(5n, 6n, Kind.Tokens, 100, ids.owner);
+    const other = exports.budgetOpen(15n, 16n, Kind.Tokens, 100, ids.owner);
     expect(exports.holdSettle(other, 0, ids.owner, 901, 1, ids.owner)).toBe(Status.ForeignHold);
     expect(exports.holdSettle(ids.tokens, 0, ids.owner, 901, 1, ids.owner)).toBe(Status.Ok);
     expect(exports.holdSettle(ids.tokens, 0, ids.owner, 901, 1, ids.owner)).toBe(Status.NotHeld);

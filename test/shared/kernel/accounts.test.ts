@@ -24,7 +24,7 @@ const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 
 const fits = (account: AccountFigures): boolean =>
   [account.allocated, account.spent, account.reserved, account.debt].every((value) => value <= INT64_MAX) &&
-  remaining(account) >= INT64_MIN;
+  remaining(account) > INT64_MIN; // the kernel keeps i64.MIN_VALUE for "no such figure"
 
 /** An account whose remaining stays within int64, as the ledger only stores such. */
 const account: fc.Arbitrary<AccountFigures> = fc

@@ -5,10 +5,12 @@ import {
   AtomicTokenBudget,
   attachKernel,
   createKernel,
+  defaultKernel,
   KernelFullError,
   type TokenReservation,
 } from "purser";
 import { describe, expect, test } from "vitest";
+import { HEADER_LOCK } from "../../../src/kernel/generated/abi.ts";
 import { BAD_AMOUNTS } from "../../support/arbitraries.ts";
 
 function granted(reservation: TokenReservation | null): TokenReservation {
@@ -112,6 +114,8 @@ describe("names", () => {
     ["x".repeat(1_025), RangeError],
     [7, TypeError],
     [null, TypeError],
+    ["\ud800", RangeError],
+    ["\u0000reserved", RangeError],
   ])("the name %j is refused", (name, errorClass) => {
     expect(() => new AtomicBudget(1, { name: name as string })).toThrow(errorClass);
   });
@@ -156,6 +160,82 @@ describe("threads of one kernel, played by two attachments", () => {
     expect(() => other.recordUsage(other.adopt(budget.toTicket(reservation)), 1, 1)).toThrow();
     expect(budget.held).toBe(3);
     expect(other.available).toBe(10);
+  });
+});
+
+describe("owner ids", () => {
+  test("are for one thread each, and once", () => {
+    const kernel = createKernel();
+    const owner = kernel.issueOwner();
+    expect(attachKernel(kernel.memory, { owner }).owner).toBe(owner);
+    for (const bad of [owner, owner + 1, kernel.owner, 1_000]) {
+      expect(thrown(() => attachKernel(kernel.memory, { owner: bad }))).toMatchObject({
+        code: "ARGUMENT_INVALID",
+      });
+    }
+    expect(attachKernel(kernel.memory).owner).not.toBe(owner);
+    expect(thrown(() => kernel.reclaim(1_000))).toMatchObject({ code: "ARGUMENT_INVALID" });
+  });
+
+  test("wait for 256 threads at most, and are free again once reclaimed", () => {
+    const kernel = createKernel();
+    const owners = Array.from({ length: 256 }, () => kernel.issueOwner());
+    expect(thrown(() => kernel.issueOwner())).toMatchObject({ code: "KERNEL_FULL", option: "threads" });
+    kernel.reclaim(owners[0] ?? 0);
+    expect(kernel.issueOwner()).toBeGreaterThan(255);
+    expect(thrown(() => attachKernel(kernel.memory, { owner: owners[0] ?? 0 })).code).toBe(
+      "ARGUMENT_INVALID",
+    );
+  });
+
+  test("private budgets of two attachments are two budgets", () => {
+    const kernel = createKernel();
+    const other = attachKernel(kernel.memory);
+    const one = new AtomicBudget(10, { kernel });
+    expect(one.tryReserve(7)).toBe(true);
+    expect(new AtomicBudget(10, { kernel: other }).available).toBe(10);
+  });
+});
+
+describe("a directory whose lock nobody gives back", () => {
+  test("names the owner inside, and is free once that one is reclaimed", () => {
+    const kernel = createKernel();
+    const dead = attachKernel(kernel.memory);
+    const lock = new Int32Array(kernel.memory.buffer, HEADER_LOCK, 1);
+    lock[0] = dead.owner; // as a thread leaves it that is terminated in there
+    const error = thrown(() => new AtomicBudget(1, { kernel, name: "late" }));
+    expect(error).toMatchObject({ code: "KERNEL_BUSY", owner: dead.owner });
+    kernel.reclaim(dead.owner);
+    expect(new AtomicBudget(1, { kernel, name: "late" }).available).toBe(1);
+  });
+});
+
+describe("private budgets", () => {
+  test("never run out of slots", () => {
+    const budgets = Array.from({ length: 2_100 }, () => new AtomicBudget(3));
+    for (const budget of budgets) expect(budget.tryReserve(3)).toBe(true);
+  });
+
+  test("live in the default kernel, which can be reached", () => {
+    const budget = new AtomicTokenBudget(10, { name: "in the default kernel" });
+    granted(budget.tryReserveTokens(4, { expiresAtMs: 5 }));
+    expect(budget.kernel).toBe(defaultKernel());
+    expect(defaultKernel().expire(5)).toBe(1);
+    expect(budget.available).toBe(10);
+    budget.remove();
+  });
+});
+
+describe("removing", () => {
+  test("frees the holds of what was open", () => {
+    const kernel = createKernel({ budgets: 1, holds: 2 });
+    for (let round = 0; round < 5; round++) {
+      const budget = new AtomicTokenBudget(10, { kernel });
+      granted(budget.tryReserveTokens(1));
+      const second = granted(budget.tryReserveTokens(1));
+      budget.remove();
+      second.cancel();
+    }
   });
 });
 
