@@ -5,10 +5,13 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { ask } from "../../examples/browser.ts";
+import { brief } from "../../examples/graph.ts";
+import { runTool } from "../../examples/limits.ts";
+import { answer } from "../../examples/tenants.ts";
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-test.each(["browser", "worker", "node"])("the README shows examples/%s.ts", (name) => {
+test.each(["browser", "worker", "node", "tenants", "graph", "limits"])("the README shows examples/%s.ts", (name) => {
   expect(readFileSync(file("README.md"), "utf8")).toContain(
     `\`\`\`ts\n${readFileSync(file(`examples/${name}.ts`), "utf8")}\`\`\``,
   );
@@ -28,4 +31,23 @@ test("examples/browser.ts: settles each call with the model's usage, and denies 
   });
   for (let call = 0; call < 4; call++) expect(await ask("hello", model)).toBe("hello!");
   await expect(ask("x".repeat(20_000), model)).rejects.toMatchObject({ code: "BUDGET_DENIED" });
+});
+
+test("examples/tenants.ts: holds what was really used, and gives back exactly that", async () => {
+  expect(await answer("acme", async () => 900)).toBe(900);
+  const busy = answer("acme", () => new Promise((resolve) => setTimeout(() => resolve(7_000), 0)));
+  expect(await answer("acme", async () => 800)).toBe(2_000);
+  expect(await busy).toBe(7_000);
+});
+
+test("examples/graph.ts: refuses before the first stage, or pays for each one", async () => {
+  const inner = { execute: async (id: string, input: unknown) => `${id}(${JSON.stringify(input)})` };
+  expect(await brief("q", inner, 12)).toBe("needs 13 to 22 cents");
+  expect(await brief("q", inner, 13)).toBe('summarise({"a":"search(\\"q\\")","b":"search(\\"q\\")"})');
+});
+
+test("examples/limits.ts: runs within rate and slots, and says when to come back", async () => {
+  for (let call = 0; call < 20; call++) expect(await runTool(async () => call)).toBe(call);
+  const refused = await runTool(async () => "too soon");
+  expect(refused).toEqual({ retryAfterMs: expect.any(Number) });
 });
