@@ -1,4 +1,4 @@
-// The door of every npm script: `node scripts/run.mjs start|serve|build|test [arguments …]`. Plain JavaScript for
+// The door of every npm script: `node scripts/run.mjs start|serve|build|test|bench [arguments …]`. Plain JavaScript for
 // Node >= 20 with nothing installed, because it is what installs. It makes the checkout ready (packages as in the
 // lockfile, wasm and dist built), then runs the TypeScript script with the project's own Node 24.
 // Invariants: two runs at once never install or build at the same time; signals and exit codes pass through; a script
@@ -22,7 +22,7 @@ const NODE_MAJOR_MIN = 20;
 const LOCK_POLL_MS = 250;
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const scripts = { start: "start.ts", serve: "serve.ts", build: "build.ts", test: "test.ts" };
+const scripts = { start: "start.ts", serve: "serve.ts", build: "build.ts", test: "test.ts", bench: "../bench/run.ts" };
 
 class Refusal extends Error {}
 

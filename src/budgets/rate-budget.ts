@@ -2,7 +2,14 @@
 // that opens its name. Invariant: over any stretch of time t, granted ≤ burst + limit · t / window; exactly, in integers.
 // It reads no clock of its own: threads that share a rate must bring the same one (`Date.now`, not `performance.now`).
 
-import { checkAmount, checkInteger, checkName, invalidInteger, invalidType } from "../arguments.ts";
+import {
+  checkAmount,
+  checkInteger,
+  checkName,
+  invalidArgument,
+  invalidInteger,
+  invalidType,
+} from "../arguments.ts";
 import type { Denial } from "../denial.ts";
 import { Status } from "../kernel/generated/abi.ts";
 import { type Kernel, openIn } from "../kernel/kernel.ts";
@@ -25,6 +32,9 @@ export interface RateOptions extends BudgetOptions {
 
 /** The burst in scaled time must stay below 2^62. */
 const SCALED_MAX = 2 ** 62;
+
+/** With a larger one, scaled times of the epoch would reach 2^62 before the year 2109. */
+const REDUCED_LIMIT_MAX = 2 ** 20;
 
 /**
  * Requests or tokens per window, as every provider has them.
@@ -57,6 +67,10 @@ export class RateBudget implements BudgetGuard, ExplainsDenial {
     if (name !== undefined) checkName("name", name, NAME_LENGTH_MAX);
     checkKernel(kernel);
     const divisor = greatestCommonDivisor(limit, windowMs);
+    if (limit / divisor > REDUCED_LIMIT_MAX) {
+      const rule = `a number that windowMs (${windowMs}) reduces to ${REDUCED_LIMIT_MAX} at most, as round figures do`;
+      throw invalidArgument("limit", rule, limit);
+    }
     const burstMax = Math.min(Number.MAX_SAFE_INTEGER, Math.floor(SCALED_MAX / (windowMs / divisor)));
     if (burst > burstMax) throw invalidInteger("burst", burst, 0, burstMax);
     this.limit = limit;

@@ -4,10 +4,10 @@
 
 import type { MintedKey } from "./api-keys.ts";
 import { type Reply, refuse, succeed } from "./codes.ts";
-import { type Admitted, dayOf, holdsAny, type LedgerCore, refusePath, type Turn } from "./core.ts";
+import { type Admitted, accountsOn, dayOf, type LedgerCore, refusePath, type Turn } from "./core.ts";
 import { fingerprint } from "./digest.ts";
 import { canonicalJson, stringifyJson } from "./json.ts";
-import { LIMITS, RETENTION, TENANT_DEFAULTS } from "./limits.ts";
+import { RETENTION, TENANT_DEFAULTS } from "./limits.ts";
 import { DEFAULT_PERMISSIONS } from "./permissions.ts";
 import {
   type Amount,
@@ -15,11 +15,14 @@ import {
   budgetSchema,
   fundQuerySchema,
   fundSchema,
+  type TenantRequest,
   tenantSchema,
+  type Validated,
   validate,
 } from "./schema.ts";
 import { parseScope, passesScopeFilter } from "./scope.ts";
 import type { AccountRecord, ApiKeyRecord } from "./store.ts";
+import { shorten } from "./text.ts";
 import {
   type ApiKeyBody,
   apiKeyBody,
@@ -33,8 +36,17 @@ import {
 } from "./wire.ts";
 
 /** Judges a request to make a tenant without a ledger, so that a bad one leaves no storage behind. */
-export function checkTenantRequest(input: unknown) {
-  return validate(tenantSchema, input);
+export function checkTenantRequest(input: unknown): Validated<TenantRequest> {
+  const checked = validate(tenantSchema, input);
+  if (!checked.ok) return checked;
+  const { default_reservation_ttl_ms: ttlMs } = checked.value;
+  const ttlMsMax = checked.value.max_reservation_ttl_ms ?? TENANT_DEFAULTS.reservationTtlMsMax;
+  if (ttlMs === undefined || ttlMs <= ttlMsMax) return checked;
+  return refuse(
+    "INVALID_REQUEST",
+    `default_reservation_ttl_ms must be at most ${ttlMsMax}, the tenant's maximum, got ${ttlMs}`,
+    { field: "default_reservation_ttl_ms" },
+  );
 }
 
 /** Makes the tenant, or answers with the one that is there: safe to retry. */
@@ -48,6 +60,7 @@ export function createTenant(core: LedgerCore, input: unknown, turn: Turn): Repl
     }
     const existing = core.store.readTenant();
     if (existing !== undefined) return succeed(tenantBody(existing));
+    const maxReservationTtlMs = request.max_reservation_ttl_ms ?? TENANT_DEFAULTS.reservationTtlMsMax;
     const tenant = {
       tenantId: request.tenant_id,
       name: request.name,
@@ -55,8 +68,9 @@ export function createTenant(core: LedgerCore, input: unknown, turn: Turn): Repl
       parentTenantId: request.parent_tenant_id,
       metadata: request.metadata,
       defaultCommitOveragePolicy: request.default_commit_overage_policy,
-      defaultReservationTtlMs: request.default_reservation_ttl_ms ?? TENANT_DEFAULTS.reservationTtlMs,
-      maxReservationTtlMs: request.max_reservation_ttl_ms ?? TENANT_DEFAULTS.reservationTtlMsMax,
+      defaultReservationTtlMs:
+        request.default_reservation_ttl_ms ?? Math.min(TENANT_DEFAULTS.reservationTtlMs, maxReservationTtlMs),
+      maxReservationTtlMs,
       maxReservationExtensions:
         request.max_reservation_extensions ?? TENANT_DEFAULTS.reservationExtensionsMax,
       reservationExpiryPolicy: request.reservation_expiry_policy ?? ("AUTO_RELEASE" as const),
@@ -96,8 +110,8 @@ export function createBudget(core: LedgerCore, input: unknown, turn: Turn): Repl
     if (core.store.readAccounts([scope], unit).length > 0) {
       return refuse("DUPLICATE_RESOURCE", `Budget already exists: ${scope} ${unit}`);
     }
-    if (core.store.countAccounts() >= LIMITS.budgetsMax) {
-      return refuse("LIMIT_EXCEEDED", `At most ${LIMITS.budgetsMax} budgets per tenant`);
+    if (core.store.countAccounts() >= core.limits.budgetsMax) {
+      return refuse("LIMIT_EXCEEDED", `At most ${core.limits.budgetsMax} budgets per tenant`);
     }
     const account: AccountRecord = {
       scope,
@@ -130,6 +144,15 @@ export function fund(core: LedgerCore, query: unknown, input: unknown, turn: Tur
     const admitted = core.admit(turn, nowMs, { schema: fundSchema, input, permission: "budgets:write" });
     if (!admitted.ok) return admitted;
     const { request } = admitted;
+    if (request.spent !== undefined && request.operation !== "RESET_SPENT") {
+      return refuse(
+        "INVALID_REQUEST",
+        `spent must only be given with RESET_SPENT, got ${request.operation}`,
+        {
+          field: "spent",
+        },
+      );
+    }
     const target = validate(fundQuerySchema, query);
     if (!target.ok) return target;
     const { unit } = target.value;
@@ -155,7 +178,7 @@ export function fund(core: LedgerCore, query: unknown, input: unknown, turn: Tur
     }
     if (admitted.tenant.status === "CLOSED") return refuse("TENANT_CLOSED", `Tenant closed: ${core.tenant}`);
 
-    core.settleDue(nowMs, holdsAny(unit, [scope]));
+    core.settleDue(nowMs, accountsOn(unit, [scope]));
     const [before] = core.store.readAccounts([scope], unit);
     if (before === undefined) return refuse("BUDGET_NOT_FOUND", `Budget not found: ${scope} ${unit}`);
     const { operation } = request;
@@ -193,8 +216,8 @@ export function createApiKey(
     if (request.expires_at !== undefined && request.expires_at <= nowMs) {
       return refuse("INVALID_REQUEST", "expires_at must be in the future", { field: "expires_at" });
     }
-    if (core.store.countApiKeys() >= LIMITS.apiKeysMax) {
-      return refuse("LIMIT_EXCEEDED", `At most ${LIMITS.apiKeysMax} API keys per tenant`);
+    if (core.store.countApiKeys() >= core.limits.apiKeysMax) {
+      return refuse("LIMIT_EXCEEDED", `At most ${core.limits.apiKeysMax} API keys per tenant`);
     }
     const key: ApiKeyRecord = {
       keyId: minted.keyId,
@@ -217,7 +240,7 @@ export function createApiKey(
 function ownScope(core: LedgerCore, text: string, admitted: Admitted<unknown>) {
   const parsed = parseScope(text);
   if (!parsed.ok) {
-    return refuse("INVALID_REQUEST", `scope: ${parsed.rule}, got ${JSON.stringify(text.slice(0, 64))}`, {
+    return refuse("INVALID_REQUEST", `scope: ${parsed.rule}, got ${shorten(JSON.stringify(text), 64)}`, {
       field: "scope",
     });
   }

@@ -7,13 +7,20 @@ import type { GenericSchema } from "valibot";
 import { AccountArithmetic, type AccountFigures, type PathResult } from "../kernel/accounts.ts";
 import type { Caller } from "./api-keys.ts";
 import { PATH_REFUSALS, type Refusal, refuse, unauthorized } from "./codes.ts";
-import { type Deadline, Deadlines } from "./deadlines.ts";
+import { type AccountName, type Deadline, Deadlines, type DueReservation } from "./deadlines.ts";
 import { equalInConstantTime } from "./digest.ts";
 import { dayPrefix, ReservationIds } from "./ids.ts";
-import { LIMITS, MS_PER_DAY, RETENTION } from "./limits.ts";
+import { CLOCK_BACK_MS_MAX, LIMITS, MS_PER_DAY, RETENTION } from "./limits.ts";
 import { type Permission, permits } from "./permissions.ts";
 import { type Unit, validate } from "./schema.ts";
-import type { AccountRecord, FinishedReservation, LedgerStore, Reservation, TenantRecord } from "./store.ts";
+import type {
+  AccountRecord,
+  ActiveReservation,
+  FinishedReservation,
+  LedgerStore,
+  Reservation,
+  TenantRecord,
+} from "./store.ts";
 
 export interface LedgerOptions {
   /** The tenant whose ledger this is; one ledger never holds two. */
@@ -21,7 +28,12 @@ export interface LedgerOptions {
   readonly store: LedgerStore;
   /** Secrets that reservation ids are derived from; the first one issues, all are accepted. */
   readonly secrets: readonly string[];
+  /** Smaller limits than the usual ones, so that a test reaches them. */
+  readonly limits?: Partial<TenantLimits>;
 }
+
+/** How much one tenant may keep. @see LIMITS */
+export type TenantLimits = Record<"activeReservationsMax" | "budgetsMax" | "apiKeysMax", number>;
 
 /** One call: its time, and its caller. Without a caller it is trusted: an operator, or a Worker with the binding. */
 export interface Turn {
@@ -42,19 +54,29 @@ export interface Admitted<Request> {
   readonly tenant: TenantRecord;
 }
 
+interface Authenticated {
+  readonly ok: true;
+  readonly tenant: TenantRecord;
+  /** Absent where no key was needed. */
+  readonly permissions?: readonly Permission[];
+  readonly principal: Principal;
+}
+
 export class LedgerCore {
   readonly tenant: string;
   readonly store: LedgerStore;
   readonly ids: ReservationIds;
+  readonly limits: TenantLimits;
   readonly arithmetic = new AccountArithmetic();
   #deadlines: Deadlines | undefined;
-  #lastNowMs = 0;
+  #seenMs: number | undefined;
   #prunedDay = -1;
 
   constructor(options: LedgerOptions) {
     this.tenant = options.tenant;
     this.store = options.store;
     this.ids = new ReservationIds(options.secrets);
+    this.limits = { ...LIMITS, ...options.limits };
   }
 
   /** The deadlines of all active reservations, read from the store once. */
@@ -68,20 +90,43 @@ export class LedgerCore {
   }
 
   /**
-   * Runs one operation whole or not at all. `decide` gets the operation's only time: never before a time that an
-   * earlier turn saw or wrote, even if the host's clock went back. Refusals are values and keep what expiry settled.
+   * Runs one operation whole or not at all. `decide` gets the operation's only time: the host's, or the latest that an
+   * earlier turn saw or wrote while the host's clock is behind that by no more than {@link CLOCK_BACK_MS_MAX}.
+   * Refusals are values and keep what expiry settled.
    */
   run<T>(turn: Turn, decide: (nowMs: number) => T): T {
     if (!Number.isSafeInteger(turn.nowMs) || turn.nowMs < 0) {
       throw new RangeError(`nowMs: must be milliseconds since the epoch, a safe integer, got ${turn.nowMs}`);
     }
-    if (this.#lastNowMs === 0) this.#lastNowMs = this.store.latestTimeMs();
-    this.#lastNowMs = Math.max(this.#lastNowMs, turn.nowMs);
+    const seenMs = this.#seenMs ?? this.store.latestTimeMs();
+    const wasWrong = seenMs - turn.nowMs > CLOCK_BACK_MS_MAX;
+    const nowMs = wasWrong ? turn.nowMs : Math.max(seenMs, turn.nowMs);
     try {
-      return this.store.transact(() => decide(this.#lastNowMs));
+      const result = this.store.transact(() => {
+        if (wasWrong) this.#shortenLives(nowMs);
+        return decide(nowMs);
+      });
+      this.#seenMs = nowMs;
+      return result;
     } catch (error) {
       this.#deadlines = undefined;
       throw error;
+    }
+  }
+
+  /**
+   * What a clock that ran ahead has left: reservations that would outlive the tenant's longest life from now. They get
+   * that life, so that none stands for as long as the clock was wrong. Walks all active reservations.
+   */
+  #shortenLives(nowMs: number): void {
+    const tenant = this.store.readTenant();
+    if (tenant === undefined) return;
+    const expiresAtMs = nowMs + tenant.maxReservationTtlMs;
+    for (const { id } of [...this.store.scanDeadlines()]) {
+      const reservation = this.store.readReservation(id);
+      if (reservation?.status !== "ACTIVE" || reservation.expiresAtMs <= expiresAtMs) continue;
+      this.store.updateReservation({ ...reservation, expiresAtMs });
+      this.deadlines.set(deadlineOf({ ...reservation, expiresAtMs }));
     }
   }
 
@@ -91,27 +136,29 @@ export class LedgerCore {
     nowMs: number,
     wanted: { schema: GenericSchema<unknown, Request>; input: unknown; permission: Permission },
   ): Admitted<Request> | Refusal {
-    const tenant = this.store.readTenant();
-    if (tenant === undefined) {
-      return turn.caller === undefined
-        ? refuse("NOT_FOUND", `Tenant not found: ${this.tenant}`)
-        : unauthorized("KEY_NOT_FOUND");
-    }
-    const key = turn.caller === undefined ? undefined : this.#authenticate(turn.caller, nowMs);
-    if (key !== undefined && !key.ok) return key;
+    const known = this.authenticate(turn, nowMs);
+    if (!known.ok) return known;
     const request = validate(wanted.schema, wanted.input);
     if (!request.ok) return request;
-    if (key !== undefined && !permits(key.permissions, wanted.permission)) {
+    if (known.permissions !== undefined && !permits(known.permissions, wanted.permission)) {
       const code = wanted.permission.startsWith("budgets:") ? "INSUFFICIENT_PERMISSIONS" : "FORBIDDEN";
       return refuse(code, `The API key lacks the permission ${wanted.permission}`);
     }
-    return { ok: true, request: request.value, principal: key?.principal ?? {}, tenant };
+    return { ok: true, request: request.value, principal: known.principal, tenant: known.tenant };
   }
 
-  #authenticate(
-    caller: Caller,
-    nowMs: number,
-  ): { ok: true; permissions: readonly Permission[]; principal: Principal } | Refusal {
+  /** The tenant, and what the caller's key may do; a call without a caller is trusted and has no such bounds. */
+  authenticate(turn: Turn, nowMs: number): Authenticated | Refusal {
+    const tenant = this.store.readTenant();
+    if (turn.caller === undefined) {
+      return tenant === undefined
+        ? refuse("NOT_FOUND", `Tenant not found: ${this.tenant}`)
+        : { ok: true, tenant, principal: {} };
+    }
+    return tenant === undefined ? unauthorized("KEY_NOT_FOUND") : this.#checkKey(turn.caller, tenant, nowMs);
+  }
+
+  #checkKey(caller: Caller, tenant: TenantRecord, nowMs: number): Authenticated | Refusal {
     const key = this.store.readApiKey(caller.keyId);
     if (key === undefined) return unauthorized("KEY_NOT_FOUND");
     if (!equalInConstantTime(key.digest, caller.digest)) return unauthorized("INVALID_KEY");
@@ -119,6 +166,7 @@ export class LedgerCore {
     if (nowMs >= key.expiresAtMs) return unauthorized("KEY_EXPIRED");
     return {
       ok: true,
+      tenant,
       permissions: key.permissions,
       principal: { keyId: key.keyId, scopeFilter: key.scopeFilter },
     };
@@ -126,37 +174,38 @@ export class LedgerCore {
 
   /**
    * Settles reservations past their deadline: all that hold an account the coming decision needs, and a bounded number
-   * of others, so that a long backlog never delays a decision that has nothing to do with it.
+   * of others. The rest is not looked at, so a long backlog never delays a decision that has nothing to do with it.
    *
    * @returns how many were settled
    */
   settleDue(
     nowMs: number,
-    needs: (deadline: Deadline) => boolean,
+    needed: readonly AccountName[],
     othersMax: number = LIMITS.sweepHoldsPerTurn,
   ): number {
-    const waiting: Deadline[] = [];
-    let others = 0;
+    let settled = 0;
+    for (const account of needed) {
+      settled += this.#expireWhile(nowMs, () => this.deadlines.firstOn(account), Number.POSITIVE_INFINITY);
+    }
+    return settled + this.#expireWhile(nowMs, () => this.deadlines.first, othersMax);
+  }
+
+  /** Expires what `first` finds, as long as that is due, at most `holdsMax`. */
+  #expireWhile(nowMs: number, first: () => DueReservation | undefined, holdsMax: number): number {
     let settled = 0;
     for (
-      let due = this.deadlines.first;
-      due !== undefined && due.deadlineMs < nowMs;
-      due = this.deadlines.first
+      let due = first();
+      settled < holdsMax && due !== undefined && due.deadlineMs < nowMs;
+      due = first()
     ) {
-      this.deadlines.delete(due.id);
-      if (!needs(due) && others >= othersMax) {
-        waiting.push(due);
-        continue;
-      }
-      if (!needs(due)) others += 1;
       this.#expire(due, nowMs);
       settled += 1;
     }
-    for (const deadline of waiting) this.deadlines.set(deadline);
     return settled;
   }
 
-  #expire(deadline: Deadline, nowMs: number): void {
+  #expire(deadline: DueReservation, nowMs: number): void {
+    this.deadlines.delete(deadline.id);
     const reservation = this.store.readReservation(deadline.id);
     if (reservation?.status !== "ACTIVE")
       throw new Error(`deadlines: ${deadline.id} is not an active reservation`);
@@ -220,9 +269,14 @@ export function dayOf(timeMs: number): number {
   return Math.floor(timeMs / MS_PER_DAY);
 }
 
-/** Whether a deadline holds one of these accounts. */
-export function holdsAny(unit: Unit, scopes: readonly string[]): (deadline: Deadline) => boolean {
-  return (deadline) => deadline.unit === unit && deadline.scopes.some((scope) => scopes.includes(scope));
+/** The accounts that these scopes would have in one unit. */
+export function accountsOn(unit: Unit, scopes: readonly string[]): AccountName[] {
+  return scopes.map((scope) => ({ unit, scope }));
+}
+
+/** When a reservation expires for good: strictly after its grace. */
+export function deadlineOf({ id, unit, scopes, expiresAtMs, gracePeriodMs }: ActiveReservation): Deadline {
+  return { id, unit, scopes, deadlineMs: expiresAtMs + gracePeriodMs };
 }
 
 /** The refusal of a path of accounts, naming the first account that refused and its figures. */

@@ -11,7 +11,7 @@ export {
   type Success,
   unauthorized,
 } from "./codes.ts";
-export type { LedgerOptions, Turn } from "./core.ts";
+export type { LedgerOptions, TenantLimits, Turn } from "./core.ts";
 export type { Deadline } from "./deadlines.ts";
 export { ReservationIds } from "./ids.ts";
 export type * from "./inputs.ts";
@@ -30,5 +30,7 @@ export { MemoryStore } from "./memory-store.ts";
 export { PERMISSIONS, type Permission } from "./permissions.ts";
 export { type Amount, type AmountInput, UNITS, type Unit } from "./schema.ts";
 export { isTenantId, type Subject } from "./scope.ts";
+export { checkReservationId } from "./settle.ts";
 export type * from "./store.ts";
+export { shorten } from "./text.ts";
 export type * from "./wire.ts";

@@ -5,7 +5,7 @@
 
 import { createApiKey, createBudget, createTenant, fund } from "./admin.ts";
 import type { MintedKey } from "./api-keys.ts";
-import type { Reply } from "./codes.ts";
+import { type Reply, succeed } from "./codes.ts";
 import { LedgerCore, type LedgerOptions, type Turn } from "./core.ts";
 import { LIMITS } from "./limits.ts";
 import { balances, getReservation } from "./reads.ts";
@@ -58,6 +58,14 @@ export class Ledger {
     return extend(this.#core, id, request, turn);
   }
 
+  /** Whether the caller's key stands, for a front that must say 401 before anything about a request it can't read. */
+  checkKey(turn: Turn): Reply<null> {
+    return this.#core.run(turn, (nowMs) => {
+      const known = this.#core.authenticate(turn, nowMs);
+      return known.ok ? succeed(null) : known;
+    });
+  }
+
   getReservation(id: string, turn: Turn): Reply<ReservationBody> {
     return getReservation(this.#core, id, turn);
   }
@@ -91,7 +99,7 @@ export class Ledger {
   sweep(turn: Turn): number {
     return this.#core.run(turn, (nowMs) => {
       this.#core.prune(nowMs, LIMITS.sweepHoldsPerAlarm);
-      return this.#core.settleDue(nowMs, () => false, LIMITS.sweepHoldsPerAlarm);
+      return this.#core.settleDue(nowMs, [], LIMITS.sweepHoldsPerAlarm);
     });
   }
 

@@ -49,8 +49,8 @@ export const LIMITS = {
   pageRowsDefault: 50,
 
   /**
-   * Active reservations of one tenant. Each keeps about 300 bytes in the object's memory (its deadline), of the
-   * 128 MB a Durable Object has. Finished reservations don't count.
+   * Active reservations of one tenant. Each keeps 300 to 400 bytes in the object's memory (its deadline, in a heap per
+   * scope), of the 128 MB a Durable Object has. Finished reservations don't count.
    */
   activeReservationsMax: 120_000,
   /** Budgets of one tenant: a balances query walks them all. */
@@ -60,7 +60,8 @@ export const LIMITS = {
 
   /**
    * Due holds settled per turn that the turn's own decision does not need. Each writes three rows; 64 keep a turn well
-   * under 10 ms. Due holds on the decision's own scopes are always settled, whatever their number.
+   * under 10 ms. Due holds on the decision's own scopes are always settled, whatever their number; the rest of a backlog
+   * is not even looked at.
    */
   sweepHoldsPerTurn: 64,
   /** Due holds settled by one alarm; the alarm sets itself again for the rest. */
@@ -82,6 +83,18 @@ export const RETENTION = {
 } as const;
 
 export const MS_PER_DAY = 86_400_000;
+
+/**
+ * How far, in milliseconds, the host's clock may be behind the latest time seen and still be taken for a hiccup: within
+ * it the ledger's time stands still, so nothing that has expired comes back. Hosts that keep time agree within a second;
+ * five minutes is what Kerberos grants bad ones. Further behind, it was the *later* reading that was wrong, and the
+ * ledger follows the host back; active reservations then end at the latest after the tenant's longest life from now.
+ *
+ * Guaranteed: whatever one reading said, expiry never stands still for longer than this, a reservation that was settled
+ * stays settled, and no figure changes by a clock alone except through expiry. Not guaranteed: a reading ahead expires
+ * what is due by it and ages API keys and kept answers; nobody can tell it from an object that slept that long.
+ */
+export const CLOCK_BACK_MS_MAX = 300_000;
 
 /** What a tenant gets unless its record says otherwise. @see Cycles governance, TenantCreateRequest */
 export const TENANT_DEFAULTS = {

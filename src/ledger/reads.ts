@@ -51,9 +51,8 @@ export function balances(core: LedgerCore, query: unknown, turn: Turn): Reply<Ba
     const segments = segmentsOf(request);
     const isWanted = ({ scope }: AccountRecord) =>
       hasSegments(scope, segments) && passesScopeFilter(scope, principal.scopeFilter);
-    core.settleDue(nowMs, (deadline) => deadline.scopes.some((scope) => hasSegments(scope, segments)));
     const rows = takeRows(core.store.scanAccounts(after), isWanted, request.limit + 1);
-    const page = rows.slice(0, request.limit);
+    const page = settledRows(core, rows.slice(0, request.limit), nowMs);
     const last = page[page.length - 1];
     const more = rows.length > page.length && last !== undefined;
     return succeed({
@@ -62,6 +61,16 @@ export function balances(core: LedgerCore, query: unknown, turn: Turn): Reply<Ba
       has_more: more,
     });
   });
+}
+
+/** The same accounts with what is due on them settled: read once more if anything was. */
+function settledRows(
+  core: LedgerCore,
+  rows: readonly AccountRecord[],
+  nowMs: number,
+): readonly AccountRecord[] {
+  if (core.settleDue(nowMs, rows) === 0) return rows;
+  return rows.flatMap(({ scope, unit }) => core.store.readAccounts([scope], unit));
 }
 
 function takeRows(

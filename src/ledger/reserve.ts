@@ -3,10 +3,18 @@
 // all figures as they were; the same key and body get the first answer again. Who may call: the Ledger.
 
 import { type Refusal, type Reply, refuse, succeed, unauthorized } from "./codes.ts";
-import { type Admitted, dayOf, holdsAny, type LedgerCore, refusePath, type Turn } from "./core.ts";
+import {
+  type Admitted,
+  accountsOn,
+  dayOf,
+  deadlineOf,
+  type LedgerCore,
+  refusePath,
+  type Turn,
+} from "./core.ts";
 import { fingerprint } from "./digest.ts";
 import { canonicalJson, stringifyJson } from "./json.ts";
-import { LIMITS, RETENTION, TENANT_DEFAULTS } from "./limits.ts";
+import { RETENTION, TENANT_DEFAULTS } from "./limits.ts";
 import { type ReserveRequest, reserveSchema } from "./schema.ts";
 import { passesScopeFilter, scopesOf } from "./scope.ts";
 import type { AccountRecord, ActiveReservation, Answer, TenantRecord } from "./store.ts";
@@ -59,11 +67,9 @@ function reserveLive(
   if (tenant.status === "CLOSED") return closedTenant(core).refusal;
   const evaluation = evaluate(core, request, tenant, scopes, nowMs);
   if (!evaluation.ok) return evaluation.refusal;
-  if (core.deadlines.size >= LIMITS.activeReservationsMax) {
-    return refuse(
-      "LIMIT_EXCEEDED",
-      `At most ${LIMITS.activeReservationsMax} reservations may be active at once`,
-    );
+  const { activeReservationsMax } = core.limits;
+  if (core.deadlines.size >= activeReservationsMax) {
+    return refuse("LIMIT_EXCEEDED", `At most ${activeReservationsMax} reservations may be active at once`);
   }
 
   const { accounts, figures } = evaluation;
@@ -96,8 +102,7 @@ function reserveLive(
     keyId: principal.keyId,
   };
   core.store.insertReservation(reservation);
-  const deadlineMs = reservation.expiresAtMs + reservation.gracePeriodMs;
-  core.deadlines.set({ id, deadlineMs, unit: reservation.unit, scopes: reservation.scopes });
+  core.deadlines.set(deadlineOf(reservation));
   return succeed(body);
 }
 
@@ -151,7 +156,7 @@ function evaluate(
 ): Evaluation {
   if (tenant.status === "SUSPENDED") return { ok: false, refusal: unauthorized("TENANT_SUSPENDED") };
   const { unit, amount } = request.estimate;
-  core.settleDue(nowMs, holdsAny(unit, scopes));
+  core.settleDue(nowMs, accountsOn(unit, scopes));
   const accounts = core.store.readAccounts(scopes, unit);
   if (accounts.length === 0) return refuseUnbudgeted(core, unit, scopes);
   const result = core.arithmetic.reserve(accounts, amount);

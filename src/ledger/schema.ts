@@ -10,6 +10,7 @@ import { isBoxedNumber, type JsonObject, toJsonValue } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { PERMISSIONS } from "./permissions.ts";
 import { isScopeFilterEntry, isTenantId, LEVELS, SCOPE_VALUE } from "./scope.ts";
+import { hasAtMostCharacters, shorten } from "./text.ts";
 
 export const UNITS = ["USD_MICROCENTS", "TOKENS", "CREDITS", "RISK_POINTS"] as const;
 /** One USD is 10^8 `USD_MICROCENTS`; the other units count what their name says. */
@@ -43,11 +44,21 @@ export interface AmountInput {
 
 // ---- fields ----------------------------------------------------------------------------------------------------
 
+function atMost(lengthMax: number, rule = `must be at most ${lengthMax} characters long`) {
+  return v.check((value: string) => hasAtMostCharacters(value, lengthMax), rule);
+}
+
+/** A text that may be empty. */
+function note(lengthMax: number) {
+  return v.pipe(v.string("must be a string"), atMost(lengthMax));
+}
+
 function text(lengthMax: number) {
+  const rule = `must be 1 to ${lengthMax} characters long`;
   return v.pipe(
     v.string("must be a string"),
-    v.minLength(1, `must be 1 to ${lengthMax} characters long`),
-    v.maxLength(lengthMax, `must be 1 to ${lengthMax} characters long`),
+    v.minLength(1, rule),
+    atMost(lengthMax, rule),
     v.check((value) => value.isWellFormed(), "must be well-formed Unicode"),
   );
 }
@@ -116,10 +127,7 @@ const level = v.optional(
     v.optional(
       v.pipe(
         v.string(),
-        v.maxLength(
-          LIMITS.scopeValueLengthMax,
-          `must be at most ${LIMITS.scopeValueLengthMax} characters long`,
-        ),
+        atMost(LIMITS.scopeValueLengthMax),
         v.regex(SCOPE_VALUE, "must consist of letters, digits, '_', '.' or '-'"),
       ),
     ),
@@ -137,7 +145,7 @@ const subject = v.pipe(
       toolset: level,
       dimensions: v.optional(
         v.pipe(
-          v.record(v.string(), v.pipe(v.string("must be a string"), v.maxLength(LIMITS.dimensionLengthMax))),
+          v.record(v.string(), note(LIMITS.dimensionLengthMax)),
           v.maxEntries(LIMITS.dimensionsMax, `must have at most ${LIMITS.dimensionsMax} entries`),
         ),
       ),
@@ -156,10 +164,7 @@ const action = v.strictObject(
     name: nonBlank(LIMITS.actionNameLengthMax),
     tags: v.optional(
       v.pipe(
-        v.array(
-          v.pipe(v.string("must be a string"), v.maxLength(LIMITS.actionTagLengthMax)),
-          "must be an array",
-        ),
+        v.array(note(LIMITS.actionTagLengthMax), "must be an array"),
         v.maxLength(LIMITS.actionTagsMax, `must have at most ${LIMITS.actionTagsMax} entries`),
       ),
     ),
@@ -173,9 +178,7 @@ const metrics = v.strictObject(
     tokens_input: v.optional(count),
     tokens_output: v.optional(count),
     latency_ms: v.optional(count),
-    model_version: v.optional(
-      v.pipe(v.string("must be a string"), v.maxLength(LIMITS.modelVersionLengthMax)),
-    ),
+    model_version: v.optional(note(LIMITS.modelVersionLengthMax)),
     custom: v.optional(jsonObject),
   },
   objectMessage,
@@ -211,7 +214,7 @@ export const commitSchema = v.strictObject(
 export const releaseSchema = v.strictObject(
   {
     idempotency_key: idempotencyKey,
-    reason: v.optional(v.pipe(v.string("must be a string"), v.maxLength(LIMITS.releaseReasonLengthMax))),
+    reason: v.optional(note(LIMITS.releaseReasonLengthMax)),
   },
   objectMessage,
 );
@@ -322,7 +325,7 @@ export const fundSchema = v.strictObject(
     operation: v.picklist(FUND_OPERATIONS, `must be one of ${FUND_OPERATIONS.join(", ")}`),
     amount,
     spent: v.optional(amount),
-    reason: v.optional(v.pipe(v.string("must be a string"), v.maxLength(LIMITS.fundReasonLengthMax))),
+    reason: v.optional(note(LIMITS.fundReasonLengthMax)),
     // Optional in the schema, required by the prose of the same page: without it a retry funds twice.
     idempotency_key: idempotencyKey,
     metadata: v.optional(jsonObject),
@@ -334,7 +337,7 @@ export const apiKeySchema = v.strictObject(
   {
     tenant_id: tenantId,
     name: nonBlank(LIMITS.nameLengthMax),
-    description: v.optional(v.pipe(v.string("must be a string"), v.maxLength(LIMITS.descriptionLengthMax))),
+    description: v.optional(note(LIMITS.descriptionLengthMax)),
     permissions: v.optional(
       v.pipe(
         v.array(v.picklist(PERMISSIONS, "must be a known permission"), "must be an array"),
@@ -356,6 +359,7 @@ export const apiKeySchema = v.strictObject(
   objectMessage,
 );
 
+export type TenantRequest = v.InferOutput<typeof tenantSchema>;
 export type ReserveRequest = v.InferOutput<typeof reserveSchema>;
 export type CommitRequest = v.InferOutput<typeof commitSchema>;
 export type FundRequest = v.InferOutput<typeof fundSchema>;
@@ -395,5 +399,5 @@ function gotOf(issue: v.BaseIssue<unknown>): string {
   if (typeof value === "object" && value !== null)
     return Array.isArray(value) ? ", got an array" : ", got an object";
   const shown = typeof value === "string" ? JSON.stringify(value) : String(value);
-  return `, got ${shown.length > 64 ? `${shown.slice(0, 64)}…` : shown}`;
+  return `, got ${shorten(shown, 64)}`;
 }

@@ -4,13 +4,14 @@
 // Who may call: the Ledger.
 
 import { type Refusal, type Reply, refuse, succeed, unauthorized } from "./codes.ts";
-import { holdsAny, type LedgerCore, type Principal, refusePath, type Turn } from "./core.ts";
+import { accountsOn, deadlineOf, type LedgerCore, type Principal, refusePath, type Turn } from "./core.ts";
 import { fingerprint } from "./digest.ts";
 import { canonicalJson, stringifyJson } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { commitSchema, extendSchema, releaseSchema } from "./schema.ts";
 import { passesScopeFilter, scopePathOf } from "./scope.ts";
 import type { ActiveReservation, Answer, Reservation, TenantRecord } from "./store.ts";
+import { hasAtMostCharacters } from "./text.ts";
 import { balancesMember, type CommitBody, type ExtendBody, type ReleaseBody, reviveReply } from "./wire.ts";
 
 export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn): Reply<CommitBody> {
@@ -134,23 +135,26 @@ export function extend(core: LedgerCore, id: string, input: unknown, turn: Turn)
       ...balancesMember(core.accountsOf(reservation), core.arithmetic),
     };
     const extensions = [...reservation.extensions, answerOf(request.idempotency_key, print, body)];
-    core.store.updateReservation({ ...reservation, expiresAtMs, extensions });
-    const deadlineMs = expiresAtMs + reservation.gracePeriodMs;
-    core.deadlines.set({ id, deadlineMs, unit: reservation.unit, scopes: reservation.scopes });
+    const extended = { ...reservation, expiresAtMs, extensions };
+    core.store.updateReservation(extended);
+    core.deadlines.set(deadlineOf(extended));
     return succeed(body);
   });
+}
+
+/** What is wrong with the form of an id; nothing is said about whether it was ever issued. */
+export function checkReservationId(id: unknown): Refusal | undefined {
+  const lengthMax = LIMITS.reservationIdLengthMax;
+  if (typeof id === "string" && id !== "" && hasAtMostCharacters(id, lengthMax)) return undefined;
+  return refuse("INVALID_REQUEST", `reservation_id must be 1 to ${lengthMax} characters long`);
 }
 
 type Located = { readonly ok: true; readonly reservation: Reservation } | Refusal;
 
 /** Finds a reservation the caller may touch: 404 if it was never issued, 403 if it is another tenant's or out of scope. */
 export function locate(core: LedgerCore, id: string, principal: Principal): Located {
-  if (typeof id !== "string" || id.length < 1 || id.length > LIMITS.reservationIdLengthMax) {
-    return refuse(
-      "INVALID_REQUEST",
-      `reservation_id must be 1 to ${LIMITS.reservationIdLengthMax} characters long`,
-    );
-  }
+  const fault = checkReservationId(id);
+  if (fault !== undefined) return fault;
   const reservation = core.store.readReservation(id);
   if (reservation === undefined) {
     const verdict = core.ids.judge(id);
@@ -178,7 +182,7 @@ function requireActive(
   nowMs: number,
 ): Standing {
   if (tenant.status === "CLOSED") return refuse("TENANT_CLOSED", `Tenant closed: ${core.tenant}`);
-  const settled = core.settleDue(nowMs, holdsAny(located.unit, located.scopes));
+  const settled = core.settleDue(nowMs, accountsOn(located.unit, located.scopes));
   const reservation = settled === 0 ? located : (core.store.readReservation(located.id) ?? located);
   if (reservation.status === "ACTIVE") return { ok: true, reservation };
   return reservation.status === "EXPIRED"

@@ -11,11 +11,14 @@ import { answer } from "../../examples/tenants.ts";
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-test.each(["browser", "worker", "node", "tenants", "graph", "limits"])("the README shows examples/%s.ts", (name) => {
-  expect(readFileSync(file("README.md"), "utf8")).toContain(
-    `\`\`\`ts\n${readFileSync(file(`examples/${name}.ts`), "utf8")}\`\`\``,
-  );
-});
+test.each(["browser", "worker", "node", "tenants", "graph", "limits"])(
+  "the README shows examples/%s.ts",
+  (name) => {
+    expect(readFileSync(file("README.md"), "utf8")).toContain(
+      `\`\`\`ts\n${readFileSync(file(`examples/${name}.ts`), "utf8")}\`\`\``,
+    );
+  },
+);
 
 test("examples/node.ts: four threads spend from one budget, and never more than it has", () => {
   const printed = execFileSync(process.execPath, [file("examples/node.ts")], { encoding: "utf8" });

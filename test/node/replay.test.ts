@@ -21,6 +21,8 @@ function world(options: { holds: number; topUp: (grant: () => void) => Promise<"
     get drawnTokens() {
       return drawnTokens;
     },
+    openSlices: 0,
+    chargedTokens: 0,
     topUp: () => options.topUp(grant),
     settleAll: async () => undefined,
   };

@@ -1,6 +1,7 @@
 // `npm run serve` as a process: the ready line, a budget that outlives the server, refusals in one sentence, and an end
 // that leaves no workerd behind.
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { open, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "vitest";
@@ -124,12 +125,22 @@ describe("npm run serve", { timeout: COMMAND_TIMEOUT_MS }, () => {
     const file = join(folder.path, "a-file");
     await writeFile(file, "");
     const data = join(folder.path, "data");
-    const refusals: readonly [readonly string[], Record<string, string>, RegExp][] = [
+    const refusals: (readonly [readonly string[], Record<string, string>, RegExp])[] = [
       [
         ["--data", join(file, "below")],
         {},
         /^purser: the data folder \S+ cannot be written to \(ENOTDIR\)\.\n$/,
       ],
+      // A file system that takes no folders, and says so in a way that Node's recursive mkdir never gives up on.
+      ...(process.platform === "linux"
+        ? ([
+            [
+              ["--data", "/proc/x"],
+              {},
+              /^purser: the data folder \/proc\/x cannot be written to \(ENOENT\)\.\n$/,
+            ],
+          ] as const)
+        : []),
       [["--data", file], {}, /^purser: the data folder \S+ cannot be written to \(\w+\)\.\n$/],
       [
         ["--data", data, "--port", "65536"],
@@ -151,6 +162,20 @@ describe("npm run serve", { timeout: COMMAND_TIMEOUT_MS }, () => {
       expect({ parameters, exitCode, stdout }).toEqual({ parameters, exitCode: 1, stdout: "" });
       expect(stderr).toMatch(sentence);
     }
+  });
+
+  test.for(["SIGINT", "SIGTERM"] as const)("a boot that hangs ends by %s", async (signal, { expect }) => {
+    await using folder = await temporaryFolder();
+    const pipe = join(folder.path, "workerd.pid");
+    execFileSync("mkfifo", [pipe]);
+    const command = startCommand("serve.ts", ["--port", "0", "--data", folder.path]);
+    await using _command = disposable(command);
+    // Opens once the command has opened its end: from then on it waits for a pid that never comes.
+    const writer = await open(pipe, "w");
+    command.process.kill(signal);
+    expect(await command.finished).toMatchObject({ exitCode: null, stdout: "", stderr: "" });
+    expect(command.process.signalCode).toBe(signal);
+    await writer.close();
   });
 
   test("ends a workerd that a killed server left behind, and goes on with its data", async ({ expect }) => {

@@ -1,6 +1,7 @@
 // `npm start` as a process, on short generated traces: the table's figures, agreement to the token, budgets that run
 // out, data that is used again, serving on, and every kind of bad input in one sentence.
-import { readdir, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { open, readdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "vitest";
@@ -134,10 +135,26 @@ describe("npm start", { timeout: COMMAND_TIMEOUT_MS }, () => {
     const trace = await writeTrace(folder.path, [{ context: 10, generated: 100 }]);
     const run = await start(["--trace", trace, "--output-cap", "1", "--budget", "50"]);
     expect(run.exitCode).toBe(1);
-    expect(run.stderr).toMatch(
-      /^purser: the figures do not agree: .*tokens spent beyond the budget: 60, expected 0/,
-    );
-    expect(tableOf(run.stdout).get("overspend")).toEqual({ here: 60, there: null, agree: "✗" });
+    expect(run.stderr).toMatch(/^purser: the budget was overspent by 60 tokens: [^\n]*\n$/);
+    const table = tableOf(run.stdout);
+    expect(table.get("overspend")).toEqual({ here: 60, there: null, agree: "✗" });
+    // The authority knows of every token, the 60 that it could not cover included.
+    expect(table.get("tokens spent")).toEqual({ here: 110, there: 110, agree: "✓" });
+    expect(run.stdout).toContain("The authority has recorded 60 of the tokens spent as debt.");
+    expect(run.stdout).toContain("threads, kernel and authority agree to the token");
+  });
+
+  test("a data folder that owes from an earlier run is used again, and the new run agrees", async ({
+    expect,
+  }) => {
+    await using folder = await temporaryFolder();
+    const trace = await writeTrace(folder.path, [{ context: 10, generated: 100 }]);
+    const parameters = ["--trace", trace, "--data", join(folder.path, "data"), "--budget"];
+    expect((await start([...parameters, "50", "--output-cap", "1"])).exitCode).toBe(1);
+    const second = await start([...parameters, "5000"]);
+    expect(second).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(tableOf(second.stdout).get("tokens spent")).toEqual({ here: 110, there: 110, agree: "✓" });
+    expect(second.stdout).toContain("110 tokens were spent before, 220 of 5,110 in all");
   });
 
   test("a data folder used again keeps what was spent, and the new run still agrees", async ({ expect }) => {
@@ -203,7 +220,7 @@ describe("npm start", { timeout: COMMAND_TIMEOUT_MS }, () => {
 
 describe("npm start with bad input says so in one sentence", { timeout: COMMAND_TIMEOUT_MS }, () => {
   const traces: readonly (readonly [name: string, text: string, sentence: RegExp])[] = [
-    ["empty file", "", /holds no calls\.$/],
+    ["empty file", "", /is empty; its first line must be "TIMESTAMP,ContextTokens,GeneratedTokens"\.$/],
     ["header only", `${HEADER}\n`, /holds no calls\.$/],
     [
       "other header",
@@ -222,6 +239,17 @@ describe("npm start with bad input says so in one sentence", { timeout: COMMAND_
     ["too much in all", `${HEADER}\nt,9007199254740991,1\n`, /add up to more than 2\^53−1\.$/],
     ["a missing field", `${HEADER}\nt,1,2\nt,1\n`, /line 3: a line has 3 fields, this one has 2\.$/],
     ["a field too many", `${HEADER}\nt,1,2,3\n`, /line 2: a line has 3 fields, this one has 4\.$/],
+    [
+      "a binary file",
+      "\u0000\u0007\u001b[31mELF\u009b\r\n",
+      /line 1: the header must be "TIMESTAMP,.*", not "[^\p{C}]*ELF[^\p{C}]*"\.$/u,
+    ],
+    [
+      "a count with control characters",
+      `${HEADER}\nt,\u001b[2J,2\n`,
+      /line 2: ContextTokens .* not "\ufffd\[2J"\.$/,
+    ],
+    ["a very long line", `${"x".repeat(10_000)}\n`, /line 1: the header must be .*, not "x{80}…"\.$/],
     ["a stray quote", `${HEADER}\nt,"1,2\nt,1,2\n`, /line 2: ContextTokens .* not ""1"\.$/],
   ];
   test.for(traces)("trace: %s", async ([, text, sentence], { expect }) => {
@@ -254,6 +282,20 @@ describe("npm start with bad input says so in one sentence", { timeout: COMMAND_
     expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: "" });
     expect(stderr).toMatch(/^purser: [^\n]+\n$/);
     expect(stderr.trimEnd()).toMatch(sentence);
+  });
+
+  test("a trace that never begins can be left by a signal", async ({ expect }) => {
+    await using folder = await temporaryFolder();
+    const pipe = join(folder.path, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    const command = startCommand("start.ts", ["--trace", pipe, "--port", "0", "--exit"]);
+    await using _command = disposable(command);
+    // Opens once the command has opened its end: from then on it waits for a header.
+    const writer = await open(pipe, "w");
+    command.process.kill("SIGTERM");
+    expect(await command.finished).toMatchObject({ exitCode: null, stdout: "", stderr: "" });
+    expect(command.process.signalCode).toBe("SIGTERM");
+    await writer.close();
   });
 
   test("a port that is in use", async ({ expect }) => {

@@ -235,6 +235,34 @@ describe("tenants never see each other", () => {
     expect((await get(path, acme)).json.status).toBe("ACTIVE");
   });
 
+  test("an operator finds a reservation of any tenant by its id alone, and wakes nothing with another", async () => {
+    const path = async (tenant: string, key: Record<string, string>) =>
+      `/v1/reservations/${(await post("/v1/reservations", key, reserveBody(tenant, "for the operator"))).json.reservation_id}`;
+    for (const [tenant, key] of [
+      ["acme", acme],
+      ["other", other],
+    ] as const) {
+      const answer = await get(await path(tenant, key), ADMIN);
+      expect([answer.status, answer.json.subject]).toEqual([200, { tenant }]);
+      expect(answer.json).toEqual((await get(await path(tenant, key), key)).json);
+      expect(answer.headers.get("x-cycles-tenant")).toBe(tenant);
+    }
+    const mine = await path("acme", acme);
+    const before = (await listDurableObjectIds(env.TENANT_BUDGET)).length;
+    expect(faultOf(await get(`${mine.slice(0, -1)}~`, ADMIN))).toMatch(/^404 NOT_FOUND Resource not found/);
+    expect(faultOf(await get(`/v1/reservations/${"a".repeat(129)}`, ADMIN))).toMatch(/^400 INVALID_REQUEST/);
+    for (const headers of [{ "x-admin-api-key": "wrong" }, { ...acme, "x-admin-api-key": "wrong" }]) {
+      const refused = await get(mine, headers);
+      expect(faultOf(refused)).toBe("401 UNAUTHORIZED INVALID_KEY");
+      expect(refused.headers.has("x-cycles-tenant")).toBe(false);
+    }
+    // The other operations take a tenant's key only.
+    expect(faultOf(await post(`${mine}/release`, ADMIN, { idempotency_key: "r" }))).toBe(
+      "401 UNAUTHORIZED Missing API key",
+    );
+    expect((await listDurableObjectIds(env.TENANT_BUDGET)).length).toBe(before);
+  });
+
   test("nor each other's balances, subjects or budgets", async () => {
     expect(faultOf(await get("/v1/balances?tenant=acme", other))).toMatch(/^403 FORBIDDEN/);
     const own = await get("/v1/balances?tenant=other", other);
@@ -340,7 +368,17 @@ describe("keys", () => {
       await runInDurableObject(env.TENANT_BUDGET.getByName("acme"), (_budget, state) => {
         state.storage.sql.exec(`UPDATE api_keys SET ${change} WHERE key_id = ?`, keyId);
       });
-      for (const answer of [await get("/v1/balances", key), await post("/v1/reservations", key, "{}")]) {
+      const typed = { ...key, "content-type": "text/plain" };
+      for (const answer of [
+        await get("/v1/balances", key),
+        await post("/v1/reservations", key, "{}"),
+        await post("/v1/reservations", key, "{"),
+        await post("/v1/reservations", typed, "{}"),
+        await post("/v1/reservations", { ...key, "x-idempotency-key": "x" }, '{"idempotency_key":"y"}'),
+        await post("/v1/reservations/x/commit", key, "[".repeat(100)),
+        await post("/v1/reservations/x/extend", key, " ".repeat(64 * 1024 + 1)),
+        await post("/v1/admin/budgets", key, "{"),
+      ]) {
         expect(faultOf(answer)).toBe(`401 UNAUTHORIZED ${reason}`);
         expect(answer.headers.has("x-cycles-tenant")).toBe(false);
       }
@@ -433,6 +471,20 @@ describe("faults of HTTP itself have the same body", () => {
   });
 });
 
+test("a quoted path or value is never cut inside a character", async () => {
+  const purse = "\u{1f45b}";
+  for (const before of ["", "a"]) {
+    const path = `/${before}${encodeURIComponent(purse.repeat(300))}`;
+    const field = reserveBody("acme", "k").replace('"TOKENS"', JSON.stringify(before + purse.repeat(300)));
+    for (const answer of [await get(path, {}), await post("/v1/reservations", acme, field)]) {
+      const fault = faultOf(answer);
+      expect(fault).toContain(`${purse}…`);
+      // Half a pair would have become U+FFFD on its way.
+      expect(fault).not.toContain("\ufffd");
+    }
+  }
+});
+
 describe("correlation", () => {
   const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
   const OTHER = "0af7651916cd43dd8448eb211c80319c";
@@ -490,7 +542,7 @@ describe("the operator's routes", () => {
         tenant_id: "made-once",
         name: "Made Once",
         status: "ACTIVE",
-        default_reservation_ttl_ms: 60_000,
+        default_reservation_ttl_ms: 5000,
         max_reservation_ttl_ms: 5000,
         max_reservation_extensions: 10,
         reservation_expiry_policy: "AUTO_RELEASE",

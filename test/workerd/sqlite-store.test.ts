@@ -15,6 +15,27 @@ describeStoreContract("SqliteStore", (check) =>
   }),
 );
 
+test.each([500, 1000, 1001])(
+  "%i accounts are scanned page after page, each once and in order",
+  async (accounts) => {
+    const { tenant, stub } = await tenantWith(1);
+    const scopes = await within(stub, START_MS, ({ store }, state) => {
+      // Beside the tenant's own budget; unit and scope both decide the order.
+      state.storage.sql.exec(
+        `WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
+       INSERT INTO accounts SELECT printf('tenant:%s/agent:a%05d', ?, n / 2), iif(n % 2, 'TOKENS', 'CREDITS'),
+         1, 0, 0, 0, 0, 0, 'ACTIVE', NULL, '{}', 1, 1 FROM numbers`,
+        accounts - 1,
+        tenant,
+      );
+      expect(store.countAccounts()).toBe(accounts);
+      return [...store.scanAccounts()].map(({ scope, unit }) => `${scope} ${unit}`);
+    });
+    expect(scopes.length).toBe(accounts);
+    expect(scopes).toEqual([...new Set(scopes)].sort());
+  },
+);
+
 test("the schema is the one that was shipped", async () => {
   const { stub } = await tenantWith(1);
   const ddl = await within(stub, START_MS, (_, state) =>

@@ -130,8 +130,13 @@ test("a clock that is none, or that tells nonsense, is refused", () => {
     const rate = new RateBudget({ limit: 1, windowMs: 1 }, { now: () => nonsense });
     expect(() => rate.tryReserve(1)).toThrow(/now\(\) must be an integer/);
   }
-  const fast = new RateBudget({ limit: 2 ** 32 - 1, windowMs: 1 }, { now: () => 2 ** 50 });
+  const fast = new RateBudget({ limit: 2 ** 20, windowMs: 1 }, { now: () => 2 ** 50 });
   expect(() => fast.tryReserve(1)).toThrow(/now\(\) must be an integer from 0 to/);
+  expect(() => new RateBudget({ limit: 2 ** 32 - 1, windowMs: 1_000 }, { now: Date.now })).toThrow(
+    /limit must be/,
+  );
+  const tight = new RateBudget({ limit: 999_983, windowMs: 60_000 }, { now: () => 4_000_000_000_000 });
+  expect(tight.tryReserve(999_983)).toBe(true);
   expect(() => new RateBudget({ limit: 1, windowMs: 2 ** 32 - 1, burst: 2 ** 40 }, { now: () => 0 })).toThrow(
     /burst/,
   );

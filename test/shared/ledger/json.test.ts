@@ -171,6 +171,8 @@ describe("writing", () => {
   test("what was stored is read back word for word", () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.bigInt(), (value, big) => {
+        // What the door refuses never gets stored: a key "__proto__", for one.
+        fc.pre(toJsonValue(value) !== undefined);
         const text = stringifyJson([value, big]);
         expect(stringifyJson(readStoredJson(text))).toBe(text);
       }),

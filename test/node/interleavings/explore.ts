@@ -1,0 +1,195 @@
+// Runs a few short programs on the real kernel under every order of their atomic steps (or every order with at most so
+// many preemptions), and kills a program at every point at which an engine could. Needs Node with --experimental-wasm-jspi.
+
+import { readFileSync } from "node:fs";
+import { instantiate, type KernelExports } from "../../../src/kernel/instance.ts";
+import { instrumentedKernel } from "./instrument.ts";
+
+/** Promise Integration, which TypeScript's library does not know yet. */
+interface PromiseIntegration {
+  Suspending: new (call: () => Promise<void> | undefined) => WebAssembly.ImportValue;
+  promising(call: (...values: never[]) => unknown): (...values: unknown[]) => Promise<unknown>;
+}
+const integration = WebAssembly as unknown as PromiseIntegration;
+
+/** A kernel call that can be stopped. */
+export type Call = <Name extends keyof KernelExports>(
+  name: Name,
+  ...values: Parameters<KernelExports[Name]>
+) => Promise<ReturnType<KernelExports[Name]>>;
+
+export type Program = (call: Call) => Promise<void>;
+
+export interface World {
+  /** The kernel as it is, for setting up and looking. */
+  readonly kernel: KernelExports;
+  readonly programs: readonly Program[];
+  /** Throws if the world is not as it must be, in any order. */
+  check(): void;
+}
+
+class Actor {
+  resume: (() => void) | undefined;
+  finished = false;
+  error: unknown;
+  #stopped: (() => void) | undefined;
+
+  /** Called when the program stops or ends. */
+  report(): void {
+    this.#stopped?.();
+  }
+
+  /** Lets the program go on to its next stop. */
+  async advance(go: () => void): Promise<void> {
+    const stopped = new Promise<void>((resolve) => {
+      this.#stopped = resolve;
+    });
+    go();
+    await stopped;
+  }
+}
+
+const module = instrumentedKernel();
+const plain = new WebAssembly.Module(
+  readFileSync(new URL("../../../build/kernel.shared.wasm", import.meta.url)),
+);
+/** More than any single call takes without waiting. */
+const STEPS_IN_A_ROW_MAX = 80;
+const MEMORY = { initial: 1, maximum: 1, shared: true };
+
+export class Explorer {
+  readonly #memory = new WebAssembly.Memory(MEMORY);
+  readonly #blank: Uint8Array;
+  readonly kernel: KernelExports = instantiate(this.#memory, plain);
+  readonly #exports: KernelExports;
+  #current: Actor | undefined;
+  #stopAt: "step" | "interrupt" = "step";
+
+  constructor() {
+    const stop = (kind: "step" | "interrupt") =>
+      new integration.Suspending(() => {
+        const actor = this.#current;
+        if (actor === undefined || kind !== this.#stopAt) return undefined;
+        return new Promise<void>((resolve) => {
+          actor.resume = resolve;
+          actor.report();
+        });
+      });
+    const env = { memory: this.#memory, step: stop("step"), interrupt: stop("interrupt") };
+    this.#exports = new WebAssembly.Instance(module, { env }).exports as unknown as KernelExports;
+    this.#blank = new Uint8Array(this.#memory.buffer).slice();
+  }
+
+  /** Every order with at most `preemptions` switches away from a program that could go on. @returns how many orders */
+  async everyOrder(
+    build: (kernel: KernelExports, words: Int32Array) => World,
+    preemptions = Number.POSITIVE_INFINITY,
+  ): Promise<number> {
+    this.#stopAt = "step";
+    let orders = 0;
+    for (let path: number[] | undefined = []; path !== undefined; orders++) {
+      const taken = await this.#run(build, path, preemptions);
+      path = nextPath(taken);
+    }
+    return orders;
+  }
+
+  /** Kills the first program at its k-th interrupt, for every k; `check` sees the world after each. @returns how many */
+  async everyDeath(build: (kernel: KernelExports, words: Int32Array) => World): Promise<number> {
+    this.#stopAt = "interrupt";
+    for (let deaths = 0; ; deaths++) {
+      const world = this.#begin(build);
+      const [actor] = this.#start(world);
+      if (actor === undefined) throw new Error("a world needs a program");
+      await this.#advance(actor);
+      for (let stops = 0; stops < deaths && !actor.finished; stops++) await this.#advance(actor);
+      this.#current = undefined;
+      world.check();
+      if (actor.finished) return deaths;
+    }
+  }
+
+  #begin(build: (kernel: KernelExports, words: Int32Array) => World): World {
+    new Uint8Array(this.#memory.buffer).set(this.#blank);
+    return build(this.kernel, new Int32Array(this.#memory.buffer));
+  }
+
+  #start(world: World): Actor[] {
+    const call: Call = async (name, ...values) => {
+      const run = integration.promising(this.#exports[name] as (...inputs: never[]) => unknown);
+      return (await run(...values)) as never;
+    };
+    return world.programs.map((program) => {
+      const actor = new Actor();
+      actor.resume = () => {
+        program(call)
+          .catch((error: unknown) => {
+            actor.error = error;
+          })
+          .finally(() => {
+            actor.finished = true;
+            actor.report();
+          });
+      };
+      return actor;
+    });
+  }
+
+  async #advance(actor: Actor): Promise<void> {
+    this.#current = actor;
+    const { resume } = actor;
+    if (resume === undefined) throw new Error("the program is not stopped");
+    actor.resume = undefined;
+    await actor.advance(resume);
+    if (actor.error !== undefined) throw actor.error;
+  }
+
+  /** One order: follows `path`, then always the first choice. @returns each choice made and how many there were */
+  async #run(
+    build: (kernel: KernelExports, words: Int32Array) => World,
+    path: readonly number[],
+    preemptions: number,
+  ) {
+    const world = this.#begin(build);
+    const actors = this.#start(world);
+    const taken: { choice: number; choices: number }[] = [];
+    let last: Actor | undefined;
+    let switches = 0;
+    let inARow = 0;
+    for (let running = actors; running.length > 0; running = actors.filter((actor) => !actor.finished)) {
+      // Whoever ran last stands first, so that choice 0 never preempts; but who has been running for so long is waiting
+      // for somebody, and a scheduler that never let that one run would be no scheduler.
+      const canGoOn = last !== undefined && !last.finished && inARow < STEPS_IN_A_ROW_MAX;
+      const others = running.filter((actor) => actor !== last);
+      const order = canGoOn ? [last as Actor, ...others] : others.length > 0 ? others : running;
+      const choices = canGoOn && switches >= preemptions ? 1 : order.length;
+      const choice = path[taken.length] ?? 0;
+      taken.push({ choice, choices });
+      if (canGoOn && choice > 0) switches++;
+      const next = order[choice] as Actor;
+      inARow = next === last ? inARow + 1 : 0;
+      last = next;
+      await this.#advance(last);
+    }
+    this.#current = undefined;
+    try {
+      world.check();
+    } catch (error) {
+      throw new Error(
+        `order ${taken
+          .map(({ choice }) => choice)
+          .join("")
+          .replace(/0+$/, "…")}: ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
+    return taken;
+  }
+}
+
+/** The next path in depth-first order, or undefined after the last. */
+function nextPath(taken: readonly { choice: number; choices: number }[]): number[] | undefined {
+  const open = taken.findLastIndex(({ choice, choices }) => choice + 1 < choices);
+  if (open < 0) return undefined;
+  return [...taken.slice(0, open).map(({ choice }) => choice), (taken[open]?.choice ?? 0) + 1];
+}

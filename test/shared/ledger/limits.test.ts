@@ -1,0 +1,131 @@
+// The limits of one tenant, each at the limit and one past it, and the lengths of texts, counted in characters.
+
+import { type BudgetInput, LEDGER_LIMITS, Ledger, MemoryStore, type TenantLimits } from "purser/ledger";
+import { describe, expect, test } from "vitest";
+import { hasAtMostCharacters, shorten } from "../../../src/ledger/text.ts";
+import {
+  bodyOf,
+  budget,
+  reserveRequest,
+  TENANT,
+  testClock,
+  tokens,
+  verdictOf,
+} from "../../support/ledger-fixtures.ts";
+
+function setUp(limits: Partial<TenantLimits>) {
+  const clock = testClock();
+  const ledger = new Ledger({ tenant: TENANT, store: new MemoryStore(), secrets: ["s"], limits });
+  const turn = () => ({ nowMs: clock.now() });
+  bodyOf(ledger.createTenant({ tenant_id: TENANT, name: TENANT }, turn()));
+  return { ledger, clock, turn };
+}
+
+describe("what one tenant may keep", () => {
+  test("active reservations: the last is granted, the next is not, and a settled one makes room", () => {
+    const { ledger, turn } = setUp({ activeReservationsMax: 2 });
+    bodyOf(ledger.createBudget(budget("tenant:acme", 100), turn()));
+    const reserve = (key: string) => ledger.reserve(reserveRequest(key, 1), turn());
+    const first = bodyOf(reserve("a")).reservation_id ?? "";
+    expect(verdictOf(reserve("b"))).toBe("200");
+    expect(reserve("c")).toMatchObject({
+      status: 429,
+      error: "LIMIT_EXCEEDED",
+      message: "At most 2 reservations may be active at once",
+    });
+    // Neither a replay nor a dry run takes a place.
+    expect(verdictOf(reserve("b"))).toBe("200");
+    expect(verdictOf(ledger.reserve(reserveRequest("d", 1, { dry_run: true }), turn()))).toBe("200");
+    expect(bodyOf(ledger.balances({ tenant: TENANT }, turn())).balances[0]?.reserved).toEqual(tokens(2n));
+    bodyOf(ledger.release(first, { idempotency_key: "r" }, turn()));
+    expect(verdictOf(reserve("c"))).toBe("200");
+  });
+
+  test("budgets", () => {
+    const { ledger, turn } = setUp({ budgetsMax: 2 });
+    const make = (scope: string, rest: Partial<BudgetInput> = {}) =>
+      verdictOf(ledger.createBudget(budget(scope, 1, rest), turn()));
+    expect(make("tenant:acme")).toBe("201");
+    expect(make("tenant:acme", { unit: "CREDITS" })).toBe("201");
+    expect(make("tenant:acme/agent:a")).toBe("429 LIMIT_EXCEEDED");
+    expect(make("tenant:acme")).toBe("409 DUPLICATE_RESOURCE");
+  });
+
+  test("API keys", () => {
+    const { ledger, turn } = setUp({ apiKeysMax: 2 });
+    const make = (keyId: string) =>
+      verdictOf(
+        ledger.createApiKey({ tenant_id: TENANT, name: "k" }, { keyId, digest: "d", prefix: "p" }, turn()),
+      );
+    expect([make("1"), make("2"), make("3")]).toEqual(["201", "201", "429 LIMIT_EXCEEDED"]);
+  });
+
+  test("the usual ones hold where none are given", () => {
+    const { activeReservationsMax, budgetsMax, apiKeysMax } = LEDGER_LIMITS;
+    expect([activeReservationsMax, budgetsMax, apiKeysMax]).toEqual([120_000, 10_000, 10_000]);
+  });
+});
+
+describe("lengths count characters, not UTF-16 units", () => {
+  const PURSE = "\u{1f45b}";
+  const CASES: [string, (text: string) => Record<string, unknown>, number][] = [
+    ["idempotency_key", (text) => ({ idempotency_key: text }), 256],
+    ["action.name", (text) => ({ action: { kind: "k", name: text } }), 256],
+    ["action.kind", (text) => ({ action: { kind: text, name: "n" } }), 64],
+    ["action.tags.0", (text) => ({ action: { kind: "k", name: "n", tags: [text] } }), 64],
+    ["subject.dimensions.d", (text) => ({ subject: { tenant: TENANT, dimensions: { d: text } } }), 256],
+  ];
+  test.each(CASES)("%s", (field, change, lengthMax) => {
+    const { ledger, turn } = setUp({});
+    bodyOf(ledger.createBudget(budget("tenant:acme", 100), turn()));
+    const reserve = (text: string) => ledger.reserve({ ...reserveRequest("k", 1), ...change(text) }, turn());
+    expect(verdictOf(reserve(PURSE.repeat(lengthMax)))).toBe("200");
+    const refused = reserve(PURSE.repeat(lengthMax + 1));
+    expect(refused).toMatchObject({ status: 400, details: { field } });
+    const message = refused.ok ? "" : refused.message;
+    expect(message).toContain(`${lengthMax} characters long`);
+    expect(message.isWellFormed()).toBe(true);
+  });
+
+  test.each([0, 1, 2, 3])("a text cut after %i characters keeps them whole", (max) => {
+    const text = `a${PURSE}b${PURSE}`;
+    expect(shorten(text, max)).toBe(`${[...text].slice(0, max).join("")}…`);
+    expect(shorten(text, max).isWellFormed()).toBe(true);
+    expect([hasAtMostCharacters(text, max), hasAtMostCharacters(text, 4)]).toEqual([false, true]);
+  });
+
+  test("a text that fits is not touched", () => {
+    expect(shorten(PURSE.repeat(4), 4)).toBe(PURSE.repeat(4));
+  });
+});
+
+describe("a tenant's lives", () => {
+  test.each([
+    [{ default_reservation_ttl_ms: 5001, max_reservation_ttl_ms: 5000 }, "400 INVALID_REQUEST", undefined],
+    [{ default_reservation_ttl_ms: 3_600_001 }, "400 INVALID_REQUEST", undefined],
+    [{ default_reservation_ttl_ms: 5000, max_reservation_ttl_ms: 5000 }, "201", 5000],
+    [{ max_reservation_ttl_ms: 5000 }, "201", 5000],
+    [{ default_reservation_ttl_ms: 3_600_000 }, "201", 3_600_000],
+    [{}, "201", 60_000],
+  ])("%j: %s", (request, verdict, defaultMs) => {
+    const ledger = new Ledger({ tenant: TENANT, store: new MemoryStore(), secrets: ["s"] });
+    const reply = ledger.createTenant({ tenant_id: TENANT, name: "x", ...request }, { nowMs: 1 });
+    expect(verdictOf(reply)).toBe(verdict);
+    expect(reply.ok ? reply.body.default_reservation_ttl_ms : undefined).toBe(defaultMs);
+  });
+});
+
+test.each(["CREDIT", "DEBIT", "RESET", "REPAY_DEBT"])(
+  "spent with %s is refused and changes nothing",
+  (operation) => {
+    const { ledger, turn } = setUp({});
+    bodyOf(ledger.createBudget(budget("tenant:acme", 100), turn()));
+    const request = { operation, amount: tokens(50), spent: tokens(1), idempotency_key: "f" };
+    expect(ledger.fund({ scope: "tenant:acme", unit: "TOKENS" }, request, turn())).toMatchObject({
+      status: 400,
+      error: "INVALID_REQUEST",
+      message: `spent must only be given with RESET_SPENT, got ${operation}`,
+    });
+    expect(bodyOf(ledger.balances({ tenant: TENANT }, turn())).balances[0]?.allocated).toEqual(tokens(100n));
+  },
+);

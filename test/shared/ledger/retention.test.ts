@@ -1,0 +1,105 @@
+// How long answers are kept: replays within their days get the first body, after them the rows are gone. Other work goes
+// on meanwhile, so that pruning has had every chance.
+
+import { Ledger, MemoryStore } from "purser/ledger";
+import { describe, expect, test } from "vitest";
+import { MS_PER_DAY } from "../../../src/ledger/limits.ts";
+import {
+  bodyOf,
+  budget,
+  reserveRequest,
+  TENANT,
+  testClock,
+  tokens,
+  verdictOf,
+} from "../../support/ledger-fixtures.ts";
+
+function setUp() {
+  const clock = testClock(Date.UTC(2030, 0, 1, 12));
+  const store = new MemoryStore();
+  const ledger = new Ledger({ tenant: TENANT, store, secrets: ["s"] });
+  const turn = () => ({ nowMs: clock.now() });
+  bodyOf(
+    ledger.createTenant(
+      {
+        tenant_id: TENANT,
+        name: TENANT,
+        max_reservation_ttl_ms: MS_PER_DAY,
+        max_reservation_extensions: 100,
+      },
+      turn(),
+    ),
+  );
+  bodyOf(ledger.createBudget(budget("tenant:acme", 1000), turn()));
+  /** Moves on, and lets a sweep prune what may go. */
+  const advance = (ms: number) => {
+    clock.advance(ms);
+    ledger.sweep(turn());
+  };
+  return { ledger, clock, turn, advance };
+}
+
+describe.each(["commit", "release"] as const)("a %s", (verb) => {
+  const settle = ({ ledger, turn }: ReturnType<typeof setUp>, id: string) =>
+    verb === "commit"
+      ? ledger.commit(id, { idempotency_key: "s", actual: tokens(3) }, turn())
+      : ledger.release(id, { idempotency_key: "s" }, turn());
+
+  test("is replayed for 30 days, also of a reservation that lived long, and forgotten after", () => {
+    const world = setUp();
+    const { ledger, turn, advance } = world;
+    const request = reserveRequest("k", 10, { ttl_ms: MS_PER_DAY });
+    const id = bodyOf(ledger.reserve(request, turn())).reservation_id ?? "";
+    // Held for five days, so that its age alone would let it go before its answer may.
+    for (let day = 0; day < 5; day += 1) {
+      advance(MS_PER_DAY - 1000);
+      bodyOf(ledger.extend(id, { idempotency_key: `e${day}`, extend_by_ms: MS_PER_DAY }, turn()));
+    }
+    const first = settle(world, id);
+    expect(verdictOf(first)).toBe("200");
+    advance(30 * MS_PER_DAY);
+    expect(settle(world, id)).toEqual(first);
+    advance(3 * MS_PER_DAY);
+    expect(verdictOf(settle(world, id))).toBe("404 NOT_FOUND");
+  });
+
+  test("that came at once is replayed until the reservation is 32 days old, and forgotten after", () => {
+    const world = setUp();
+    const id = bodyOf(world.ledger.reserve(reserveRequest("k", 10), world.turn())).reservation_id ?? "";
+    const first = settle(world, id);
+    world.advance(32 * MS_PER_DAY);
+    expect(settle(world, id)).toEqual(first);
+    world.advance(MS_PER_DAY);
+    expect(verdictOf(settle(world, id))).toBe("404 NOT_FOUND");
+  });
+});
+
+test("a funding is replayed for 7 days and is new on the eighth", () => {
+  const { ledger, turn, advance } = setUp();
+  const credit = { operation: "CREDIT", amount: tokens(5), idempotency_key: "f" };
+  const fund = () => ledger.fund({ scope: "tenant:acme", unit: "TOKENS" }, credit, turn());
+  const first = fund();
+  advance(7 * MS_PER_DAY);
+  expect(fund()).toEqual(first);
+  advance(MS_PER_DAY);
+  expect(bodyOf(fund()).new_allocated).toEqual(tokens(1010n));
+});
+
+test("a commit's metrics and metadata are kept with the reservation", () => {
+  const clock = testClock();
+  const store = new MemoryStore();
+  const ledger = new Ledger({ tenant: TENANT, store, secrets: ["s"] });
+  const turn = { nowMs: clock.now() };
+  bodyOf(ledger.createTenant({ tenant_id: TENANT, name: TENANT }, turn));
+  bodyOf(ledger.createBudget(budget("tenant:acme", 1000), turn));
+  const id = bodyOf(ledger.reserve(reserveRequest("k", 10), turn)).reservation_id ?? "";
+  const metrics = {
+    tokens_input: 7,
+    tokens_output: 2,
+    latency_ms: 40,
+    model_version: "m-1",
+    custom: { cached: true },
+  };
+  bodyOf(ledger.commit(id, { idempotency_key: "c", actual: tokens(9), metrics, metadata: { run: 1 } }, turn));
+  expect(store.readReservation(id)).toMatchObject({ report: { metrics, metadata: { run: 1 } } });
+});
