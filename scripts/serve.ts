@@ -36,6 +36,7 @@ await runCommand(async () => {
     dataDir: options.data,
     secrets,
     onLog: (line) => process.stderr.write(`${line}\n`),
+    signal: stop.signal,
   });
   if (adminKey.generated) {
     process.stdout.write(

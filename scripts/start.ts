@@ -1,6 +1,7 @@
 // `npm start`: the whole of Purser in one run. It boots the authority, gives a demo tenant a token budget and a key,
 // replays a trace of LLM calls through threads that share one budget in WASM memory, draws and settles slices at the
-// authority, and checks at the end that threads, kernel and authority agree to the token. Exit 0 only if they do.
+// authority, and checks at the end that threads, kernel and authority agree to the token. Exit 0 only if they do and the
+// budget was kept. Until the replay begins a signal ends the command at once; from then on it settles what is open first.
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,19 +10,26 @@ import process from "node:process";
 import { Command } from "commander";
 import { AtomicTokenBudget, createKernel } from "purser";
 import { parsePort, parseThreads, parseTokens } from "./lib/arguments.ts";
-import { adminClient, type BudgetName, type TenantClient, tenantClient } from "./lib/authority-client.ts";
+import {
+  adminClient,
+  type Balance,
+  type BudgetName,
+  type TenantClient,
+  tenantClient,
+} from "./lib/authority-client.ts";
 import { PortInUseError, type RunningAuthority, startAuthority } from "./lib/authority-process.ts";
 import { createLender } from "./lib/lender.ts";
 import {
   BUDGET_SHARE_DEFAULT_PERCENT,
   CALLS_IN_FLIGHT,
+  DEMO_OVERDRAFT_LIMIT_TOKENS,
   OUTPUT_CAP_DEFAULT_TOKENS,
   PORT_DEFAULT,
 } from "./lib/limits.ts";
 import { showProgress } from "./lib/progress.ts";
 import { startReplay } from "./lib/replay.ts";
-import { count, differences, type Figures, footnotes, renderTable } from "./lib/report.ts";
-import { listenForStop, type StopSignal } from "./lib/stop-signal.ts";
+import { count, differences, type Figures, footnotes, overspendOf, renderTable } from "./lib/report.ts";
+import { listenForStop, type StopSignal, unlessStopped } from "./lib/stop-signal.ts";
 import { readTrace, sampleTrace, type Trace } from "./lib/trace.ts";
 import { reportLikePurser, runCommand, UserError } from "./lib/user-error.ts";
 
@@ -41,14 +49,15 @@ const HOST = "127.0.0.1";
 await runCommand(async () => {
   const options = readOptions();
   const stop = listenForStop();
-  const trace = options.trace === undefined ? sampleTrace() : await readTrace(options.trace);
+  const trace =
+    options.trace === undefined ? sampleTrace() : await unlessStopped(stop.signal, readTrace(options.trace));
   say(
     `trace: ${trace.label}, ${count(trace.calls)} calls that would spend ${count(trace.totalTokens)} tokens`,
   );
   const dataDir = options.data ?? (await mkdtemp(join(tmpdir(), "purser-")));
   try {
     const adminKey = `adm_${randomBytes(24).toString("base64url")}`;
-    const authority = await boot(options, dataDir, adminKey);
+    const authority = await boot(options, dataDir, adminKey, stop);
     try {
       return await demonstrate(options, trace, authority, adminKey, stop);
     } finally {
@@ -85,12 +94,17 @@ function readOptions(): StartOptions {
 }
 
 /** A port that was asked for must be free; the usual one may be taken, then any will do. */
-async function boot(options: StartOptions, dataDir: string, adminKey: string): Promise<RunningAuthority> {
+async function boot(
+  options: StartOptions,
+  dataDir: string,
+  adminKey: string,
+  { signal }: StopSignal,
+): Promise<RunningAuthority> {
   const onLog = (line: string): void => {
     process.stderr.write(`${line}\n`);
   };
   const on = (port: number): Promise<RunningAuthority> =>
-    startAuthority({ port, host: HOST, dataDir, secrets: { PURSER_ADMIN_KEY: adminKey }, onLog });
+    startAuthority({ port, host: HOST, dataDir, secrets: { PURSER_ADMIN_KEY: adminKey }, onLog, signal });
   if (options.port !== undefined) return on(options.port);
   try {
     return await on(PORT_DEFAULT);
@@ -123,20 +137,23 @@ async function demonstrate(
       `${options.threads} threads with up to ${CALLS_IN_FLIGHT} calls in flight each`,
   );
 
-  const apiKey = await prepareTenant(authority.url, adminKey, budgetTokens);
-  const figures = await replayTrace(
-    options,
-    trace,
-    budgetTokens,
-    tenantClient(authority.url, apiKey, DEMO),
-    stop,
-  );
+  const prepared = prepareTenant(authority.url, adminKey, budgetTokens);
+  const { apiKey, before } = await unlessStopped(stop.signal, prepared);
+  const client = tenantClient(authority.url, apiKey, DEMO);
+  const figures = await replayTrace(options, trace, { budgetTokens, before }, client, stop);
   process.stdout.write(`${renderTable(figures)}\n`);
   for (const note of footnotes(figures)) say(note);
 
   const wrong = differences(figures);
   if (wrong.length > 0) throw new UserError(`the figures do not agree: ${wrong.join("; ")}.`);
   say("threads, kernel and authority agree to the token.");
+  const overspend = overspendOf(figures);
+  if (overspend > 0) {
+    throw new UserError(
+      `the budget was overspent by ${count(overspend)} tokens: calls used more than the ${count(options.outputCap)} ` +
+        "tokens of output they had reserved, and nothing was left to cover it; the authority has recorded it.",
+    );
+  }
   if (stop.signal.aborted) {
     say(`stopped after ${count(figures.calls)} of ${count(trace.calls)} calls; what was open is settled.`);
     return stop.exitCode();
@@ -147,29 +164,30 @@ async function demonstrate(
 
 /**
  * The demo tenant with exactly this run's budget left to spend. In a data folder that was used before, what earlier runs
- * spent stays in the account, and the allocation is raised on top of it.
+ * spent stays in the account, and the allocation is raised on top of it. `before` is the balance it was raised on.
  */
-async function prepareTenant(url: string, adminKey: string, budgetTokens: number): Promise<string> {
+async function prepareTenant(
+  url: string,
+  adminKey: string,
+  budgetTokens: number,
+): Promise<{ apiKey: string; before: Balance }> {
   const admin = adminClient(url, adminKey);
   await admin.ensureTenant(DEMO.tenant);
-  const isNew = await admin.createBudget(DEMO, budgetTokens);
+  const isNew = await admin.createBudget(DEMO, budgetTokens, DEMO_OVERDRAFT_LIMIT_TOKENS);
   const apiKey = await admin.createKey(DEMO.tenant);
-  if (!isNew) {
-    // Read with a client of its own: preparing is not counted among the run's requests.
-    const { spent, reserved, debt } = await tenantClient(url, apiKey, DEMO).balance();
-    await admin.resetBudget(DEMO, spent + reserved + debt + budgetTokens);
-  }
-  return apiKey;
+  // Read with a client of its own: preparing is not counted among the run's requests.
+  const before = await tenantClient(url, apiKey, DEMO).balance();
+  if (!isNew) await admin.resetBudget(DEMO, before.spent + before.reserved + before.debt + budgetTokens);
+  return { apiKey, before };
 }
 
 async function replayTrace(
   options: StartOptions,
   trace: Trace,
-  budgetTokens: number,
+  { budgetTokens, before }: { readonly budgetTokens: number; readonly before: Balance },
   client: TenantClient,
   stop: StopSignal,
 ): Promise<Figures> {
-  const before = await client.balance();
   // Each thread holds one call more than stay open: the newest is reserved before the oldest is settled.
   const kernel = createKernel({ shared: true, budgets: 1, holds: options.threads * (CALLS_IN_FLIGHT + 1) });
   try {
@@ -201,6 +219,8 @@ async function replayTrace(
         capacity: shared.capacity,
       },
       drawnTokens: lender.drawnTokens,
+      chargedTokens: lender.chargedTokens,
+      openSlices: lender.openSlices,
       before,
       after: await client.balance(),
       requests: client.requests,

@@ -22,8 +22,8 @@ export interface BudgetName {
 export interface AdminClient {
   /** Makes the tenant unless it exists. */
   ensureTenant(tenant: string): Promise<void>;
-  /** Makes the budget; false if it exists, and then it is left as it is. */
-  createBudget(budget: BudgetName, allocated: number): Promise<boolean>;
+  /** Makes the budget; false if it exists, and then it is left as it is. Without an overdraft limit it has none. */
+  createBudget(budget: BudgetName, allocated: number, overdraftLimit?: number): Promise<boolean>;
   /** Sets what is allocated, keeping what was spent. */
   resetBudget(budget: BudgetName, allocated: number): Promise<void>;
   /** A new API key for the tenant. Shown this once. */
@@ -37,8 +37,11 @@ export interface TenantClient {
   balance(): Promise<Balance>;
   /** A reservation's id, or null when the budget has not that much left. */
   reserve(tokens: number, ttlMs: number): Promise<string | null>;
-  /** Settles a reservation with what was really spent; what is over is returned to the budget. */
-  commit(reservationId: string, tokens: number): Promise<void>;
+  /**
+   * Settles a reservation with what was really spent and says what was charged. What was not spent is returned to the
+   * budget; what was spent beyond the reservation is taken from it, and beyond that from its overdraft.
+   */
+  commit(reservationId: string, tokens: number): Promise<number>;
 }
 
 const TENANT_PERMISSIONS = [
@@ -65,8 +68,14 @@ export function adminClient(url: string, adminKey: string): AdminClient {
         "create the tenant",
       );
     },
-    createBudget: async ({ tenant, scope, unit }, allocated) => {
-      const body = { tenant_id: tenant, scope, unit, allocated: { unit, amount: allocated } };
+    createBudget: async ({ tenant, scope, unit }, allocated, overdraftLimit = 0) => {
+      const body = {
+        tenant_id: tenant,
+        scope,
+        unit,
+        allocated: { unit, amount: allocated },
+        overdraft_limit: { unit, amount: overdraftLimit },
+      };
       const answer = await post("/v1/admin/budgets", body);
       if (answer.status === 409 && answer.body.error === "DUPLICATE_RESOURCE") return false;
       expect(answer, "create the budget");
@@ -119,6 +128,8 @@ export function tenantClient(url: string, apiKey: string, { tenant, scope, unit 
         action: { kind: "budget.slice", name: "npm-start" },
         estimate: { unit, amount: tokens },
         ttl_ms: ttlMs,
+        // What was spent was spent: a refused commit would only lose the record of it.
+        overage_policy: "ALLOW_WITH_OVERDRAFT",
       });
       if (answer.status === 409 && answer.body.error === "BUDGET_EXCEEDED") return null;
       const { reservation_id: id } = expect(answer, "reserve a slice");
@@ -130,7 +141,7 @@ export function tenantClient(url: string, apiKey: string, { tenant, scope, unit 
       const body = { idempotency_key: `commit-${reservationId}`, actual: { unit, amount: tokens } };
       const path = `/v1/reservations/${reservationId}/commit`;
       const { charged } = expect(await request("commit", "POST", path, body), "commit a slice");
-      if (amountOf(charged, "charged") === tokens) return;
+      if (amountOf(charged, "charged") === tokens) return tokens;
       throw new UserError(
         `the authority charged ${amountOf(charged, "charged")} tokens for a slice that used ${tokens}.`,
       );

@@ -10,6 +10,7 @@ import { bundleAuthority } from "./bundle.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { READY_MS_MAX, STOP_MS_MAX } from "./limits.ts";
 import { ROOT } from "./project.ts";
+import { unlessStopped } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
 import { DATA_NAME, type Secrets, SOCKET_NAME } from "./workerd-config.ts";
 
@@ -22,6 +23,8 @@ export interface AuthorityOptions {
   readonly secrets: Secrets;
   /** What workerd prints, line by line: uncaught exceptions and the Worker's own console. */
   readonly onLog: (line: string) => void;
+  /** Ends the boot: the promise then rejects with the signal's reason, and nothing of the authority is left running. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RunningAuthority {
@@ -38,10 +41,12 @@ export interface RunningAuthority {
 export class PortInUseError extends UserError {}
 
 export async function startAuthority(options: AuthorityOptions): Promise<RunningAuthority> {
-  const config = await bundleAuthority(Date.now());
-  const folder = await openDataFolder(options.dataDir);
+  const { signal } = options;
+  const config = await unlessStopped(signal, bundleAuthority(Date.now(), signal));
+  const folder = await unlessStopped(signal, openDataFolder(options.dataDir));
   try {
-    const hashSecret = options.secrets.PURSER_HASH_SECRET ?? (await folder.hashSecret());
+    const hashSecret =
+      options.secrets.PURSER_HASH_SECRET ?? (await unlessStopped(signal, folder.hashSecret()));
     return await launch(options, config, folder, { ...options.secrets, PURSER_HASH_SECRET: hashSecret });
   } catch (error) {
     await folder.close();
@@ -94,7 +99,8 @@ async function launch(
   };
   try {
     if (child.pid !== undefined) await folder.noteWorkerd(child.pid);
-    const port = await listeningPort(child, ended, startLines, options);
+    const listening = listeningPort(child, ended, startLines, options);
+    const port = await unlessStopped(options.signal, listening);
     onLine = options.onLog;
     for (const line of startLines) options.onLog(line);
     return { url: `http://${shownHost}:${port}`, port, workerdPid: child.pid ?? 0, ended, stop };

@@ -26,25 +26,26 @@ const SOURCES = [
 /** An older bundle may belong to a server that is just starting; an hour later no one can still be reading it. */
 const KEEP_UNUSED_MS = 3_600_000;
 
-/** Makes the bundle unless it is there, and returns the path of workerd's configuration. */
-export async function bundleAuthority(nowMs: number): Promise<string> {
+/** Makes the bundle unless it is there, and returns the path of workerd's configuration. The signal ends wrangler. */
+export async function bundleAuthority(nowMs: number, signal?: AbortSignal): Promise<string> {
   const folder = join(BUNDLES, await hashSources());
   if (await isFolder(folder)) {
     await utimes(folder, nowMs / 1000, nowMs / 1000);
   } else {
-    await makeBundle(folder);
+    await makeBundle(folder, signal);
     await removeUnused(folder, nowMs);
   }
   return join(folder, CONFIG_FILE);
 }
 
-async function makeBundle(folder: string): Promise<void> {
+async function makeBundle(folder: string, signal?: AbortSignal): Promise<void> {
   const making = join(BUNDLES, `.making-${randomUUID()}`);
   const raw = `${making}-raw`;
   await mkdir(making, { recursive: true });
   try {
     const ended = await runTool("wrangler/bin/wrangler.js", ["deploy", "--dry-run", "--outdir", raw], {
       output: "collect",
+      ...(signal !== undefined && { signal }),
       env: { WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", WRANGLER_WRITE_LOGS: "false" },
     });
     if (!ended.ok) throw new UserError(`wrangler could not bundle the Worker:\n${ended.output.trimEnd()}`);

@@ -3,8 +3,8 @@
 // The lock is SQLite's lock on a file of its own: the operating system frees it even when the holder is killed.
 // Called by authority-process.ts.
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { errorCode } from "./errors.ts";
 import { commandOf, endProcess } from "./processes.ts";
@@ -31,7 +31,7 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
   const folder = resolve(path);
   const databases = join(folder, "databases");
   try {
-    await mkdir(databases, { recursive: true });
+    await makeFolders(databases);
     // A folder that exists may still be closed to us; better to hear it now than at the first decision.
     await writeFile(join(folder, ".writable"), "");
     await rm(join(folder, ".writable"));
@@ -55,6 +55,31 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
       lock.close();
     },
   };
+}
+
+/**
+ * A folder and those above it. Node's own recursive mkdir takes ENOENT for "make the parent first" and tries for ever
+ * where a file system means "never", as /proc does.
+ */
+async function makeFolders(path: string): Promise<void> {
+  const parent = dirname(path);
+  if (!(await isThere(parent))) await makeFolders(parent);
+  try {
+    await mkdir(path);
+  } catch (error) {
+    // Also when someone else was quicker; a file in its place shows at the first write.
+    if (errorCode(error) !== "EEXIST") throw error;
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return false;
+    throw error;
+  }
 }
 
 function takeLock(folder: string): DatabaseSync {

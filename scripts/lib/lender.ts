@@ -10,12 +10,19 @@ import { UserError } from "./user-error.ts";
 export interface Lender {
   /** Tokens drawn so far. */
   readonly drawnTokens: number;
+  /** Slices that the authority has lent and not confirmed as settled. */
+  readonly openSlices: number;
+  /** Tokens that the authority said it charged for the settled slices. */
+  readonly chargedTokens: number;
   /**
    * Sees to it that a call of this estimate has a chance: "retry" when the budget has the tokens now, "exhausted" when
    * the authority has nothing left to add. Another thread may be faster than the retry; then the caller asks again.
    */
   topUp(estimateTokens: number): Promise<"retry" | "exhausted">;
-  /** After the last call: covers debt as far as the authority can, then settles every slice with what was spent. */
+  /**
+   * After the last call: covers debt as far as the authority can, then settles every slice with what was spent. What even
+   * then is beyond the slices goes with the last one, and the authority books it as overdraft.
+   */
   settleAll(): Promise<void>;
 }
 
@@ -27,6 +34,8 @@ export function createLender(
   const book = new SliceBook();
   const standardTokens = Math.ceil(lendableAtStartTokens / SLICES_PER_BUDGET);
   let lendableTokens = lendableAtStartTokens;
+  let openSlices = 0;
+  let chargedTokens = 0;
   let drawing: Promise<unknown> = Promise.resolve();
   let settling: Promise<void> = Promise.resolve();
 
@@ -44,7 +53,10 @@ export function createLender(
   }
 
   async function commit(settlements: readonly SliceSettlement[]): Promise<void> {
-    for (const it of settlements) await client.commit(it.reservationId, it.actualTokens);
+    for (const it of settlements) {
+      chargedTokens += await client.commit(it.reservationId, it.actualTokens);
+      openSlices -= 1;
+    }
   }
 
   async function draw(shortfallTokens: number): Promise<void> {
@@ -60,6 +72,7 @@ export function createLender(
       return;
     }
     lendableTokens -= tokens;
+    openSlices += 1;
     book.add(reservationId, tokens);
     shared.grant(tokens);
   }
@@ -67,6 +80,12 @@ export function createLender(
   return {
     get drawnTokens() {
       return book.drawnTokens;
+    },
+    get openSlices() {
+      return openSlices;
+    },
+    get chargedTokens() {
+      return chargedTokens;
     },
     topUp: (estimateTokens) =>
       inTurn(async () => {

@@ -18,6 +18,12 @@ export const BUDGET_SHARE_DEFAULT_PERCENT = 80;
 /** The budget is drawn in about this many slices: few authority calls, and an idle slice is never a large part of it. */
 export const SLICES_PER_BUDGET = 16;
 
+/**
+ * How much the demo budget may owe: without bound, because calls that used more than they reserved have been made, and
+ * the authority is to record them all. New reservations still find nothing left.
+ */
+export const DEMO_OVERDRAFT_LIMIT_TOKENS = Number.MAX_SAFE_INTEGER;
+
 /** How long a slice may stay unsettled, in milliseconds: the longest life that the authority grants by default. */
 export const SLICE_TTL_MS = 3_600_000;
 

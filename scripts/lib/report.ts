@@ -23,7 +23,10 @@ export interface Figures {
   /** Holds that were still there when the threads had ended. */
   readonly openHolds: number;
   readonly drawnTokens: number;
-  /** The authority's balance when the run began and after the last settlement. */
+  /** What the authority answered to this run's own settlements: the tokens it charged, and slices it never confirmed. */
+  readonly chargedTokens: number;
+  readonly openSlices: number;
+  /** The authority's balance that this run's allocation was put on top of, and the one after the last settlement. */
   readonly before: Balance;
   readonly after: Balance;
   readonly requests: ReadonlyMap<string, number>;
@@ -37,11 +40,12 @@ interface Comparison {
   readonly expected: number;
 }
 
+/** Tokens that calls used beyond what they had reserved, when the budget had nothing left to cover them. */
 export function overspendOf(figures: Figures): number {
   return Math.max(0, figures.kernel.consumed - figures.budgetTokens);
 }
 
-/** Everything that does not agree, one sentence each; empty when all is well. */
+/** Everything that does not agree, one sentence each; empty when all is well. Overspend is no disagreement. */
 export function differences(figures: Figures): string[] {
   return comparisons(figures)
     .filter((it) => it.found !== it.expected)
@@ -74,10 +78,11 @@ export function renderTable(figures: Figures): string {
   own("denied", count(figures.denied));
   if (figures.overCap > 0) own("above the output cap", count(figures.overCap));
   compared("budget (allocated)", figures.budgetTokens, allocatedForThisRun(figures));
-  compared("tokens spent", kernel.consumed, after.spent - before.spent);
-  compared("tokens reserved", kernel.held, after.reserved - before.reserved);
-  compared("tokens remaining", figures.budgetTokens - kernel.consumed, after.remaining);
-  own("overspend", count(overspendOf(figures)));
+  compared("tokens spent", kernel.consumed, spentOf(after) - spentOf(before));
+  compared("tokens reserved", kernel.held, Math.max(0, after.reserved - before.reserved));
+  compared("tokens remaining", figures.budgetTokens - kernel.consumed, after.remaining - returnedOf(figures));
+  const overspend = overspendOf(figures);
+  table.push(["overspend", count(overspend), "", overspend > 0 ? "✗" : ""]);
   own("open holds at the end", count(figures.openHolds));
   own(
     "decisions per second",
@@ -92,17 +97,28 @@ export function footnotes(figures: Figures): string[] {
   const notes = [
     `Authority calls: ${[...figures.requests].map(([operation, times]) => `${count(times)} ${operation}`).join(", ")}.`,
   ];
-  if (figures.before.spent > 0) {
+  const { before, after } = figures;
+  if (spentOf(before) > 0) {
     notes.push(
-      `The authority's account is older than this run: ${count(figures.before.spent)} tokens were spent before, ` +
-        `${count(figures.after.spent)} of ${count(figures.after.allocated)} in all; the table shows this run's part.`,
+      `The authority's account is older than this run: ${count(spentOf(before))} tokens were spent before, ` +
+        `${count(spentOf(after))} of ${count(after.allocated)} in all; the table shows this run's part.`,
     );
   }
-  if (figures.before.reserved > 0) {
+  const returned = returnedOf(figures);
+  if (returned > 0) {
     notes.push(
-      `An earlier run left ${count(figures.before.reserved)} tokens reserved; they return when the reservation expires.`,
+      `An earlier run's reservation of ${count(returned)} tokens expired during this run; they are back in the account ` +
+        "and no part of the table.",
     );
   }
+  const left = Math.min(before.reserved, after.reserved);
+  if (left > 0) {
+    notes.push(
+      `An earlier run left ${count(left)} tokens reserved; they return when the reservation expires.`,
+    );
+  }
+  const indebted = after.debt - before.debt;
+  if (indebted > 0) notes.push(`The authority has recorded ${count(indebted)} of the tokens spent as debt.`);
   return notes;
 }
 
@@ -131,23 +147,35 @@ function comparisons(figures: Figures): Comparison[] {
     {
       row: "tokens spent",
       what: "tokens spent by the authority's count",
-      found: after.spent - before.spent,
+      found: spentOf(after) - spentOf(before),
+      expected: spent,
+    },
+    {
+      row: "tokens spent",
+      what: "tokens charged for this run's slices",
+      found: figures.chargedTokens,
       expected: spent,
     },
     { row: "tokens reserved", what: "tokens still held in the kernel", found: kernel.held, expected: 0 },
     {
       row: "tokens reserved",
-      what: "tokens this run left reserved at the authority",
-      found: after.reserved - before.reserved,
+      what: "slices this run left unsettled at the authority",
+      found: figures.openSlices,
+      expected: 0,
+    },
+    // Less than before is an earlier run's reservation that expired; more can only be ours.
+    {
+      row: "tokens reserved",
+      what: "tokens reserved at the authority beyond those of earlier runs",
+      found: Math.max(0, after.reserved - before.reserved),
       expected: 0,
     },
     {
       row: "tokens remaining",
       what: "tokens remaining at the authority",
-      found: after.remaining,
+      found: after.remaining - returnedOf(figures),
       expected: figures.budgetTokens - spent,
     },
-    { row: "overspend", what: "tokens spent beyond the budget", found: overspendOf(figures), expected: 0 },
     { row: "open holds at the end", what: "open holds", found: figures.openHolds, expected: 0 },
     {
       row: "tokens spent",
@@ -167,6 +195,16 @@ function comparisons(figures: Figures): Comparison[] {
 /** What the account's allocation leaves beyond what earlier runs spent, owe or still have reserved. */
 function allocatedForThisRun({ before, after }: Figures): number {
   return after.allocated - before.spent - before.reserved - before.debt;
+}
+
+/** All that was spent: what the budget covered, and what it owes. */
+function spentOf({ spent, debt }: Balance): number {
+  return spent + debt;
+}
+
+/** Tokens that earlier runs had reserved and never settled, returned by expiry since this run's allocation was made. */
+function returnedOf({ before, after }: Figures): number {
+  return Math.max(0, before.reserved - after.reserved);
 }
 
 export function count(value: number): string {

@@ -1,6 +1,7 @@
 // The slices drawn from the authority, and which of them the tokens spent so far belong to: always the oldest first.
-// Pure bookkeeping. Invariant: the actuals handed out for settlement add up to what was spent, each within its slice,
-// and a slice is handed out once. Called by lender.ts on the main thread only.
+// Pure bookkeeping. Invariant: the actuals handed out for settlement add up to what was spent, each within its slice but
+// for the last, which carries whatever was spent beyond all slices; a slice is handed out once. Called by lender.ts on the
+// main thread only.
 
 export interface SliceSettlement {
   readonly reservationId: string;
@@ -27,10 +28,17 @@ export class SliceBook {
     this.#drawnTokens += tokens;
   }
 
-  /** Slices that are used up to the last token, now that `spentTokens` are spent in all. */
+  /**
+   * Slices that are used up to the last token, now that `spentTokens` are spent in all. The newest stays: calls may yet
+   * use more than they reserved, and what no slice covers must be settled with one.
+   */
   takeUsed(spentTokens: number): SliceSettlement[] {
     const used: SliceSettlement[] = [];
-    for (let slice = this.#open[0]; slice !== undefined; slice = this.#open[0]) {
+    for (
+      let [slice, newer] = this.#open;
+      slice !== undefined && newer !== undefined;
+      [slice, newer] = this.#open
+    ) {
       if (this.#settledTokens + slice.tokens > spentTokens) break;
       this.#open.shift();
       this.#settledTokens += slice.tokens;
@@ -39,15 +47,15 @@ export class SliceBook {
     return used;
   }
 
-  /** All slices that are left, the last ones with less than their tokens or with nothing. */
+  /** All slices that are left: used up, then with less than their tokens or with nothing; the last with all the rest. */
   takeAll(spentTokens: number): SliceSettlement[] {
-    const all: SliceSettlement[] = [];
-    for (const slice of this.#open.splice(0)) {
-      const actualTokens = Math.min(slice.tokens, Math.max(0, spentTokens - this.#settledTokens));
+    const open = this.#open.splice(0);
+    return open.map((slice, index) => {
+      const left = Math.max(0, spentTokens - this.#settledTokens);
+      const actualTokens = index === open.length - 1 ? left : Math.min(slice.tokens, left);
       this.#settledTokens += actualTokens;
-      all.push({ reservationId: slice.reservationId, actualTokens });
-    }
-    return all;
+      return { reservationId: slice.reservationId, actualTokens };
+    });
   }
 }
 

@@ -6,7 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { CsvError, parse } from "csv-parse";
 import { errorCode } from "./errors.ts";
 import { SAMPLE_CALLS, SAMPLE_SEED } from "./limits.ts";
-import { UserError } from "./user-error.ts";
+import { printable, UserError } from "./user-error.ts";
 
 export interface Trace {
   /** For people: where the calls come from. */
@@ -35,7 +35,8 @@ export async function readTrace(file: string): Promise<Trace> {
     const where = `${file}, line ${info.lines}`;
     if (!headerSeen) {
       if (record.join(",") !== HEADER.join(",")) {
-        throw new UserError(`${where}: the header must be "${HEADER.join(",")}", not "${record.join(",")}".`);
+        const found = printable(record.join(","));
+        throw new UserError(`${where}: the header must be "${HEADER.join(",")}", not "${found}".`);
       }
       headerSeen = true;
       return;
@@ -62,8 +63,11 @@ export async function readTrace(file: string): Promise<Trace> {
     });
   } catch (error) {
     if (error instanceof UserError) throw error;
-    if (error instanceof CsvError) throw new UserError(`${file}: ${error.message}.`);
+    if (error instanceof CsvError) throw new UserError(`${file}: ${printable(error.message)}.`);
     throw new UserError(`the trace ${file} cannot be read (${errorCode(error)}).`);
+  }
+  if (!headerSeen) {
+    throw new UserError(`the trace ${file} is empty; its first line must be "${HEADER.join(",")}".`);
   }
   if (contexts.length === 0) throw new UserError(`the trace ${file} holds no calls.`);
   return share(file, contexts, generated);
@@ -88,7 +92,7 @@ export function sampleTrace(): Trace {
 function tokens(text: string | undefined, field: string, where: string): number {
   const value = text !== undefined && /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (Number.isSafeInteger(value)) return value;
-  throw new UserError(`${where}: ${field} must be a whole number of tokens, not "${text}".`);
+  throw new UserError(`${where}: ${field} must be a whole number of tokens, not "${printable(text ?? "")}".`);
 }
 
 function share(label: string, contexts: readonly number[], generated: readonly number[]): Trace {

@@ -1,7 +1,12 @@
 // What a command says when the person running it can do something about it: one sentence on stderr, exit 1, no stack.
-// Everything else that is thrown is a bug of ours and keeps its stack. Called by the commands in scripts/.
+// A command that a signal ended while it booted ends by that signal, in silence. Everything else that is thrown is a bug
+// of ours and keeps its stack. Called by the commands in scripts/.
 import process from "node:process";
 import { type Command, CommanderError } from "commander";
+import { endBySignal, StoppedError } from "./stop-signal.ts";
+
+/** Characters of a quoted piece: two of our own headers, so that whoever compares sees enough. */
+const SHOWN_CHARACTERS_MAX = 80;
 
 export class UserError extends Error {
   readonly code = "USER_ERROR";
@@ -23,6 +28,7 @@ export async function runCommand(main: () => Promise<number>): Promise<void> {
       process.exitCode = error.exitCode;
       return;
     }
+    if (error instanceof StoppedError) return endBySignal(error.stopSignal);
     process.exitCode = 1;
     process.stderr.write(error instanceof UserError ? `purser: ${error.message}\n` : `${describe(error)}\n`);
   }
@@ -30,4 +36,13 @@ export async function runCommand(main: () => Promise<number>): Promise<void> {
 
 function describe(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/** A piece of someone's file as a message may show it: no control characters, which a terminal would obey, and short. */
+export function printable(text: string): string {
+  const shown = text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, "\ufffd");
+  const characters = [...shown];
+  return characters.length <= SHOWN_CHARACTERS_MAX
+    ? shown
+    : `${characters.slice(0, SHOWN_CHARACTERS_MAX).join("")}…`;
 }

@@ -11,8 +11,8 @@ import {
   refuse,
 } from "purser/ledger";
 import type { Route, RouteCall } from "./app.ts";
-import { apiKeys, requireAdmin, requireTenant } from "./auth.ts";
-import { readBody } from "./body.ts";
+import { apiKeys, isOperator, requireAdmin, requireTenant } from "./auth.ts";
+import { readBody, readBodyFor } from "./body.ts";
 import { HttpRefusal } from "./errors.ts";
 import { type TenantStub, tenantStub } from "./tenant-stub.ts";
 
@@ -35,10 +35,11 @@ async function openBudgets(
   named: (body: unknown) => unknown,
 ): Promise<{ budget: TenantStub; body: unknown; caller: Caller | undefined }> {
   const { request, env } = call;
-  if (request.headers.get("x-admin-api-key") === null && request.headers.get("x-cycles-api-key") !== null) {
+  if (!isOperator(request.headers) && request.headers.get("x-cycles-api-key") !== null) {
     const { tenant, caller } = requireTenant(request.headers, env);
     call.asTenant(tenant);
-    return { budget: tenantStub(env, tenant), body: await readBody(request), caller };
+    const budget = tenantStub(env, tenant);
+    return { budget, body: await readBodyFor(budget, caller, request), caller };
   }
   await requireAdmin(request.headers, env);
   const body = await readBody(request);

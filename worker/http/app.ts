@@ -1,9 +1,10 @@
 // The HTTP front: routes, and the one place where answers get their headers and faults become error bodies.
-// Invariant: every answer carries X-Request-Id and X-Cycles-Trace-Id, and X-Cycles-Tenant once a key was accepted; every
-// answer that is not 2xx has the closed error body; nothing here decides about a budget. Who may call: the platform.
+// Invariant: every answer carries X-Request-Id and X-Cycles-Trace-Id; X-Cycles-Tenant where the tenant's object has
+// accepted the key, so neither on a 401 nor on a failure that left it unasked; every answer that is not 2xx has the closed
+// error body; nothing here decides about a budget. Who may call: the platform.
 
 import { Hono } from "hono";
-import { type Reply, refuse } from "purser/ledger";
+import { type Reply, refuse, shorten } from "purser/ledger";
 import { ConfigError, type Env } from "../env.ts";
 import { adminRoutes } from "./admin-routes.ts";
 import { type Correlation, correlate } from "./correlation.ts";
@@ -22,7 +23,7 @@ export interface Route {
   readonly handle: (call: RouteCall) => Promise<Reply<unknown>>;
 }
 
-/** What a handler gets. `asTenant` names the tenant that the answer's header tells. */
+/** What a handler gets. `asTenant` names the tenant whose object is asked; the answer's header then tells it. */
 export interface RouteCall {
   readonly request: Request;
   readonly env: Env;
@@ -30,6 +31,9 @@ export interface RouteCall {
   readonly query: Readonly<Record<string, string>>;
   readonly asTenant: (tenant: string) => void;
 }
+
+/** Our limits end when something is settled or removed, which nobody can foretell; a second keeps clients from spinning. */
+const RETRY_AFTER_S = 1;
 
 const HEALTH_PATHS = ["/healthz", "/actuator/health", "/actuator/health/readiness"];
 
@@ -43,7 +47,8 @@ export function createApp(): Hono<AppTypes> {
     context.res.headers.set("X-Request-Id", correlation.requestId);
     context.res.headers.set("X-Cycles-Trace-Id", correlation.traceId);
     const tenant = context.get("tenant");
-    if (tenant !== undefined && context.res.status !== 401)
+    const { status } = context.res;
+    if (tenant !== undefined && status !== 401 && status < 500)
       context.res.headers.set("X-Cycles-Tenant", tenant);
   });
 
@@ -61,7 +66,7 @@ export function createApp(): Hono<AppTypes> {
       });
       return reply.ok
         ? jsonResponse(reply.body, reply.status)
-        : errorResponse(reply, context.get("correlation"), retryHeaders(reply.status));
+        : errorResponse(reply, context.get("correlation"), retryHeaders(reply.status, Date.now()));
     });
   }
 
@@ -77,7 +82,7 @@ export function createApp(): Hono<AppTypes> {
   }
   app.notFound((context) =>
     errorResponse(
-      refuse("NOT_FOUND", `No such route: ${context.req.path.slice(0, 200)}`),
+      refuse("NOT_FOUND", `No such route: ${shorten(context.req.path, 200)}`),
       context.get("correlation"),
     ),
   );
@@ -97,13 +102,17 @@ function asRefusal(error: Error): Pick<HttpRefusal, "refusal" | "headers"> {
       503,
       "INTERNAL_ERROR",
       "The tenant's object is overloaded, retry later",
-      retryHeaders(429),
+      retryHeaders(503, Date.now()),
     );
   }
   console.error("purser: unexpected failure", error);
   return { refusal: refuse("INTERNAL_ERROR", "Internal error"), headers: {} };
 }
 
-function retryHeaders(status: number): Record<string, string> {
-  return status === 429 ? { "Retry-After": "1" } : {};
+/** When to come back: in whole seconds, and for throttling also as the Unix second at which the limit is looked at anew. */
+function retryHeaders(status: number, nowMs: number): Record<string, string> {
+  const retryAfter = { "Retry-After": String(RETRY_AFTER_S) };
+  if (status === 503) return retryAfter;
+  if (status !== 429) return {};
+  return { ...retryAfter, "X-RateLimit-Reset": String(Math.ceil(nowMs / 1000) + RETRY_AFTER_S) };
 }

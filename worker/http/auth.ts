@@ -2,7 +2,7 @@
 // never reaches a Durable Object; the operator's key is compared in constant time on digests of equal length.
 // Who may call: the handlers, before anything else.
 
-import { ApiKeys, type Caller, refuse, unauthorized } from "purser/ledger";
+import { ApiKeys, type Caller, ReservationIds, refuse, unauthorized } from "purser/ledger";
 import { adminKey, type Env, hashSecrets } from "../env.ts";
 import { HttpRefusal } from "./errors.ts";
 
@@ -11,14 +11,30 @@ export interface TenantCall {
   readonly caller: Caller;
 }
 
-let cached: { readonly secrets: string; readonly keys: ApiKeys } | undefined;
+interface KeyRing {
+  readonly name: string;
+  readonly keys: ApiKeys;
+  readonly ids: ReservationIds;
+}
 
-/** The key ring of this deployment. Kept for the isolate, since deriving the sub-keys costs more than a request. */
-export function apiKeys(env: Env): ApiKeys {
+let cached: KeyRing | undefined;
+
+/** What is made under this deployment's secrets. Kept for the isolate: deriving the sub-keys costs more than a request. */
+function keyRing(env: Env): KeyRing {
   const secrets = hashSecrets(env);
   const name = JSON.stringify(secrets);
-  if (cached?.secrets !== name) cached = { secrets: name, keys: new ApiKeys(secrets) };
-  return cached.keys;
+  if (cached?.name !== name) {
+    cached = { name, keys: new ApiKeys(secrets), ids: new ReservationIds(secrets) };
+  }
+  return cached;
+}
+
+export function apiKeys(env: Env): ApiKeys {
+  return keyRing(env).keys;
+}
+
+export function reservationIds(env: Env): ReservationIds {
+  return keyRing(env).ids;
 }
 
 /** The tenant and caller of `X-Cycles-API-Key`; throws a 401 with the protocol's reason words. */
@@ -28,6 +44,11 @@ export function requireTenant(headers: Headers, env: Env): TenantCall {
   const verified = apiKeys(env).verify(text);
   if (verified === undefined) throw new HttpRefusal(unauthorized("INVALID_KEY"));
   return verified;
+}
+
+/** Whether the call is an operator's. A tenant's key beside the operator's is not looked at. */
+export function isOperator(headers: Headers): boolean {
+  return headers.get("x-admin-api-key") !== null;
 }
 
 /** Throws a 401 unless `X-Admin-API-Key` is the operator's key. */

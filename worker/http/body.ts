@@ -1,8 +1,10 @@
 // Request bodies: one JSON object, read with a hard cap, exact. Invariant: not a byte more than the limit is kept, the
-// text is valid UTF-8, and a body key equals its header. Who may call: the handlers of POST routes.
+// text is valid UTF-8, and a body key equals its header; a tenant's key that does not stand is a 401 whatever the body.
+// Who may call: the handlers of POST routes.
 
-import { LEDGER_LIMITS, parseJson, refuse } from "purser/ledger";
+import { type Caller, LEDGER_LIMITS, parseJson, refuse } from "purser/ledger";
 import { HttpRefusal, httpRefusal } from "./errors.ts";
+import type { TenantStub } from "./tenant-stub.ts";
 
 const JSON_TYPE = /^application\/json(?:\s*;.*)?$/i;
 
@@ -32,6 +34,19 @@ export async function readBody(request: Request): Promise<unknown> {
     throw new HttpRefusal(refuse("INVALID_REQUEST", `The body is not acceptable JSON: ${parsed.message}`));
   checkIdempotencyHeader(request.headers, parsed.value);
   return parsed.value;
+}
+
+/**
+ * The JSON of a request by a tenant's key. A body that cannot be read says so only to a key that stands; otherwise the
+ * object, which checks the key together with every readable request, is asked for the key alone.
+ */
+export async function readBodyFor(budget: TenantStub, caller: Caller, request: Request): Promise<unknown> {
+  try {
+    return await readBody(request);
+  } catch (error) {
+    const key = await budget.checkKey(caller);
+    throw key.ok ? error : new HttpRefusal(key);
+  }
 }
 
 async function readCapped(request: Request): Promise<Uint8Array> {

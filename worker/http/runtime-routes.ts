@@ -1,5 +1,6 @@
 // The runtime plane: each route checks the key's MAC, reads the body, and asks the tenant's object. The object checks
-// the rest (the key's row, the shape of the request, permissions). Who may call: app.ts.
+// the rest (the key's row, the shape of the request, permissions). An operator's key opens the one route that names no
+// tenant but an id, which carries it. Who may call: app.ts.
 
 import type {
   BalancesQuery,
@@ -7,11 +8,13 @@ import type {
   ExtendInput,
   ReleaseInput,
   Reply,
+  ReservationBody,
   ReserveInput,
 } from "purser/ledger";
+import { checkReservationId, refuse } from "purser/ledger";
 import type { Route, RouteCall } from "./app.ts";
-import { requireTenant } from "./auth.ts";
-import { readBody } from "./body.ts";
+import { isOperator, requireAdmin, requireTenant, reservationIds } from "./auth.ts";
+import { readBodyFor } from "./body.ts";
 import { type TenantStub, tenantStub } from "./tenant-stub.ts";
 
 /** The object of the tenant that the key belongs to, and the caller to hand it. */
@@ -36,9 +39,22 @@ function reservationRoute<Input>(verb: string, act: OfReservation<Input>): Route
     handle: async (call) => {
       const { budget, caller } = open(call);
       // The object validates the shape; the type only says what it should be.
-      return act(budget, call.param("id"), (await readBody(call.request)) as Input, caller);
+      const body = (await readBodyFor(budget, caller, call.request)) as Input;
+      return act(budget, call.param("id"), body, caller);
     },
   };
+}
+
+/** An id that this deployment issued leads to its tenant; any other wakes no object. */
+async function getAsOperator({ request, env, param, asTenant }: RouteCall): Promise<Reply<ReservationBody>> {
+  await requireAdmin(request.headers, env);
+  const id = param("id");
+  const fault = checkReservationId(id);
+  if (fault !== undefined) return fault;
+  const verdict = reservationIds(env).judge(id);
+  if (!verdict.issued) return refuse("NOT_FOUND", `Resource not found: ${id}`);
+  asTenant(verdict.tenant);
+  return tenantStub(env, verdict.tenant).getReservation(id);
 }
 
 export const runtimeRoutes: readonly Route[] = [
@@ -47,13 +63,14 @@ export const runtimeRoutes: readonly Route[] = [
     path: "/v1/reservations",
     handle: async (call) => {
       const { budget, caller } = open(call);
-      return budget.reserve((await readBody(call.request)) as ReserveInput, caller);
+      return budget.reserve((await readBodyFor(budget, caller, call.request)) as ReserveInput, caller);
     },
   },
   {
     method: "GET",
     path: "/v1/reservations/:id",
     handle: async (call) => {
+      if (isOperator(call.request.headers)) return getAsOperator(call);
       const { budget, caller } = open(call);
       return budget.getReservation(call.param("id"), caller);
     },

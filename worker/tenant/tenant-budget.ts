@@ -69,6 +69,11 @@ export class TenantBudget extends DurableObject<Env> {
     return this.#decide(caller, (ledger, turn) => ledger.extend(reservationId, request, turn));
   }
 
+  /** Whether the caller's key stands; says nothing about what it may do. */
+  checkKey(caller: Caller): Reply<null> {
+    return this.#decide(caller, (ledger, turn) => ledger.checkKey(turn));
+  }
+
   getReservation(reservationId: string, caller?: Caller): Reply<ReservationBody> {
     return this.#decide(caller, (ledger, turn) => ledger.getReservation(reservationId, turn));
   }
