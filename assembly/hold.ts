@@ -59,8 +59,8 @@ const OWNER_SHIFT: u64 = 3;
 const OWNER_MASK: u64 = (1 << 20) - 1;
 const TICKET_SHIFT: u64 = 23;
 
-/** An adjustment is a few instructions; a thread that waits longer for one waits for a dead one. */
-const LOOKS_MAX: u32 = 1 << 24;
+/** An adjustment is a few instructions; whose thread does not run just now is worth no more looks: Busy. */
+const LOOKS_MAX: u32 = 1 << 12;
 
 // @ts-ignore: decorator
 @inline
@@ -165,7 +165,8 @@ export function holdSettle(handle: f64, slot: f64, owner: f64, ticket: f64, actu
   if (counterOf(handle) == 0) return Status.HandleInvalid;
   const hold = holdAt(<u32>slot);
   const held = stateWord(<u64>ticket, <u32>owner, HELD);
-  if (steady(hold, <u64>ticket) != held) return Status.NotHeld;
+  const word = steady(hold, <u64>ticket);
+  if (word != held) return notHeld(word, held);
   // Fields are stable while the state word stands; if it changes after this look, the swap below fails.
   const foreign = load<f64>(hold + HOLD_COUNTER) != handle;
   if (foreign && atomic.load<u64>(hold + HOLD_STATE) == held) return Status.ForeignHold;
@@ -184,6 +185,11 @@ function steady(hold: u32, ticket: u64): u64 {
   return word;
 }
 
+/** Why a hold is not to be had now: its adjuster is slow, or it is gone. */
+function notHeld(word: u64, held: u64): Status {
+  return stateOf(word) == ADJUSTING && word >>> TICKET_SHIFT == held >>> TICKET_SHIFT ? Status.Busy : Status.NotHeld;
+}
+
 /** The one way out of `held` for good. Ends because each round waits for one adjustment, which is finite. */
 function settle(hold: u32, held: u64, actual: u64, settler: u32): Status {
   const settled = restated(held, settler, SETTLED);
@@ -192,7 +198,8 @@ function settle(hold: u32, held: u64, actual: u64, settler: u32): Status {
       store<u64>(hold + HOLD_ACTUAL, actual);
       return finish(hold);
     }
-    if (steady(hold, held >>> TICKET_SHIFT) != held) return Status.NotHeld;
+    const word = steady(hold, held >>> TICKET_SHIFT);
+    if (word != held) return notHeld(word, held);
   }
 }
 
@@ -247,7 +254,8 @@ export function holdAdjust(handle: f64, slot: f64, owner: f64, ticket: f64, delt
   if (status != Status.Ok) return -(<f64>status);
   const hold = holdAt(<u32>slot);
   const held = stateWord(<u64>ticket, <u32>owner, HELD);
-  if (steady(hold, <u64>ticket) != held) return -(<f64>Status.NotHeld);
+  const word = steady(hold, <u64>ticket);
+  if (word != held) return -(<f64>notHeld(word, held));
   if (load<f64>(hold + HOLD_COUNTER) != handle) return -(<f64>Status.ForeignHold);
   if (!adjust(hold, held, <i64>delta, <u32>adjuster)) return -(<f64>Status.NotHeld);
   return <f64>load<u64>(hold + HOLD_AMOUNT);
@@ -326,7 +334,8 @@ export function holdExpire(now: f64, settler: f64): i32 {
     const deadline = load<u64>(hold + HOLD_DEADLINE);
     if (deadline == 0 || deadline > <u64>now) continue;
     // Ticket and owner are never used twice, so a successful swap proves that the deadline was this hold's.
-    if (settle(hold, word, 0, <u32>settler) != Status.NotHeld) expired++;
+    const status = settle(hold, word, 0, <u32>settler);
+    if (status != Status.NotHeld && status != Status.Busy) expired++;
   }
   return expired;
 }
@@ -352,11 +361,15 @@ export function holdReclaim(owner: f64, settler: f64): i32 {
         atomic.cmpxchg<u64>(hold + HOLD_STATE, word, restated(word, load<u32>(hold + HOLD_OWNER), HELD));
       }
       word = steady(hold, word >>> TICKET_SHIFT);
+      // Somebody else adjusts a hold of the dead one and is slow: ask again, what was done already stays done.
+      if (stateOf(word) == ADJUSTING && load<u32>(hold + HOLD_OWNER) == <u32>owner) return -Status.Busy;
     }
     if (ownerOf(word) != <u32>owner) continue;
     const state = stateOf(word);
     if (state == HELD) {
-      if (settle(hold, word, 0, <u32>settler) != Status.NotHeld) reclaimed++;
+      const status = settle(hold, word, 0, <u32>settler);
+      if (status == Status.Busy) return -Status.Busy;
+      if (status != Status.NotHeld) reclaimed++;
     } else if (state == SETTLED) {
       // Taking it over is one swap, so that two reclaiming threads cannot both finish it.
       const taken = restated(word, <u32>settler, SETTLED);

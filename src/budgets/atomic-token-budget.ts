@@ -163,7 +163,7 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
   #settle(reservation: KernelReservation, actual: number): number {
     const { kernel } = this;
     const { slot, owner, ticket } = reservation;
-    const status = kernel.exports.holdSettle(this.handle, slot, owner, ticket, actual, kernel.owner);
+    const status = kernel.settle(this.handle, slot, owner, ticket, actual);
     if (status === Status.Overflow) return status;
     if (status === Status.ForeignHold) {
       throw invalidType("reservation", "a TokenReservation of this budget", reservation);

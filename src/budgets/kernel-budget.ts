@@ -13,7 +13,7 @@ import type { ExplainsDenial } from "./traits.ts";
 export const NAME_LENGTH_MAX = 1_024;
 
 export interface BudgetOptions {
-  /** The kernel to live in. Default: one per page, thread or isolate. */
+  /** The kernel to live in. Default: one per page, thread or isolate, and another one for budgets without a name. */
   readonly kernel?: Kernel;
   /** Every thread that opens this name in the same kernel gets the same budget. Without one it is private. */
   readonly name?: string;

@@ -234,7 +234,9 @@ export class TenantReservation extends Scoped {
     const change = checkDelta(delta);
     if (this.#ended) return 0;
     const { owner, exports } = this.#kernel;
-    const held = exports.holdAdjust(this.#handle, this.#slot, owner, this.#ticket, change, owner);
+    const held = this.#kernel.patiently(-Status.Busy, () =>
+      exports.holdAdjust(this.#handle, this.#slot, owner, this.#ticket, change, owner),
+    );
     if (held < 0) {
       if (held !== -Status.NotHeld && held !== -Status.Stale) {
         throw this.#kernel.failure(-held, `tenant "${this.tenantId}"`);
@@ -249,8 +251,8 @@ export class TenantReservation extends Scoped {
   override release(): void {
     if (this.#ended) return;
     this.#ended = true;
-    const { owner, exports } = this.#kernel;
-    const status = exports.holdSettle(this.#handle, this.#slot, owner, this.#ticket, 0, owner);
+    const { owner } = this.#kernel;
+    const status = this.#kernel.settle(this.#handle, this.#slot, owner, this.#ticket, 0);
     if (status === Status.Ok) this.#kernel.slotFreed(this.#slot);
     else if (status !== Status.NotHeld && status !== Status.Stale) {
       throw this.#kernel.failure(status, `tenant "${this.tenantId}"`);

@@ -261,7 +261,7 @@ export class ConcurrencyGovernor {
 
   #give(slot: number, ticket: number): void {
     const kernel = this.#kernel;
-    const status = kernel.exports.holdSettle(this.#handle, slot, kernel.owner, ticket, 0, kernel.owner);
+    const status = kernel.settle(this.#handle, slot, kernel.owner, ticket, 0);
     if (status === Status.Ok) kernel.slotFreed(slot);
     else if (status !== Status.NotHeld && status !== Status.Stale) throw kernel.failure(status, "a permit");
     if (kernel.waitersOf(this.#handle) === 0) return;

@@ -105,35 +105,37 @@ export function attachKernel(memory: WebAssembly.Memory, options: AttachOptions 
 
 let processKernel: Kernel | undefined;
 
-/** The kernel of budgets that name none: one per realm (page, thread, isolate), made at first use. */
+/** The kernel of named budgets that name no kernel: one per realm (page, thread, isolate), made at first use. */
 export function defaultKernel(): Kernel {
   processKernel ??= createKernel();
   return processKernel;
 }
 
-/** Where private budgets go once the default kernel is full of them: nobody shares them, so any kernel does. */
-let overflowKernel: Kernel | undefined;
+/** Where budgets without name and kernel live: nobody shares them, so they need not take the default kernel's slots. */
+let privateKernel: Kernel | undefined;
 
 /**
- * @internal Opens something in the kernel that the options name, or in the default one. What has no name and no kernel
- * never runs out of slots: they come back by garbage collection, which may be late.
+ * @internal Opens something in the kernel that the options name, or in the default one. What has neither name nor kernel
+ * never runs out of slots: they come back by garbage collection, which may be late, so a full kernel is followed by a
+ * fresh one.
  */
 export function openIn(
   options: { readonly kernel?: Kernel; readonly name?: string },
   open: (kernel: Kernel, name: string) => number,
 ): { kernel: Kernel; handle: number } {
-  const { kernel = defaultKernel(), name } = options;
+  const { kernel, name } = options;
   const openAt = (candidate: Kernel) => ({
     kernel: candidate,
     handle: open(candidate, name ?? candidate.privateName()),
   });
+  if (kernel !== undefined || name !== undefined) return openAt(kernel ?? defaultKernel());
+  privateKernel ??= createKernel();
   try {
-    return openAt(options.kernel === undefined && name === undefined ? (overflowKernel ?? kernel) : kernel);
+    return openAt(privateKernel);
   } catch (error) {
-    const isFull = error instanceof KernelFullError && error.option === "budgets";
-    if (!isFull || options.kernel !== undefined || name !== undefined) throw error;
-    overflowKernel = createKernel();
-    return openAt(overflowKernel);
+    if (!(error instanceof KernelFullError) || error.option !== "budgets") throw error;
+    privateKernel = createKernel();
+    return openAt(privateKernel);
   }
 }
 
@@ -190,7 +192,7 @@ export class Kernel implements Disposable {
    */
   reclaim(owner: number): number {
     checkInteger("owner", owner, 1, OWNERS_MAX);
-    const reclaimed = this.exports.holdReclaim(owner, this.owner);
+    const reclaimed = this.patiently(-Status.Busy, () => this.exports.holdReclaim(owner, this.owner));
     if (reclaimed < 0) throw invalidArgument("owner", "an id that this kernel has issued", owner);
     this.wakeWaiters();
     return reclaimed;
@@ -207,7 +209,7 @@ export class Kernel implements Disposable {
 
   /** Gives back this thread's open reservations. Calling it again does nothing more. */
   close(): void {
-    this.exports.holdReclaim(this.owner, this.owner);
+    this.patiently(-Status.Busy, () => this.exports.holdReclaim(this.owner, this.owner));
     this.wakeWaiters();
   }
 
@@ -223,7 +225,7 @@ export class Kernel implements Disposable {
   /** @internal Opens or creates a budget. */
   openBudget(kind: number, capacity: number, name: string): number {
     const key = directoryKey(name);
-    const handle = this.#inDirectory(() =>
+    const handle = this.patiently(-Status.Busy, () =>
       this.exports.budgetOpen(key.high, key.low, kind, capacity, this.owner),
     );
     if (handle < 0) throw this.failure(-handle, `budget ${JSON.stringify(name)}`);
@@ -232,23 +234,24 @@ export class Kernel implements Disposable {
 
   /** @internal @returns a status */
   removeBudget(handle: number): number {
-    return this.#inDirectory(() => this.exports.budgetRemove(handle, this.owner));
+    return this.patiently(Status.Busy, () => this.exports.budgetRemove(handle, this.owner));
   }
 
   /** @internal @returns a status */
   removeIdleBudget(handle: number): number {
-    return this.#inDirectory(() => this.exports.budgetRemoveIdle(handle, this.owner));
+    return this.patiently(Status.Busy, () => this.exports.budgetRemoveIdle(handle, this.owner));
   }
 
   /**
-   * Asks again while another thread is in the directory, which takes microseconds if that thread runs. In between it
-   * sleeps where it may; a page's main thread may not.
+   * @internal Asks again while another thread is in the directory or adjusts the hold in question, which takes
+   * microseconds if that thread runs. In between it sleeps where it may; a page's main thread may not. `busy` is the answer that means so: a status or, where numbers are
+   * answered, its negative.
    */
-  #inDirectory(ask: () => number): number {
+  patiently(busy: number, ask: () => number): number {
     const lock = HEADER_LOCK / 4;
     for (let tries = 0; tries < DIRECTORY_TRIES_MAX; tries++) {
       const answer = ask();
-      if (Math.abs(answer) !== Status.Busy) return answer;
+      if (answer !== busy) return answer;
       try {
         Atomics.wait(this.#words, lock, Atomics.load(this.#words, lock), DIRECTORY_WAIT_MS);
       } catch {
@@ -256,6 +259,15 @@ export class Kernel implements Disposable {
       }
     }
     throw new KernelBusyError(Atomics.load(this.#words, lock));
+  }
+
+  /** @internal Settles a hold. @returns a status */
+  settle(handle: number, slot: number, owner: number, ticket: number, actual: number): number {
+    const status = this.exports.holdSettle(handle, slot, owner, ticket, actual, this.owner);
+    if (status !== Status.Busy) return status;
+    return this.patiently(Status.Busy, () =>
+      this.exports.holdSettle(handle, slot, owner, ticket, actual, this.owner),
+    );
   }
 
   /** @internal The budget of that kind and name, if it exists. */
@@ -300,7 +312,7 @@ export class Kernel implements Disposable {
   /** @internal Opens or creates permits; assembly/permit.ts says what limits and guards are. */
   openPermits(limits: bigint, guards: bigint, name: string): number {
     const key = directoryKey(name);
-    const handle = this.#inDirectory(() =>
+    const handle = this.patiently(-Status.Busy, () =>
       this.exports.permitOpen(key.high, key.low, limits, guards, this.owner),
     );
     if (handle < 0) throw this.failure(-handle, `governor ${JSON.stringify(name)}`);
@@ -311,7 +323,7 @@ export class Kernel implements Disposable {
   openRate(burst: number, limit: number, windowMs: number, name: string): number {
     const key = directoryKey(name);
     const { exports, owner } = this;
-    const handle = this.#inDirectory(() =>
+    const handle = this.patiently(-Status.Busy, () =>
       exports.rateOpen(key.high, key.low, burst, limit, windowMs, owner),
     );
     if (handle < 0) throw this.failure(-handle, `rate ${JSON.stringify(name)}`);
