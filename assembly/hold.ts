@@ -254,10 +254,13 @@ export function holdAdjust(handle: f64, slot: f64, owner: f64, ticket: f64, delt
   if (status != Status.Ok) return -(<f64>status);
   const hold = holdAt(<u32>slot);
   const held = stateWord(<u64>ticket, <u32>owner, HELD);
-  const word = steady(hold, <u64>ticket);
-  if (word != held) return -(<f64>notHeld(word, held));
-  if (load<f64>(hold + HOLD_COUNTER) != handle) return -(<f64>Status.ForeignHold);
-  if (!adjust(hold, held, <i64>delta, <u32>adjuster)) return -(<f64>Status.NotHeld);
+  // Ends because each round waits for one adjustment of another thread, which is finite.
+  while (true) {
+    const word = steady(hold, <u64>ticket);
+    if (word != held) return -(<f64>notHeld(word, held));
+    if (load<f64>(hold + HOLD_COUNTER) != handle) return -(<f64>Status.ForeignHold);
+    if (adjust(hold, held, <i64>delta, <u32>adjuster)) break;
+  }
   return <f64>load<u64>(hold + HOLD_AMOUNT);
 }
 

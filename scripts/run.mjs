@@ -22,7 +22,13 @@ const NODE_MAJOR_MIN = 20;
 const LOCK_POLL_MS = 250;
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const scripts = { start: "start.ts", serve: "serve.ts", build: "build.ts", test: "test.ts", bench: "../bench/run.ts" };
+const scripts = {
+  start: "start.ts",
+  serve: "serve.ts",
+  build: "build.ts",
+  test: "test.ts",
+  bench: "../bench/run.ts",
+};
 
 class Refusal extends Error {}
 

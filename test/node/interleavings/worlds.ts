@@ -186,6 +186,29 @@ export const ORDERS: Readonly<Record<string, { build: Build; preemptions?: numbe
     },
   },
 
+  "two adjustments of one hold at once: both count": {
+    preemptions: 2,
+    build: (kernel) => {
+      prepared(kernel);
+      const tokens = open(kernel, Kind.Tokens, 10);
+      const slot = kernel.holdReserve(tokens, 4, ME, 1, 0, 0);
+      const answers: number[] = [];
+      const adjust =
+        (who: number): Program =>
+        async (call) =>
+          void answers.push(await call("holdAdjust", tokens, slot, ME, 1, 2, who));
+      return {
+        kernel,
+        programs: [adjust(ME), adjust(YOU)],
+        check() {
+          strictEqual(Math.min(...answers) > 0, true);
+          strictEqual(kernel.heldAmount(tokens), 8);
+          deepStrictEqual(figures(kernel, tokens), { available: 2, debt: 0, consumed: 0 });
+        },
+      };
+    },
+  },
+
   "two takes of the last permit of the total, in two categories: one gets it": {
     preemptions: 3,
     build: (kernel) => {

@@ -159,7 +159,7 @@ describe("permits", () => {
       "no",
     );
     expect(governor.stats()).toMatchObject({ toolsAvailable: 8, streamsAvailable: 4, globalAvailable: 16 });
-    expect(governor.stats().categories["embeddings"]).toEqual({ available: 2, max: 2, waiting: 0 });
+    expect(governor.stats().categories.embeddings).toEqual({ available: 2, max: 2, waiting: 0 });
   });
 
   test("of more categories than two", async () => {
