@@ -1,8 +1,8 @@
-// Holds: one slot per outstanding reservation of tokens.
+// Holds: one slot per outstanding reservation of tokens, per permit, and per place in the line for one.
 //
 // Invariant: a hold is settled at most once, by whichever thread, because leaving the state `held` is one
-// compare-and-swap on a word that names (ticket, owner), a pair that is never used twice. Every unit that left a
-// balance is in exactly one hold, until that hold credits it back or it was consumed.
+// compare-and-swap on a word that names (ticket, owner), a pair that is never used twice. Every unit that is out of a
+// token budget is in exactly one hold, until that hold gives it back or it was consumed.
 // Who may call: any thread, through index.ts, with an owner id that the kernel issued to it.
 //
 //      free ──claim──▶ claimed ──take──▶ held ──settle──▶ settled ──credit──▶ free
@@ -150,7 +150,7 @@ export function prepare(hold: u32, handle: f64, amount: u64, deadline: u64): voi
 
 /**
  * Settles a hold with what was really used: what was not used goes back (debt is repaid by it first), what was used
- * beyond it is charged to the balance. In a later epoch than its own a hold credits nothing, and still charges what
+ * beyond it is charged as well. In a later epoch than its own a hold credits nothing, and still charges what
  * went beyond it. `actual` 0 is a release.
  *
  * @param settler the calling thread, which need not be the owner
@@ -380,7 +380,7 @@ export function holdReclaim(owner: f64, settler: f64): i32 {
       finish(hold);
       reclaimed++;
     } else if (state == WAITING) {
-      dropWait(hold, counterOf(load<f64>(hold + HOLD_COUNTER)), word);
+      dropWait(hold, load<f64>(hold + HOLD_COUNTER), word);
     } else if (state == CLAIMED) {
       atomic.cmpxchg<u64>(hold + HOLD_STATE, word, FREE);
     }
@@ -427,7 +427,7 @@ export function dropHolds(handle: f64, settler: u32): void {
     const word = atomic.load<u64>(hold + HOLD_STATE);
     if (load<f64>(hold + HOLD_COUNTER) != handle) continue;
     if (stateOf(word) == HELD) settle(hold, word, 0, settler);
-    else if (stateOf(word) == WAITING) dropWait(hold, counterOf(handle), word);
+    else if (stateOf(word) == WAITING) dropWait(hold, handle, word);
   }
 }
 

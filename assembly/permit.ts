@@ -108,7 +108,7 @@ export function permitCancel(handle: f64, slot: f64, owner: f64, ticket: f64): i
   const hold = waitOf(handle, slot, owner, ticket);
   if (hold == 0) return Status.NotHeld;
   const waiting = stateWord(<u64>ticket, <u32>owner, WAITING);
-  return dropWait(hold, counterOf(handle), waiting) ? Status.Ok : Status.NotHeld;
+  return dropWait(hold, handle, waiting) ? Status.Ok : Status.NotHeld;
 }
 
 /** The fields of the word as they are, without the tag; 0 for a handle that is no permits'. May be late. */
@@ -144,10 +144,12 @@ export function permitGive(counter: u32, handle: f64, increment: u64): Status {
   }
 }
 
-/** Ends a wait whose state word is `waiting`: its own thread's cancel, or reclaim for a dead one. */
-export function dropWait(hold: u32, counter: u32, waiting: u64): bool {
+/** Ends a wait whose state word is `waiting`: its own thread's cancel, or reclaim for a dead one. A line that was removed
+ * is left without a word: its slot may count who waits for somebody else by now. */
+export function dropWait(hold: u32, handle: f64, waiting: u64): bool {
+  const live = checkHandle(handle, Kind.Permits) == Status.Ok;
   if (atomic.cmpxchg<u64>(hold + HOLD_STATE, waiting, FREE) != waiting) return false;
-  leaveLine(counter);
+  if (live) leaveLine(counterOf(handle));
   return true;
 }
 

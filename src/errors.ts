@@ -35,15 +35,17 @@ export class KernelMemoryError extends PurserError {
   }
 }
 
-/** Another thread stands inside the kernel's directory and does not leave it. Nothing was changed. */
+/** Another thread stands in the way, in the directory or adjusting a reservation, and does not go on. Nothing changed. */
 export class KernelBusyError extends PurserError {
-  /** The owner id of that thread. If it was terminated, `kernel.reclaim(owner)` frees the directory. */
+  /** The owner id of the thread inside the directory, which `kernel.reclaim(owner)` frees if it was terminated; 0: none. */
   readonly owner: number;
 
   constructor(owner: number) {
     super(
       "KERNEL_BUSY",
-      `thread ${owner} is inside the kernel's directory; if it was terminated, reclaim(${owner}) frees it`,
+      owner === 0
+        ? "another thread adjusts this reservation and does not go on; if it was terminated, reclaim its owner id"
+        : `thread ${owner} is inside the kernel's directory; if it was terminated, reclaim(${owner}) frees it`,
     );
     this.owner = owner;
   }

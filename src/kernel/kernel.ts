@@ -154,8 +154,9 @@ export class Kernel implements Disposable {
 
   #tickets = 0;
   #anonymous = 0;
-  /** Slots that this thread freed, to be tried first; only speed depends on it. */
+  /** The memory as words, for what threads watch and wait on. */
   readonly #words: Int32Array;
+  /** Slots that this thread freed, to be tried first; only speed depends on it. */
   readonly #freeSlots: number[] = [];
   #freshSlot: number;
   #unreachable: FinalizationRegistry<number> | undefined;
@@ -244,8 +245,9 @@ export class Kernel implements Disposable {
 
   /**
    * @internal Asks again while another thread is in the directory or adjusts the hold in question, which takes
-   * microseconds if that thread runs. In between it sleeps where it may; a page's main thread may not. `busy` is the answer that means so: a status or, where numbers are
-   * answered, its negative.
+   * microseconds if that thread runs. In between it sleeps where it may; a page's main thread may not. `busy` is the
+   * answer that means so: a status or, where numbers are answered, its negative.
+   * @throws KernelBusyError after a second of it
    */
   patiently(busy: number, ask: () => number): number {
     const lock = HEADER_LOCK / 4;
