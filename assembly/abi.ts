@@ -57,7 +57,7 @@ export enum Kind {
 }
 
 /** "PURSER" in ASCII is the magic; the layout version stands in its low 16 bits. */
-export const LAYOUT_VERSION: u32 = 2;
+export const LAYOUT_VERSION: u32 = 3;
 
 /** Bits of a slot in a handle, so the most budgets of one memory is 2^20. */
 export const BUDGETS_MAX: u32 = 1048576;

@@ -5,13 +5,13 @@
 // subtraction, and a grant, which raises the capacity, is one change of one word too. Capacity only rises.
 // Who may call: any thread, through index.ts, with a handle of the directory.
 //
-// The word carries a 10-bit tag that moves with every refill and every reuse of the slot. Each operation loads the word
+// The word (word.ts) carries a 9-bit tag that moves with every refill and every reuse of the slot. Each operation loads the word
 // first and looks at the slot's meta word second: if the meta is still this budget's, so was the word, and a
 // compare-and-swap that comes too late finds another tag and fails. To be fooled, a thread would have to sleep between
-// two neighbouring instructions for an exact multiple of 1,024 refills and wake to the very same figure.
+// two neighbouring instructions for an exact multiple of 512 refills and wake to the very same figure.
 //
 // A thread can be terminated at loop heads and calls only (engines check for interrupts there); from a successful
-// compare-and-swap to the end of the straight line behind it nothing can come between. hold.ts relies on that.
+// compare-and-swap to the end of the straight line behind it nothing can come between. hold.ts and word.ts rely on that.
 
 import { Figure, Kind } from "./abi";
 import {
@@ -34,33 +34,12 @@ import {
   metaOf,
 } from "./layout";
 import { Status } from "./status";
-
-const TAG_SHIFT: u64 = 54;
-const TAG_MASK: u64 = 1023;
-export const VALUE_MASK: u64 = (1 << 54) - 1;
+import { bare, isLocked, TAG_MASK, tagged, tagOf, VALUE_MASK, valueOf, valueUnlocked, withValue } from "./word";
 
 /** What is out of a budget that is being removed because it is idle. What was really out ends one below. */
 export const RETIRED: u64 = VALUE_MASK;
 const OUT_MAX: u64 = VALUE_MASK - 1;
-
-// @ts-ignore: decorator
-@inline
-export function tagOf(word: u64): u64 {
-  return word >>> TAG_SHIFT;
-}
-
-// @ts-ignore: decorator
-@inline
-export function valueOf(word: u64): u64 {
-  return word & VALUE_MASK;
-}
-
-/** The same tag with another value. */
-// @ts-ignore: decorator
-@inline
-export function withValue(word: u64, value: u64): u64 {
-  return (word & ~VALUE_MASK) | value;
-}
+const TAG_HALF: i64 = <i64>(TAG_MASK + 1) / 2;
 
 /** The tag that a handle's generation gives to the words that are not contended. */
 // @ts-ignore: decorator
@@ -108,8 +87,11 @@ export function counterTake(handle: f64, amount: f64): i32 {
   while (true) {
     const word = atomic.load<u64>(counter + COUNTER_OUT);
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Counter)) return checkHandle(handle, Kind.Counter);
-    const next = valueOf(word) + cost;
-    if (next > capacityOf(counter)) return deny(counter, handle, word);
+    const next = valueUnlocked(word) + cost;
+    if (next > capacityOf(counter)) {
+      if (isLocked(word)) continue;
+      return deny(counter, handle, word);
+    }
     if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, withValue(word, next)) == word) {
       noteHighWater(counter, handle, next);
       return Status.Ok;
@@ -124,7 +106,7 @@ export function counterGive(handle: f64, amount: f64): i32 {
   if (counter == 0) return Status.HandleInvalid;
   // Reads the word and meta; changes the word. Ends as counterTake's loop does; there is no state midway.
   while (true) {
-    const word = atomic.load<u64>(counter + COUNTER_OUT);
+    const word = bare(atomic.load<u64>(counter + COUNTER_OUT));
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Counter)) return checkHandle(handle, Kind.Counter);
     const out = valueOf(word);
     const given = min<u64>(<u64>amount, out);
@@ -162,14 +144,14 @@ export function counterRefill(handle: f64): i32 {
   // Reads the word, meta, capacity and stamp; changes the word with a new tag, then moves the stamp. Ends as
   // counterTake's loop does. Between the two writes others derive the epoch from the tag (epochOf).
   while (true) {
-    const word = atomic.load<u64>(counter + COUNTER_OUT);
+    const word = bare(atomic.load<u64>(counter + COUNTER_OUT));
     const live = checkCounted(handle);
     if (live != Status.Ok) return live;
     if (valueOf(word) == RETIRED) return Status.Stale;
     const epoch = epochOf(counter, word) + 1;
     const capacity = capacityOf(counter);
     const debt = valueOf(word) - min<u64>(valueOf(word), capacity);
-    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, ((epoch & TAG_MASK) << TAG_SHIFT) | debt) == word) {
+    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, tagged(epoch, debt)) == word) {
       advanceStamp(counter, epoch);
       return Status.Ok;
     }
@@ -219,7 +201,7 @@ function read(counter: u32, figure: u32): f64 {
 @inline
 export function epochOf(counter: u32, word: u64): u64 {
   const stamp = atomic.load<u64>(counter + COUNTER_STAMP);
-  const distance = <i64>((tagOf(word) - stamp + 512) & TAG_MASK) - 512;
+  const distance = <i64>((tagOf(word) - stamp + TAG_HALF) & TAG_MASK) - TAG_HALF;
   return stamp + <u64>distance;
 }
 
@@ -240,9 +222,9 @@ export function deny(counter: u32, handle: f64, word: u64): Status {
   return valueOf(word) > capacityOf(counter) ? Status.InDebt : Status.Exceeds;
 }
 
-/** Under the lock: takes an idle budget out of everybody's reach. False if something is out. */
+/** Under the directory's lock: takes an idle budget out of everybody's reach. False if something is out, or being moved. */
 export function retire(counter: u32): bool {
-  const word = atomic.load<u64>(counter + COUNTER_OUT);
+  const word = bare(atomic.load<u64>(counter + COUNTER_OUT));
   return valueOf(word) == 0 && atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, withValue(word, RETIRED)) == word;
 }
 
@@ -293,7 +275,7 @@ export function changed(out: u64, delta: i64): u64 {
 export function counterOpen(counter: u32, kind: Kind, capacity: u64, guards: u64): u32 {
   const generation = atomic.load<u32>(counter + COUNTER_GENERATION) + 1;
   atomic.store<u32>(counter + COUNTER_GENERATION, generation);
-  const tag = (<u64>generation & TAG_MASK) << TAG_SHIFT;
+  const tag = tagged(generation, 0);
   atomic.store<u64>(counter + COUNTER_CAPACITY, tag | capacity);
   atomic.store<u64>(counter + COUNTER_OPENING, capacity);
   atomic.store<u64>(counter + COUNTER_GUARDS, guards);
@@ -302,21 +284,22 @@ export function counterOpen(counter: u32, kind: Kind, capacity: u64, guards: u64
   atomic.store<u64>(counter + COUNTER_HIGH_WATER, tag);
   atomic.store<u64>(counter + COUNTER_DENIED, tag);
   atomic.store<u64>(counter + COUNTER_OVER_RELEASED, tag);
-  if (kind == Kind.Rate) atomic.store<u64>(counter + COUNTER_OUT, 0);
-  else beginEmpty(counter);
+  beginEmpty(counter, kind);
   atomic.store<u64>(counter + COUNTER_META, (<u64>generation << 8) | <u64>kind);
   return generation;
 }
 
 /**
  * Nothing is out, under a new tag: threads with an older generation's handle may still be about to swap the word, and
- * fail. Ends because each of them can succeed at most once before it looks at the meta word, which is 0 here.
+ * fail. A rate has no tag and begins at the time 0. Ends because each of them can succeed at most once before it looks
+ * at the meta word, which is 0 here.
  */
-function beginEmpty(counter: u32): void {
+function beginEmpty(counter: u32, kind: Kind): void {
   while (true) {
-    const word = atomic.load<u64>(counter + COUNTER_OUT);
+    const word = bare(atomic.load<u64>(counter + COUNTER_OUT));
     const epoch = epochOf(counter, word) + 1;
-    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, (epoch & TAG_MASK) << TAG_SHIFT) == word) {
+    const empty = kind == Kind.Rate ? 0 : tagged(epoch, 0);
+    if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, empty) == word) {
       advanceStamp(counter, epoch);
       return;
     }

@@ -41,11 +41,12 @@ import {
   isOwner,
   metaOf,
 } from "./layout";
-import { canConsume, capacityOf, changed, checkHandle, deny, epochOf, noteHighWater, tally, valueOf, withValue } from "./counter";
+import { canConsume, capacityOf, changed, checkHandle, deny, epochOf, noteHighWater, tally } from "./counter";
 import { forget } from "./header";
 import { unlock } from "./lock";
 import { dropWait, permitGive } from "./permit";
 import { Status } from "./status";
+import { bare, isLocked, valueOf, valueUnlocked, withValue } from "./word";
 
 export const FREE: u64 = 0;
 export const CLAIMED: u64 = 1;
@@ -110,7 +111,7 @@ export function holdReserve(handle: f64, amount: f64, owner: f64, ticket: f64, d
   // Look before claiming: most denials cost no slot.
   const seen = atomic.load<u64>(counter + COUNTER_OUT);
   if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Tokens)) return -checkHandle(handle, Kind.Tokens);
-  if (valueOf(seen) + cost > capacityOf(counter)) return -deny(counter, handle, seen);
+  if (valueOf(seen) + cost > capacityOf(counter) && !isLocked(seen)) return -deny(counter, handle, seen);
 
   const claimed = stateWord(<u64>ticket, <u32>owner, CLAIMED);
   const slot = claim(claimed, hint);
@@ -122,9 +123,10 @@ export function holdReserve(handle: f64, amount: f64, owner: f64, ticket: f64, d
   // succeeded. Midway others see a claimed slot, which nobody but reclaim touches, and a word before or after the take.
   while (true) {
     const word = atomic.load<u64>(counter + COUNTER_OUT);
-    const next = valueOf(word) + cost;
+    const next = valueUnlocked(word) + cost;
     const live = atomic.load<u64>(counter + COUNTER_META) == metaOf(handle, Kind.Tokens);
     if (!live || next > capacityOf(counter)) {
+      if (live && isLocked(word)) continue;
       atomic.store<u64>(hold + HOLD_STATE, FREE);
       return live ? -deny(counter, handle, word) : -checkHandle(handle, Kind.Tokens);
     }
@@ -223,7 +225,7 @@ function finish(hold: u32): Status {
   // Reads the word, meta and stamp; changes the word. Ends because a failed swap means another thread's succeeded.
   // Midway others see the hold settled and its refund not there yet: less available than there is.
   while (true) {
-    const word = atomic.load<u64>(counter + COUNTER_OUT);
+    const word = bare(atomic.load<u64>(counter + COUNTER_OUT));
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Tokens)) {
       status = Status.Stale;
       break;
@@ -303,6 +305,7 @@ function adjust(hold: u32, held: u64, delta: i64, adjuster: u32): bool {
   while (true) {
     const word = atomic.load<u64>(counter + COUNTER_OUT);
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Tokens)) break;
+    if (isLocked(word)) continue;
     if (epochOf(counter, word) != load<u64>(hold + HOLD_STAMP)) break;
     const out = valueOf(word);
     const room = <i64>(capacityOf(counter) - min<u64>(out, capacityOf(counter)));

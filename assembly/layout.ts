@@ -18,7 +18,7 @@
 //             +16 u32 owners issued              +20 u32 directory lock: owner, or 0
 //             +24 u32 longest probe of the directory so far      +28 u32 sequence, moved for waiting threads
 //
-// counter     +0  u64 tag (10 bits) << 54 | what is out (54 bits)                       ← the only contended word
+// counter     +0  u64 lock << 63 | tag (9 bits) << 54 | what is out (54 bits)   ← the only contended word (word.ts)
 //             +8  u64 meta: generation << 8 | kind; 0 while the slot serves no budget
 //             +16 u64 capacity   (tagged)        +24 u64 stamp: the epoch in full
 //             +32 u64 consumed   (tagged)        +40 u64 high-water mark of what is out          (tagged)
@@ -30,7 +30,7 @@
 //   permits keep their guards.
 //   Permits (permit.ts) keep their fields in the contended word, their limits in the capacity, and use `consumed` to number
 //   those who wait.
-//   A tagged word is generation (10 bits) << 54 | value (54 bits): a thread that still holds a removed budget's
+//   A tagged word is generation (9 bits) << 54 | value (54 bits): a thread that still holds a removed budget's
 //   handle cannot write into its successor's figures, because its compare-and-swap carries the old tag.
 //
 // hold        +0  u64 state word: ticket (41 bits) << 23 | owner (20 bits) << 3 | state (3 bits)

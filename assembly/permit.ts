@@ -5,7 +5,7 @@
 // in which they came, over all threads; who does not wait gets none while somebody does.
 // Who may call: any thread, through index.ts. A held permit is a hold (hold.ts), so a dead thread's are reclaimed.
 //
-//   word     tag (10 bits) | category n … | category 1 | total        each field: its count and a guard bit on top
+//   word     lock, tag (9 bits) | category n … | category 1 | total        each field: its count and a guard bit on top
 //   limits   the same fields, each with its limit; guards: the guard bits alone
 //   A field may be raised if (limit + guard) − (count + 1) leaves the guard bit standing: one subtraction checks them all.
 
@@ -32,16 +32,14 @@ import {
 import { capacityOf, checkHandle, tally } from "./counter";
 import { CLAIMED, claim, FREE, HELD, isTicket, prepare, restated, stateOf, stateWord, WAITING } from "./hold";
 import { Status } from "./status";
-
-/** The bits of the word that hold the fields. */
-export const FIELDS: u64 = (1 << 54) - 1;
+import { bare, isLocked, VALUE_MASK, valueOf } from "./word";
 
 /** The total's field begins at bit 0. */
 const ONE_OF_TOTAL: u64 = 1;
 
 /** Whether limits and guards describe fields that lie within the word and do not overlap. */
 export function isGeometry(limits: u64, guards: u64): bool {
-  return guards != 0 && ((limits | guards) & ~FIELDS) == 0 && (limits & guards) == 0;
+  return guards != 0 && ((limits | guards) & ~VALUE_MASK) == 0 && (limits & guards) == 0;
 }
 
 /**
@@ -56,7 +54,8 @@ export function permitTake(handle: f64, shift: f64, owner: f64, ticket: f64, hin
   if (!isOwner(owner) || !isTicket(ticket)) return -Status.HandleInvalid;
   const counter = counterOf(handle);
   const increment = ONE_OF_TOTAL | (<u64>1 << <u64>shift);
-  if (!fits(counter, atomic.load<u64>(counter + COUNTER_OUT), increment) || isAwaited(counter, handle, increment, u64.MAX_VALUE)) {
+  const seen = atomic.load<u64>(counter + COUNTER_OUT);
+  if ((!fits(counter, seen, increment) && !isLocked(seen)) || isAwaited(counter, handle, increment, u64.MAX_VALUE)) {
     return -refuse(counter, handle);
   }
   const claimed = stateWord(<u64>ticket, <u32>owner, CLAIMED);
@@ -114,7 +113,7 @@ export function permitCancel(handle: f64, slot: f64, owner: f64, ticket: f64): i
 /** The fields of the word as they are, without the tag; 0 for a handle that is no permits'. May be late. */
 export function permitFields(handle: f64): u64 {
   if (checkHandle(handle, Kind.Permits) != Status.Ok) return 0;
-  return atomic.load<u64>(counterOf(handle) + COUNTER_OUT) & FIELDS;
+  return valueOf(atomic.load<u64>(counterOf(handle) + COUNTER_OUT));
 }
 
 /** How many wait for a category, over all threads. May be late. @returns the count, or −status */
@@ -135,7 +134,7 @@ export function permitWaiting(handle: f64, shift: f64): i32 {
 export function permitGive(counter: u32, handle: f64, increment: u64): Status {
   // Reads meta and the word; changes the word. Ends because a failed swap means another thread's succeeded.
   while (true) {
-    const word = atomic.load<u64>(counter + COUNTER_OUT);
+    const word = bare(atomic.load<u64>(counter + COUNTER_OUT));
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Permits)) return Status.Stale;
     if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, word - increment) == word) {
       wake(counter);
@@ -195,7 +194,7 @@ function refuse(counter: u32, handle: f64): Status {
 function fits(counter: u32, word: u64, increment: u64): bool {
   const guards = atomic.load<u64>(counter + COUNTER_GUARDS);
   const limits = capacityOf(counter);
-  return (((limits | guards) - ((word & FIELDS) + increment)) & guards) == guards;
+  return (((limits | guards) - (valueOf(word) + increment)) & guards) == guards;
 }
 
 /** Raises the fields and puts the hold's state to `held`. Everything or nothing. */
@@ -205,6 +204,7 @@ function take(counter: u32, handle: f64, hold: u32, increment: u64, held: u64): 
   while (true) {
     const word = atomic.load<u64>(counter + COUNTER_OUT);
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Permits)) return Status.Stale;
+    if (isLocked(word)) continue;
     if (!fits(counter, word, increment)) return Status.Exceeds;
     if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, word + increment) == word) {
       atomic.store<u64>(hold + HOLD_STATE, held); // straight line, as in holdReserve

@@ -7,7 +7,8 @@
 // Time is scaled so that nothing is ever rounded: with limit and window reduced by their common divisor, one
 // millisecond is `limit` units and one unit of cost takes `window` units. The word holds the theoretical arrival time
 // (generic cell rate algorithm): when the last cost would have ended if all of them had been spread evenly.
-// It needs all 64 bits and has no tag: a removed rate's late swap would have to find its very own arrival time.
+// It needs 63 bits, so that above the lock's bit it leaves none for a tag: a removed rate's late swap would have to find
+// its very own arrival time.
 
 import { Kind } from "./abi";
 import { capacityOf, checkHandle, tally } from "./counter";
@@ -21,8 +22,9 @@ import {
   metaOf,
 } from "./layout";
 import { Status } from "./status";
+import { bare, isLocked } from "./word";
 
-/** Scaled times stay below this, so that sums of two of them cannot overflow. */
+/** The burst and the present in scaled time stay within this, the present below it, so that their sum is below the lock. */
 const SCALED_MAX: u64 = 1 << 62;
 
 /** Whether a burst and a reduced limit and window (32 bits each) can be computed with. */
@@ -44,7 +46,7 @@ export function rateTake(handle: f64, cost: f64, now: f64): i32 {
   const limit = scale >>> 32;
   const window = scale & 0xffffffff;
   const burst = capacityOf(counter);
-  if (<u64>now > SCALED_MAX / limit) return Status.TimeInvalid;
+  if (<u64>now > (SCALED_MAX - 1) / limit) return Status.TimeInvalid;
   if (<u64>cost > burst) return refuse(counter, handle);
   const time = <u64>now * limit;
   const took = <u64>cost * window;
@@ -54,6 +56,7 @@ export function rateTake(handle: f64, cost: f64, now: f64): i32 {
     const arrival = atomic.load<u64>(counter + COUNTER_OUT);
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Rate)) return checkHandle(handle, Kind.Rate);
     const next = max<u64>(arrival, time) + took;
+    if (isLocked(arrival)) continue;
     if (next > time + burst * window) return refuse(counter, handle);
     if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, arrival, next) == arrival) return Status.Ok;
   }
@@ -75,7 +78,7 @@ export function rateGive(handle: f64, cost: f64): i32 {
   const took = min<u64>(<u64>cost, capacityOf(counter)) * window;
   // As in rateTake. An arrival time in the past grants no more than one at this moment, so this needs no clock.
   while (true) {
-    const arrival = atomic.load<u64>(counter + COUNTER_OUT);
+    const arrival = bare(atomic.load<u64>(counter + COUNTER_OUT));
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Rate)) return checkHandle(handle, Kind.Rate);
     const next = arrival - min<u64>(arrival, took);
     if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, arrival, next) == arrival) return Status.Ok;
@@ -94,10 +97,10 @@ export function rateWait(handle: f64, cost: f64, now: f64): f64 {
   const window = scale & 0xffffffff;
   const burst = capacityOf(counter);
   if (<u64>cost > burst) return -(<f64>Status.Exceeds);
-  if (<u64>now > SCALED_MAX / limit) return -(<f64>Status.TimeInvalid);
+  if (<u64>now > (SCALED_MAX - 1) / limit) return -(<f64>Status.TimeInvalid);
   const time = <u64>now * limit;
   const free = time + (burst - <u64>cost) * window; // the latest arrival time at which the cost fits now
-  const arrival = atomic.load<u64>(counter + COUNTER_OUT);
+  const arrival = bare(atomic.load<u64>(counter + COUNTER_OUT));
   return arrival <= free ? 0 : <f64>((arrival - free + limit - 1) / limit);
 }
 
@@ -109,8 +112,8 @@ export function rateAvailable(handle: f64, now: f64): f64 {
   const counter = counterOf(handle);
   const scale = atomic.load<u64>(counter + COUNTER_GUARDS);
   const limit = scale >>> 32;
-  if (<u64>now > SCALED_MAX / limit) return -(<f64>Status.TimeInvalid);
+  if (<u64>now > (SCALED_MAX - 1) / limit) return -(<f64>Status.TimeInvalid);
   const end = <u64>now * limit + capacityOf(counter) * (scale & 0xffffffff);
-  const from = max<u64>(atomic.load<u64>(counter + COUNTER_OUT), <u64>now * limit);
+  const from = max<u64>(bare(atomic.load<u64>(counter + COUNTER_OUT)), <u64>now * limit);
   return from >= end ? 0 : <f64>((end - from) / (scale & 0xffffffff));
 }

@@ -5,29 +5,31 @@ import { Figure, HEADER_SEQUENCE, Kind, Status } from "../../../src/kernel/gener
 import type { KernelExports } from "../../../src/kernel/instance.ts";
 import type { Program, World } from "./explore.ts";
 
-const ME = 1;
-const YOU = 2;
-const THEM = 3;
+export const ME = 1;
+export const YOU = 2;
+export const THEM = 3;
 
-function prepared(kernel: KernelExports): void {
+export function prepared(kernel: KernelExports): void {
   strictEqual(kernel.initialise(2, 4), Status.Ok);
   for (const owner of [ME, YOU, THEM]) strictEqual(kernel.ownerIssue(), owner);
 }
 
-const open = (kernel: KernelExports, kind: number, capacity: number, name = 1n): number =>
+export const open = (kernel: KernelExports, kind: number, capacity: number, name = 1n): number =>
   kernel.budgetOpen(name, name, kind, capacity, THEM);
 
-const figures = (kernel: KernelExports, handle: number) => ({
+export const figures = (kernel: KernelExports, handle: number) => ({
   available: kernel.budgetFigure(handle, Figure.Available),
   debt: kernel.budgetFigure(handle, Figure.Debt),
   consumed: kernel.budgetFigure(handle, Figure.Consumed),
 });
 
 /** `words` is the kernel's memory, for what threads watch. */
-type Build = (kernel: KernelExports, words: Int32Array) => World;
+export type Build = (kernel: KernelExports, words: Int32Array) => World;
 
-/** Each world with how many preemptions it is explored with; without a number, all of them. */
-export const ORDERS: Readonly<Record<string, { build: Build; preemptions?: number }>> = {
+/** Worlds by name, each with how many preemptions it is explored with; without a number, all of them. */
+export type Worlds = Readonly<Record<string, { build: Build; preemptions?: number }>>;
+
+export const ORDERS: Worlds = {
   "two takes of which one fits: exactly one is granted": {
     build: (kernel) => {
       prepared(kernel);
