@@ -25,7 +25,7 @@ export function stubOf(tenant: string): Stub {
 export function within<T>(
   stub: Stub,
   nowMs: number,
-  work: (budget: TenantBudget, state: DurableObjectState) => T,
+  work: (budget: TenantBudget, state: DurableObjectState) => T | Promise<T>,
 ): Promise<T> {
   return runInDurableObject(stub, async (budget: TenantBudget, state) => {
     budget.now = () => nowMs;
@@ -37,9 +37,9 @@ export function within<T>(
 export async function tenantWith(allocated: bigint | number): Promise<{ tenant: string; stub: Stub }> {
   const tenant = freshTenantName();
   const stub = stubOf(tenant);
-  await within(stub, START_MS, (budget) => {
-    budget.createTenant({ tenant_id: tenant, name: tenant });
-    budget.createBudget({
+  await within(stub, START_MS, async (budget) => {
+    await budget.createTenant({ tenant_id: tenant, name: tenant });
+    await budget.createBudget({
       scope: `tenant:${tenant}`,
       unit: "TOKENS",
       allocated: { unit: "TOKENS", amount: allocated },
@@ -61,12 +61,16 @@ export function dump(state: DurableObjectState): string {
 }
 
 /** Puts `exec` in the place of the store's own for the time of `work`. */
-export function withExec<T>(budget: TenantBudget, exec: SqlStorage["exec"], work: () => T): T {
+export async function withExec<T>(
+  budget: TenantBudget,
+  exec: SqlStorage["exec"],
+  work: () => T | Promise<T>,
+): Promise<T> {
   const { store } = budget;
   const own = store.sql;
   Reflect.set(store, "sql", { exec });
   try {
-    return work();
+    return await work();
   } finally {
     Reflect.set(store, "sql", own);
   }

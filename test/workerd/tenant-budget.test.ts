@@ -23,8 +23,8 @@ type Step = (budget: TenantBudget, tenant: string, ids: Record<string, string>) 
 /** Reserve under `key`, and remember the id by it. */
 const reserve =
   (key: string, amount: number, ttl_ms = 60_000): Step =>
-  (budget, tenant, ids) => {
-    const reply = budget.reserve(
+  async (budget, tenant, ids) => {
+    const reply = await budget.reserve(
       reserveRequest(key, amount, { subject: { tenant }, ttl_ms, grace_period_ms: 0 }),
     );
     if (reply.ok && reply.body.reservation_id !== undefined) ids[key] = reply.body.reservation_id;
@@ -133,7 +133,7 @@ describe("a throw inside a decision", () => {
       const { tenant, stub } = await tenantWith(100);
       const ids: Record<string, string> = {};
       for (const each of before) await within(stub, START_MS, (budget) => each(budget, tenant, ids));
-      const statements = await within(stub, START_MS + afterMs, (budget, state) => {
+      const statements = await within(stub, START_MS + afterMs, async (budget, state) => {
         const untouched = dump(state);
         for (let failsAfter = 1; ; failsAfter += 1) {
           let count = 0;
@@ -144,7 +144,7 @@ describe("a throw inside a decision", () => {
             return cursor;
           }) as SqlStorage["exec"];
           try {
-            expect(withExec(budget, failing, () => step(budget, tenant, { ...ids }))).toMatchObject({
+            expect(await withExec(budget, failing, () => step(budget, tenant, { ...ids }))).toMatchObject({
               ok: true,
             });
             expect(dump(state)).not.toBe(untouched);
@@ -165,14 +165,18 @@ describe("a throw inside a decision", () => {
 
 describe("rows written", () => {
   /** Counts the rows that the store's statements write during `work`. */
-  function countRows(budget: TenantBudget, state: DurableObjectState, work: () => void): number {
+  async function countRows(
+    budget: TenantBudget,
+    state: DurableObjectState,
+    work: () => unknown,
+  ): Promise<number> {
     const cursors: { rowsWritten: number }[] = [];
     const counting = ((text: string, ...values: unknown[]) => {
       const cursor = state.storage.sql.exec(text, ...values);
       cursors.push(cursor);
       return cursor;
     }) as SqlStorage["exec"];
-    withExec(budget, counting, work);
+    await withExec(budget, counting, work);
     return cursors.reduce((sum, cursor) => sum + cursor.rowsWritten, 0);
   }
 
@@ -199,11 +203,11 @@ describe("rows written", () => {
     const pairs = 40;
     const batch = (afterMs: number, name: string) =>
       within(stub, START_MS + afterMs, (budget, state) =>
-        countRows(budget, state, () => {
+        countRows(budget, state, async () => {
           const ids: Record<string, string> = {};
           for (let index = 0; index < pairs; index += 1) {
-            reserve(`${name}${index}`, 1)(budget, tenant, ids);
-            commit(`${name}${index}`, 1)(budget, tenant, ids);
+            await reserve(`${name}${index}`, 1)(budget, tenant, ids);
+            await commit(`${name}${index}`, 1)(budget, tenant, ids);
           }
         }),
       );
@@ -292,11 +296,13 @@ describe("an object without a tenant", () => {
     const tenant = freshTenantName();
     const stub = stubOf(tenant);
     const caller = { keyId: "0123456789ab", digest: "0" };
-    const answers = await within(stub, START_MS, (budget) => [
-      verdictOf(budget.reserve(reserveRequest("k", 1, { subject: { tenant } }))),
-      verdictOf(budget.balances({ tenant }, caller)),
-      verdictOf(budget.createBudget({ scope: `tenant:${tenant}`, unit: "TOKENS", allocated: tokens(1) })),
-      verdictOf(budget.createTenant({ tenant_id: tenant, name: "" })),
+    const answers = await within(stub, START_MS, async (budget) => [
+      verdictOf(await budget.reserve(reserveRequest("k", 1, { subject: { tenant } }))),
+      verdictOf(await budget.balances({ tenant }, caller)),
+      verdictOf(
+        await budget.createBudget({ scope: `tenant:${tenant}`, unit: "TOKENS", allocated: tokens(1) }),
+      ),
+      verdictOf(await budget.createTenant({ tenant_id: tenant, name: "" })),
     ]);
     expect(answers).toEqual(["404 NOT_FOUND", "401 UNAUTHORIZED", "404 NOT_FOUND", "400 INVALID_REQUEST"]);
     expect(await within(stub, START_MS, (_, state) => dump(state))).toBe("[]");
@@ -305,9 +311,10 @@ describe("an object without a tenant", () => {
   test("a name that is no tenant's, or none at all, serves nobody", async () => {
     const nameless: Stub = env.TENANT_BUDGET.get(env.TENANT_BUDGET.newUniqueId());
     for (const stub of [stubOf("Not A Tenant"), nameless]) {
-      await within(stub, START_MS, (budget) => {
-        expect(() => budget.createTenant({ tenant_id: "acme", name: "x" })).toThrow(/must be a tenant id/);
-        expect(() => budget.balances({ tenant: "x" })).toThrow(/must be a tenant id/);
+      await within(stub, START_MS, async (budget) => {
+        const made = budget.createTenant({ tenant_id: "acme", name: "x" });
+        await expect(made).rejects.toThrow(/must be a tenant id/);
+        await expect(budget.balances({ tenant: "x" })).rejects.toThrow(/must be a tenant id/);
       });
     }
   });

@@ -11,7 +11,7 @@ type Operations = Omit<
 
 /** Each operation of the object, answered over RPC. */
 export type TenantStub = {
-  [Name in keyof Operations]: Operations[Name] extends (...args: infer Args) => infer Result
+  [Name in keyof Operations]: Operations[Name] extends (...args: infer Args) => Promise<infer Result>
     ? (...args: Args) => Promise<Result>
     : never;
 };

@@ -1,7 +1,8 @@
-// The Durable Object that holds one tenant's ledger. Invariant: every method is one synchronous transaction with no
-// await in it, so calls are decided one after another and an answer leaves only once its rows are durable; nothing in
-// memory decides an ALLOW. Who may call: the HTTP front (with the caller of a verified key), or any Worker that holds
-// the binding (without one: it is trusted). Denials are values, since error classes do not survive RPC.
+// The Durable Object that holds one tenant's ledger. Invariant: every operation is one synchronous transaction with no
+// await in it, nested in its group's, so calls are decided one after another in the order of their arrival, and an answer
+// leaves only once its rows are durable; nothing in memory decides an ALLOW. Who may call: the HTTP front (with the
+// caller of a verified key), or any Worker that holds the binding (without one: it is trusted). Denials are values, since
+// error classes do not survive RPC.
 
 import { DurableObject } from "cloudflare:workers";
 import type {
@@ -18,6 +19,7 @@ import type {
   FundBody,
   FundInput,
   MintedKey,
+  Refusal,
   ReleaseBody,
   ReleaseInput,
   Reply,
@@ -29,23 +31,37 @@ import type {
 } from "purser/ledger";
 import { checkTenantRequest, isTenantId, Ledger, refuse, unauthorized } from "purser/ledger";
 import { type Env, hashSecrets } from "../env.ts";
+import { GroupCommit } from "./group-commit.ts";
 import { hasSchema, migrate } from "./schema.ts";
 import { SqliteStore } from "./sqlite-store.ts";
 
 /** How long a sweep that failed waits for the next try; the platform's own retries end after six. */
 const SWEEP_RETRY_MS = 60_000;
 
+/** The protocol has no code for overload; the status and `Retry-After` say it. */
+const OVERLOADED: Refusal = {
+  ...refuse("INTERNAL_ERROR", "The tenant's object is overloaded, retry later"),
+  status: 503,
+};
+
+type Operation<Body> = (ledger: Ledger, turn: Turn) => Reply<Body>;
+
 export class TenantBudget extends DurableObject<Env> {
   /** The clock. An own property, so that RPC cannot reach it and a test can set it. */
   now: () => number = () => Date.now();
   /** Where the ledger lives. An own property for the same two reasons. */
   readonly store: SqliteStore;
+  readonly #group: GroupCommit;
   #ledger: Ledger | undefined;
   #alarmAtMs: number | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.store = new SqliteStore(ctx.storage);
+    this.#group = new GroupCommit({
+      transact: (decideAll) => this.#transactGroup(decideAll),
+      gather: () => scheduler.wait(0),
+    });
     // Synchronous, so that a database this code cannot read keeps the object from starting at all.
     if (hasSchema(ctx.storage)) migrate(ctx.storage, this.now());
     void ctx.blockConcurrencyWhile(async () => {
@@ -53,44 +69,46 @@ export class TenantBudget extends DurableObject<Env> {
     });
   }
 
-  reserve(request: ReserveInput, caller?: Caller): Reply<ReserveBody> {
+  reserve(request: ReserveInput, caller?: Caller): Promise<Reply<ReserveBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.reserve(request, turn));
   }
 
-  commit(reservationId: string, request: CommitInput, caller?: Caller): Reply<CommitBody> {
+  commit(reservationId: string, request: CommitInput, caller?: Caller): Promise<Reply<CommitBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.commit(reservationId, request, turn));
   }
 
-  release(reservationId: string, request: ReleaseInput, caller?: Caller): Reply<ReleaseBody> {
+  release(reservationId: string, request: ReleaseInput, caller?: Caller): Promise<Reply<ReleaseBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.release(reservationId, request, turn));
   }
 
-  extend(reservationId: string, request: ExtendInput, caller?: Caller): Reply<ExtendBody> {
+  extend(reservationId: string, request: ExtendInput, caller?: Caller): Promise<Reply<ExtendBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.extend(reservationId, request, turn));
   }
 
   /** Whether the caller's key stands; says nothing about what it may do. */
-  checkKey(caller: Caller): Reply<null> {
+  checkKey(caller: Caller): Promise<Reply<null>> {
     return this.#decide(caller, (ledger, turn) => ledger.checkKey(turn));
   }
 
-  getReservation(reservationId: string, caller?: Caller): Reply<ReservationBody> {
+  getReservation(reservationId: string, caller?: Caller): Promise<Reply<ReservationBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.getReservation(reservationId, turn));
   }
 
-  balances(query: BalancesQuery, caller?: Caller): Reply<BalancesBody> {
+  balances(query: BalancesQuery, caller?: Caller): Promise<Reply<BalancesBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.balances(query, turn));
   }
 
   /** Makes the tenant and its tables. Before this, the object stores nothing, whatever its name. */
-  createTenant(request: unknown): Reply<TenantBody> {
+  createTenant(request: unknown): Promise<Reply<TenantBody>> {
     const checked = checkTenantRequest(request);
-    if (!checked.ok) return checked;
-    if (!hasSchema(this.ctx.storage)) migrate(this.ctx.storage, this.now());
-    return this.#decide(undefined, (ledger, turn) => ledger.createTenant(request, turn));
+    if (!checked.ok) return Promise.resolve(checked);
+    return this.#join(() => {
+      if (!hasSchema(this.ctx.storage)) migrate(this.ctx.storage, this.now());
+      return this.#operate(undefined, (ledger, turn) => ledger.createTenant(request, turn));
+    });
   }
 
-  createBudget(request: BudgetInput, caller?: Caller): Reply<BudgetBody> {
+  createBudget(request: BudgetInput, caller?: Caller): Promise<Reply<BudgetBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.createBudget(request, turn));
   }
 
@@ -98,12 +116,15 @@ export class TenantBudget extends DurableObject<Env> {
     budget: { readonly scope: string; readonly unit: string },
     request: FundInput,
     caller?: Caller,
-  ): Reply<FundBody> {
+  ): Promise<Reply<FundBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.fund(budget, request, turn));
   }
 
   /** Records a key that the front minted; the key's text stays with the front. */
-  createApiKey(request: unknown, minted: Pick<MintedKey, "keyId" | "digest" | "prefix">): Reply<ApiKeyBody> {
+  createApiKey(
+    request: unknown,
+    minted: Pick<MintedKey, "keyId" | "digest" | "prefix">,
+  ): Promise<Reply<ApiKeyBody>> {
     return this.#decide(undefined, (ledger, turn) => ledger.createApiKey(request, minted, turn));
   }
 
@@ -122,19 +143,38 @@ export class TenantBudget extends DurableObject<Env> {
     }
   }
 
-  #decide<Body>(
-    caller: Caller | undefined,
-    operation: (ledger: Ledger, turn: Turn) => Reply<Body>,
-  ): Reply<Body> {
+  /** Decides one operation with its group. */
+  #decide<Body>(caller: Caller | undefined, operation: Operation<Body>): Promise<Reply<Body>> {
+    return this.#join(() => this.#operate(caller, operation));
+  }
+
+  /** Joins the group that is gathering; past the line's end the call is refused as overload, undecided. */
+  #join<Body>(decide: () => Reply<Body>): Promise<Reply<Body>> {
+    return this.#group.isFull ? Promise.resolve(OVERLOADED) : this.#group.run(decide);
+  }
+
+  #operate<Body>(caller: Caller | undefined, operation: Operation<Body>): Reply<Body> {
     const ledger = this.#openLedger();
     if (ledger === undefined) {
       return caller === undefined
         ? refuse("NOT_FOUND", `Tenant not found: ${this.#tenant}`)
         : unauthorized("KEY_NOT_FOUND");
     }
-    const reply = operation(ledger, { nowMs: this.now(), caller });
-    this.#setAlarm(ledger);
-    return reply;
+    return operation(ledger, { nowMs: this.now(), caller });
+  }
+
+  /** One transaction for a group, its alarm included. If it fails, nothing that was remembered of it is true. */
+  #transactGroup(decideAll: () => void): void {
+    try {
+      this.store.transact(() => {
+        decideAll();
+        if (this.#ledger !== undefined) this.#setAlarm(this.#ledger);
+      });
+    } catch (error) {
+      this.#ledger = undefined;
+      this.#alarmAtMs = undefined;
+      throw error;
+    }
   }
 
   /** The tenant is the object's own name; an object that was not reached by a name has none and serves nobody. */
