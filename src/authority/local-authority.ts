@@ -2,10 +2,13 @@
 // single process that needs hierarchical budgets and no durability. Invariant: the answers are those of the Durable
 // Object, word for word; only ids' secrecy and durability are missing. Who may call: anyone, from one thread.
 
+import type { LedgerCounters } from "../ledger/counters.ts";
 import type {
   BalancesQuery,
   BudgetInput,
   CommitInput,
+  DecideInput,
+  EventInput,
   ExtendInput,
   FundInput,
   ReleaseInput,
@@ -71,6 +74,14 @@ export class LocalAuthority {
     return this.#ledger.extend(reservationId, request, this.#turn());
   }
 
+  decide(request: DecideInput) {
+    return this.#ledger.decide(request, this.#turn());
+  }
+
+  event(request: EventInput) {
+    return this.#ledger.event(request, this.#turn());
+  }
+
   getReservation(reservationId: string) {
     return this.#ledger.getReservation(reservationId, this.#turn());
   }
@@ -85,6 +96,11 @@ export class LocalAuthority {
 
   fund(budget: { readonly scope: string; readonly unit: Unit }, request: FundInput) {
     return this.#ledger.fund(budget, request, this.#turn());
+  }
+
+  /** What was counted since this authority was made. */
+  get counters(): Readonly<LedgerCounters> {
+    return this.#ledger.counters;
   }
 
   #turn() {

@@ -5,6 +5,8 @@ import type { Reply } from "../ledger/codes.ts";
 import type {
   BalancesQuery,
   CommitInput,
+  DecideInput,
+  EventInput,
   ExtendInput,
   ReleaseInput,
   ReserveInput,
@@ -12,6 +14,8 @@ import type {
 import type {
   BalancesBody,
   CommitBody,
+  DecideBody,
+  EventBody,
   ExtendBody,
   ReleaseBody,
   ReservationBody,
@@ -24,6 +28,8 @@ export interface TenantRpc {
   commit(reservationId: string, request: CommitInput): Promise<Reply<CommitBody>>;
   release(reservationId: string, request: ReleaseInput): Promise<Reply<ReleaseBody>>;
   extend(reservationId: string, request: ExtendInput): Promise<Reply<ExtendBody>>;
+  decide(request: DecideInput): Promise<Reply<DecideBody>>;
+  event(request: EventInput): Promise<Reply<EventBody>>;
   getReservation(reservationId: string): Promise<Reply<ReservationBody>>;
   balances(query: BalancesQuery): Promise<Reply<BalancesBody>>;
 }

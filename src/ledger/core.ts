@@ -7,6 +7,7 @@ import type { GenericSchema } from "valibot";
 import { AccountArithmetic, type AccountFigures, type PathResult } from "../kernel/accounts.ts";
 import type { Caller } from "./api-keys.ts";
 import { PATH_REFUSALS, type Refusal, refuse, unauthorized } from "./codes.ts";
+import { figuresAgree, type LedgerCounters, newCounters } from "./counters.ts";
 import { type AccountName, type Deadline, Deadlines, type DueReservation } from "./deadlines.ts";
 import { equalInConstantTime } from "./digest.ts";
 import { dayPrefix, ReservationIds } from "./ids.ts";
@@ -30,6 +31,10 @@ export interface LedgerOptions {
   readonly secrets: readonly string[];
   /** Smaller limits than the usual ones, so that a test reaches them. */
   readonly limits?: Partial<TenantLimits>;
+  /** Where this ledger counts; its own counters by default. */
+  readonly counters?: LedgerCounters;
+  /** Hears of the first fault in written figures, so that it stands in the host's log. */
+  readonly onFigureFault?: (message: string) => void;
 }
 
 /** How much one tenant may keep. @see LIMITS */
@@ -67,7 +72,9 @@ export class LedgerCore {
   readonly store: LedgerStore;
   readonly ids: ReservationIds;
   readonly limits: TenantLimits;
+  readonly counters: LedgerCounters;
   readonly arithmetic = new AccountArithmetic();
+  readonly #onFigureFault: ((message: string) => void) | undefined;
   #deadlines: Deadlines | undefined;
   #seenMs: number | undefined;
   #prunedDay = -1;
@@ -77,6 +84,8 @@ export class LedgerCore {
     this.store = options.store;
     this.ids = new ReservationIds(options.secrets);
     this.limits = { ...LIMITS, ...options.limits };
+    this.counters = options.counters ?? newCounters();
+    this.#onFigureFault = options.onFigureFault;
   }
 
   /** The deadlines of all active reservations, read from the store once. */
@@ -230,7 +239,7 @@ export class LedgerCore {
     return accounts;
   }
 
-  /** Writes what the kernel computed. One row per account. */
+  /** Writes what the kernel computed, and counts what contradicts itself. One row per account. */
   writeFigures(
     accounts: readonly AccountRecord[],
     figures: readonly AccountFigures[],
@@ -239,8 +248,19 @@ export class LedgerCore {
     return accounts.map((account, index) => {
       const written = { ...account, ...figures[index], updatedAtMs: nowMs };
       this.store.updateAccount(written);
+      this.#checkFigures(written);
       return written;
     });
+  }
+
+  /** The reply stands either way: it was decided, and a ledger that stops answering would not be any truer. */
+  #checkFigures(account: AccountRecord): void {
+    if (figuresAgree(account, this.arithmetic.remaining(account))) return;
+    this.counters.figureFaults += 1;
+    if (this.counters.figureFaults > 1) return;
+    const { scope, unit, allocated, spent, reserved, debt } = account;
+    const figures = `allocated ${allocated}, spent ${spent}, reserved ${reserved}, debt ${debt}`;
+    this.#onFigureFault?.(`the figures of ${scope} in ${unit} contradict each other: ${figures}`);
   }
 
   /** Moves an active reservation to its end, and prunes a few rows that have outlived their retention. */

@@ -14,6 +14,8 @@ const ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwx
 const DAY_LENGTH = 4;
 const DIGEST_LENGTH = 16;
 const SEAL_LENGTH = 12;
+/** 144 bits of keyed digest: no two events of a deployment share an id. */
+const EVENT_DIGEST_LENGTH = 24;
 /** Characters of an id that (tenant, idempotency key, day) determine: 18 bits of day, 96 bits of keyed digest. */
 export const STEM_LENGTH = DAY_LENGTH + DIGEST_LENGTH;
 
@@ -26,6 +28,7 @@ interface IdMacs {
   readonly digest: Mac;
   readonly seal: Mac;
   readonly mask: Mac;
+  readonly event: Mac;
 }
 
 /** Issues and judges ids. The first secret issues; all of them are accepted, so that a secret can be rotated. */
@@ -38,6 +41,7 @@ export class ReservationIds {
       digest: createMac(secret, "reservation-digest"),
       seal: createMac(secret, "reservation-seal"),
       mask: createMac(secret, "reservation-mask"),
+      event: createMac(secret, "event-digest"),
     }));
     const [current] = this.#all;
     if (current === undefined) throw new RangeError("secrets: must hold at least one secret, got none");
@@ -49,6 +53,12 @@ export class ReservationIds {
     const stem = stemOf(this.#current, tenant, idempotencyKey, day);
     const masked = maskTenant(this.#current, stem, tenant);
     return stem + sealOf(this.#current, stem, masked) + masked;
+  }
+
+  /** The id of the event that this key made on this day. Nothing is ever looked up by it. */
+  issueEvent(tenant: string, idempotencyKey: string, day: number): string {
+    const digest = encode(this.#current.event([tenant, idempotencyKey, String(day)]), EVENT_DIGEST_LENGTH);
+    return `evt_${digest}`;
   }
 
   /** The stems under which an earlier reserve with this key may lie, newest first. */

@@ -12,6 +12,7 @@ export {
   unauthorized,
 } from "./codes.ts";
 export type { LedgerOptions, TenantLimits, Turn } from "./core.ts";
+export { type LedgerCounters, newCounters } from "./counters.ts";
 export type { Deadline } from "./deadlines.ts";
 export { ReservationIds } from "./ids.ts";
 export type * from "./inputs.ts";

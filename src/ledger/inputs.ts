@@ -19,18 +19,32 @@ export interface ReserveInput {
   readonly metadata?: JsonObject;
 }
 
+/** @see Cycles protocol, DecisionRequest */
+export type DecideInput = Pick<
+  ReserveInput,
+  "idempotency_key" | "subject" | "action" | "estimate" | "metadata"
+>;
+
+/** @see Cycles protocol, StandardMetrics */
+export interface MetricsInput {
+  readonly tokens_input?: number;
+  readonly tokens_output?: number;
+  readonly latency_ms?: number;
+  readonly model_version?: string;
+  readonly custom?: JsonObject;
+}
+
 /** @see Cycles protocol, CommitRequest */
 export interface CommitInput {
   readonly idempotency_key: string;
   readonly actual: AmountInput;
-  readonly metrics?: {
-    readonly tokens_input?: number;
-    readonly tokens_output?: number;
-    readonly latency_ms?: number;
-    readonly model_version?: string;
-    readonly custom?: JsonObject;
-  };
+  readonly metrics?: MetricsInput;
   readonly metadata?: JsonObject;
+}
+
+/** @see Cycles protocol, EventCreateRequest */
+export interface EventInput extends Pick<ReserveInput, "subject" | "action" | "overage_policy">, CommitInput {
+  readonly client_time_ms?: number;
 }
 
 /** @see Cycles protocol, ReleaseRequest */

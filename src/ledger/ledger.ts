@@ -7,6 +7,9 @@ import { createApiKey, createBudget, createTenant, fund } from "./admin.ts";
 import type { MintedKey } from "./api-keys.ts";
 import { type Reply, succeed } from "./codes.ts";
 import { LedgerCore, type LedgerOptions, type Turn } from "./core.ts";
+import type { LedgerCounters } from "./counters.ts";
+import { decide } from "./decide.ts";
+import { event } from "./event.ts";
 import { LIMITS } from "./limits.ts";
 import { balances, getReservation } from "./reads.ts";
 import { reserve } from "./reserve.ts";
@@ -16,6 +19,8 @@ import type {
   BalancesBody,
   BudgetBody,
   CommitBody,
+  DecideBody,
+  EventBody,
   ExtendBody,
   FundBody,
   ReleaseBody,
@@ -56,6 +61,21 @@ export class Ledger {
   /** Moves a reservation's expiry outward. 1 row. */
   extend(id: string, request: unknown, turn: Turn): Reply<ExtendBody> {
     return extend(this.#core, id, request, turn);
+  }
+
+  /** What a reserve would be answered; takes nothing. 1 row, the answer. */
+  decide(request: unknown, turn: Turn): Reply<DecideBody> {
+    return decide(this.#core, request, turn);
+  }
+
+  /** Charges what no reservation stands for. 1 + scopes rows. */
+  event(request: unknown, turn: Turn): Reply<EventBody> {
+    return event(this.#core, request, turn);
+  }
+
+  /** What was counted since the host started. */
+  get counters(): Readonly<LedgerCounters> {
+    return this.#core.counters;
   }
 
   /** Whether the caller's key stands, for a front that must say 401 before anything about a request it can't read. */

@@ -79,6 +79,8 @@ export const RETENTION = {
   finishedMs: 30 * 86_400_000,
   /** Answers of operations that make no reservation, by namespace. */
   dryRunDays: 1,
+  decideDays: 1,
+  eventDays: 7,
   fundDays: 7,
 } as const;
 
@@ -104,3 +106,9 @@ export const TENANT_DEFAULTS = {
   commitOveragePolicy: "ALLOW_IF_AVAILABLE",
   apiKeyLifeMs: 90 * MS_PER_DAY,
 } as const;
+
+/**
+ * Events take the request's policy, else this one, whatever tenant or budget say: a REJECT by default would refuse the
+ * very spend that recovery has to write down. @see Cycles protocol, EventCreateRequest
+ */
+export const EVENT_OVERAGE_POLICY = "ALLOW_IF_AVAILABLE";

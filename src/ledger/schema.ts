@@ -228,6 +228,32 @@ export const extendSchema = v.strictObject(
   objectMessage,
 );
 
+export const decideSchema = v.strictObject(
+  {
+    idempotency_key: idempotencyKey,
+    subject,
+    action,
+    estimate: amount,
+    metadata: v.optional(jsonObject),
+  },
+  objectMessage,
+);
+
+export const eventSchema = v.strictObject(
+  {
+    idempotency_key: idempotencyKey,
+    subject,
+    action,
+    actual: amount,
+    overage_policy: v.optional(overagePolicy),
+    metrics: v.optional(metrics),
+    // Advisory: no decision looks at a client's clock.
+    client_time_ms: v.optional(count),
+    metadata: v.optional(jsonObject),
+  },
+  objectMessage,
+);
+
 /** Query parameters are text and unknown ones are ignored, unlike in bodies. */
 export const balancesSchema = v.pipe(
   v.object(

@@ -3,16 +3,16 @@
 // budget never stops work that was already reserved; refusals change nothing but what had expired anyway.
 // Who may call: the Ledger.
 
+import { answerAgain, answerOf, printOf } from "./answers.ts";
 import { type Refusal, type Reply, refuse, succeed, unauthorized } from "./codes.ts";
 import { accountsOn, deadlineOf, type LedgerCore, type Principal, refusePath, type Turn } from "./core.ts";
-import { fingerprint } from "./digest.ts";
-import { canonicalJson, stringifyJson } from "./json.ts";
+import { closedTenant } from "./evaluation.ts";
 import { LIMITS } from "./limits.ts";
 import { commitSchema, extendSchema, releaseSchema } from "./schema.ts";
 import { passesScopeFilter, scopePathOf } from "./scope.ts";
 import type { ActiveReservation, Answer, Reservation, TenantRecord } from "./store.ts";
 import { hasAtMostCharacters } from "./text.ts";
-import { balancesMember, type CommitBody, type ExtendBody, type ReleaseBody, reviveReply } from "./wire.ts";
+import { balancesMember, type CommitBody, type ExtendBody, type ReleaseBody } from "./wire.ts";
 
 export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn): Reply<CommitBody> {
   return core.run(turn, (nowMs) => {
@@ -25,9 +25,9 @@ export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn)
     const { request } = admitted;
     const located = locate(core, id, admitted.principal);
     if (!located.ok) return located;
-    const print = fingerprint(canonicalJson(request));
+    const print = printOf(request);
     const earlier = located.reservation.status === "COMMITTED" ? located.reservation.settled : undefined;
-    if (earlier?.key === request.idempotency_key) return replay<CommitBody>(earlier, print);
+    if (earlier?.key === request.idempotency_key) return answerAgain<CommitBody>(earlier, print);
     const standing = requireActive(core, located.reservation, admitted.tenant, nowMs);
     if (!standing.ok) return standing;
 
@@ -43,7 +43,10 @@ export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn)
     const accounts = core.accountsOf(reservation);
     const actual = request.actual.amount;
     const result = core.arithmetic.commit(accounts, { estimate, actual, policy: reservation.overagePolicy });
-    if (!result.ok) return refusePath(core, accounts, result, actual);
+    if (!result.ok) {
+      core.counters.commitsRefused += 1;
+      return refusePath(core, accounts, result, actual);
+    }
 
     const { charged } = result;
     const body: CommitBody = {
@@ -78,9 +81,9 @@ export function release(core: LedgerCore, id: string, input: unknown, turn: Turn
     const { request } = admitted;
     const located = locate(core, id, admitted.principal);
     if (!located.ok) return located;
-    const print = fingerprint(canonicalJson(request));
+    const print = printOf(request);
     const earlier = located.reservation.status === "RELEASED" ? located.reservation.settled : undefined;
-    if (earlier?.key === request.idempotency_key) return replay<ReleaseBody>(earlier, print);
+    if (earlier?.key === request.idempotency_key) return answerAgain<ReleaseBody>(earlier, print);
     const standing = requireActive(core, located.reservation, admitted.tenant, nowMs);
     if (!standing.ok) return standing;
 
@@ -110,7 +113,7 @@ export function extend(core: LedgerCore, id: string, input: unknown, turn: Turn)
     const { request, tenant } = admitted;
     const located = locate(core, id, admitted.principal);
     if (!located.ok) return located;
-    const print = fingerprint(canonicalJson(request));
+    const print = printOf(request);
     const earlier = located.reservation.extensions.find((answer) => answer.key === request.idempotency_key);
     if (earlier !== undefined) return replayExtend(located.reservation, earlier, print, nowMs);
     const standing = requireActive(core, located.reservation, tenant, nowMs);
@@ -181,7 +184,7 @@ function requireActive(
   tenant: TenantRecord,
   nowMs: number,
 ): Standing {
-  if (tenant.status === "CLOSED") return refuse("TENANT_CLOSED", `Tenant closed: ${core.tenant}`);
+  if (tenant.status === "CLOSED") return closedTenant(core);
   const settled = core.settleDue(nowMs, accountsOn(located.unit, located.scopes));
   const reservation = settled === 0 ? located : (core.store.readReservation(located.id) ?? located);
   if (reservation.status === "ACTIVE") return { ok: true, reservation };
@@ -193,23 +196,13 @@ function requireActive(
       );
 }
 
-function answerOf(key: string, print: string, body: CommitBody | ReleaseBody | ExtendBody): Answer {
-  return { key, fingerprint: print, reply: stringifyJson(body) };
-}
-
-function replay<Body>(earlier: Answer, print: string): Reply<Body> {
-  return earlier.fingerprint === print
-    ? succeed(reviveReply<Body>(earlier.reply))
-    : refuse("IDEMPOTENCY_MISMATCH", "The idempotency key was used with a different request");
-}
-
 function replayExtend(
   reservation: Reservation,
   earlier: Answer,
   print: string,
   nowMs: number,
 ): Reply<ExtendBody> {
-  const reply = replay<ExtendBody>(earlier, print);
+  const reply = answerAgain<ExtendBody>(earlier, print);
   if (!reply.ok) return reply;
   const active =
     reservation.status === "ACTIVE" && nowMs <= reservation.expiresAtMs + reservation.gracePeriodMs;

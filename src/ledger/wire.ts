@@ -37,6 +37,21 @@ export interface ReserveBody {
   readonly reason_code?: string;
 }
 
+/** @see Cycles protocol, DecisionResponse */
+export interface DecideBody {
+  readonly decision: "ALLOW" | "DENY";
+  readonly reason_code?: string;
+  readonly affected_scopes: readonly string[];
+}
+
+/** `charged` only where it is less than the actual amount. @see Cycles protocol, EventCreateResponse */
+export interface EventBody {
+  readonly status: "APPLIED";
+  readonly event_id: string;
+  readonly charged?: Amount;
+  readonly balances?: readonly BalanceBody[];
+}
+
 /** @see Cycles protocol, CommitResponse */
 export interface CommitBody {
   readonly status: "COMMITTED";

@@ -1,7 +1,13 @@
 // Small builders for ledger tests: requests that differ from a plain one in what a test is about.
 // Nothing here decides anything; every value a test relies on stands in the test.
 
-import type { AmountInput, BudgetInput, ReserveInput, Unit } from "purser/ledger";
+import {
+  type AmountInput,
+  type BudgetInput,
+  LocalAuthority,
+  type ReserveInput,
+  type Unit,
+} from "purser/ledger";
 
 export const TENANT = "acme";
 
@@ -59,4 +65,25 @@ export function verdictOf(
   reply: { ok: true; status: number } | { ok: false; status: number; error: string },
 ): string {
   return reply.ok ? String(reply.status) : `${reply.status} ${reply.error}`;
+}
+
+/** An authority over a memory store with these budgets, its clock, and what a test asks of it again and again. */
+export function authorityWith(...budgets: BudgetInput[]) {
+  const clock = testClock();
+  const authority = new LocalAuthority({ tenant: TENANT, now: clock.now });
+  for (const each of budgets) bodyOf(authority.createBudget(each));
+  /** allocated/spent/reserved/debt→remaining of one scope. */
+  const figures = (scope = `tenant:${TENANT}`) => {
+    const rows = bodyOf(authority.balances()).balances;
+    const row = rows.find(({ scope_path }) => scope_path === scope);
+    if (row === undefined) throw new Error(`no balance for ${scope}`);
+    const { allocated, spent, reserved, debt, remaining, is_over_limit } = row;
+    const mark = is_over_limit === true ? "!" : "";
+    return `${allocated.amount}/${spent.amount}/${reserved.amount}/${debt?.amount ?? 0}→${remaining.amount}${mark}`;
+  };
+  const reserve = (key: string, estimate: bigint | number, rest: Partial<ReserveInput> = {}) =>
+    authority.reserve(reserveRequest(key, estimate, rest));
+  const reserveId = (key: string, estimate: bigint | number, rest: Partial<ReserveInput> = {}) =>
+    bodyOf(reserve(key, estimate, rest)).reservation_id ?? "";
+  return { authority, clock, figures, reserve, reserveId };
 }

@@ -70,6 +70,35 @@ export class LedgerModel {
     return budgeted.some((scope) => this.remaining(scope) < amount) ? "409 BUDGET_EXCEEDED" : "200";
   }
 
+  /** A reserve's answer as a decision: what decide and a dry run say. */
+  judgeDecide(scopes: string[], amount: bigint): string {
+    const verdict = this.judgeReserve(scopes, amount);
+    if (verdict === "200") return "ALLOW";
+    return verdict === "404 NOT_FOUND" ? "DENY BUDGET_NOT_FOUND" : verdict.replace("409", "DENY");
+  }
+
+  /** Charges `actual` without a reservation; the answer, and on `201` what was charged. */
+  event(scopes: string[], actual: bigint, policy: Policy): { verdict: string; charged: bigint } {
+    const budgeted = scopes.filter((scope) => this.accounts.has(scope));
+    if (budgeted.length === 0) return { verdict: "404 NOT_FOUND", charged: 0n };
+    const short = budgeted.filter((scope) => this.remaining(scope) < actual);
+    if (policy === "REJECT" && short.length > 0) return { verdict: "409 BUDGET_EXCEEDED", charged: 0n };
+    const plan = this.#planOverage(
+      { scopes: budgeted, policy: policy === "REJECT" ? "ALLOW_IF_AVAILABLE" : policy },
+      actual,
+    );
+    if (plan.verdict !== "200") return { verdict: plan.verdict, charged: 0n };
+    for (const scope of budgeted) {
+      const account = this.#account(scope);
+      const paid = min(atLeastZero(this.remaining(scope)), plan.charge);
+      account.spent += paid;
+      account.debt += plan.charge - paid;
+      const mayOwe = policy === "ALLOW_WITH_OVERDRAFT" && account.limit > 0n;
+      if (plan.charge < actual && short.includes(scope) && !mayOwe) account.mark = true;
+    }
+    return { verdict: "201", charged: plan.charge };
+  }
+
   /** Settles with `actual`; the answer, and on `200` what was charged. */
   commit(reservation: ModelReservation, actual: bigint): { verdict: string; charged: bigint } {
     const refused = this.#unsettleable(reservation);
@@ -132,7 +161,10 @@ export class LedgerModel {
     return "200";
   }
 
-  #planOverage(reservation: ModelReservation, over: bigint): { verdict: string; charge: bigint } {
+  #planOverage(
+    reservation: Pick<ModelReservation, "scopes" | "policy">,
+    over: bigint,
+  ): { verdict: string; charge: bigint } {
     if (reservation.policy === "REJECT") return { verdict: "409 BUDGET_EXCEEDED", charge: 0n };
     const overdraft = reservation.policy === "ALLOW_WITH_OVERDRAFT";
     let charge = over;

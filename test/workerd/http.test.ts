@@ -178,6 +178,60 @@ describe("a reservation's life over HTTP", () => {
   });
 });
 
+describe("decide and events over HTTP", () => {
+  const eventBody = (tenant: string, key: string, amount: number, rest = "") =>
+    reserveBody(tenant, key, amount, rest).replace('"estimate"', '"actual"');
+
+  test("a decision is 200 whether it allows or denies, and is replayed byte for byte", async () => {
+    const key = await makeTenant("decides");
+    const allowed = await post("/v1/decide", key, reserveBody("decides", "a", 1000));
+    expect([allowed.status, allowed.json]).toEqual([
+      200,
+      { decision: "ALLOW", affected_scopes: ["tenant:decides"] },
+    ]);
+    const denied = await post("/v1/decide", key, reserveBody("decides", "d", 1001));
+    expect([denied.status, denied.json]).toEqual([
+      200,
+      { decision: "DENY", reason_code: "BUDGET_EXCEEDED", affected_scopes: ["tenant:decides"] },
+    ]);
+    expect((await post("/v1/decide", key, reserveBody("decides", "d", 1001))).text).toBe(denied.text);
+    expect(faultOf(await post("/v1/decide", key, reserveBody("decides", "d", 1)))).toMatch(
+      /^409 IDEMPOTENCY_MISMATCH/,
+    );
+  });
+
+  test("an event is 201, also when replayed, tells a capped charge, and changes the balance once", async () => {
+    const key = await makeTenant("spends");
+    const first = await post("/v1/events", key, eventBody("spends", "e", 990));
+    expect([first.status, first.json]).toEqual([
+      201,
+      {
+        status: "APPLIED",
+        event_id: expect.any(String),
+        balances: [expect.objectContaining({ remaining: { unit: "TOKENS", amount: 10 } })],
+      },
+    ]);
+    const again = await post("/v1/events", key, eventBody("spends", "e", 990));
+    expect([again.status, again.text]).toEqual([201, first.text]);
+    const capped = await post("/v1/events", key, eventBody("spends", "capped", 20));
+    expect(capped.json).toMatchObject({ charged: { unit: "TOKENS", amount: 10 } });
+    const refused = eventBody("spends", "refused", 1, ',"overage_policy":"REJECT"');
+    expect(faultOf(await post("/v1/events", key, refused))).toMatch(/^409 BUDGET_EXCEEDED/);
+    const balances = await get("/v1/balances?tenant=spends", key);
+    expect(balances.json.balances[0].spent.amount).toBe(1000);
+  });
+
+  test("each wants its permission", async () => {
+    const reader = await makeKey("acme", { permissions: ["balances:read"] });
+    expect(faultOf(await post("/v1/decide", reader, reserveBody("acme", "p")))).toMatch(
+      /^403 FORBIDDEN .*reservations:create/,
+    );
+    expect(faultOf(await post("/v1/events", reader, eventBody("acme", "p", 1)))).toMatch(
+      /^403 FORBIDDEN .*reservations:commit/,
+    );
+  });
+});
+
 describe("int64 in the text itself", () => {
   const MAX = "9223372036854775807";
 

@@ -47,6 +47,19 @@ const fund: Step = (budget, tenant) =>
     { scope: `tenant:${tenant}`, unit: "TOKENS" },
     { operation: "CREDIT", amount: tokens(5), idempotency_key: "fund" },
   );
+const decide =
+  (key: string, amount: number): Step =>
+  (budget, tenant) =>
+    budget.decide(reserveRequest(key, amount, { subject: { tenant } }));
+/** Spend under `key`, and remember the event's id by it. */
+const event =
+  (key: string, amount: number): Step =>
+  async (budget, tenant, ids) => {
+    const { estimate: actual, ...rest } = reserveRequest(key, amount, { subject: { tenant } });
+    const reply = await budget.event({ ...rest, actual });
+    if (reply.ok) ids[key] = reply.body.event_id;
+    return reply;
+  };
 const balances: Step = (budget, tenant) => budget.balances({ tenant });
 
 /** [milliseconds after the start, step]; b expires between the fourth and the fifth. */
@@ -55,7 +68,9 @@ const STORY: readonly [number, Step][] = [
   [0, reserve("b", 30, 1000)],
   [10, extend("a")],
   [20, fund],
-  [2000, reserve("c", 60)],
+  [20, event("e", 2)],
+  [20, decide("f", 40)],
+  [2000, reserve("c", 58)],
   [2000, commit("a", 45)],
   [2100, release("c")],
   [2200, reserve("d", 1)],
@@ -66,6 +81,8 @@ const STORY: readonly [number, Step][] = [
   [3000, release("c")],
   [3000, extend("a")],
   [3000, fund],
+  [3000, event("e", 2)],
+  [3000, decide("f", 40)],
   [3000, commit("b", 1)],
   [3000, balances],
 ];
@@ -93,7 +110,7 @@ describe("eviction", () => {
   test("between any two steps, or between all of them, changes no answer", async () => {
     const undisturbed = await play(() => false);
     expect(undisturbed.at(-2)).toContain("RESERVATION_EXPIRED");
-    expect(undisturbed.at(-1)).toContain('"remaining":{"unit":"TOKENS","amount":"60n"}');
+    expect(undisturbed.at(-1)).toContain('"remaining":{"unit":"TOKENS","amount":"58n"}');
     for (let index = 0; index < STORY.length - 1; index += 1) {
       expect(await play((at) => at === index)).toEqual(undisturbed);
     }
@@ -119,6 +136,8 @@ describe("a throw inside a decision", () => {
     ["release", [reserve("a", 10)], 0, release("a")],
     ["extend", [reserve("a", 10)], 0, extend("a")],
     ["fund", [], 0, fund],
+    ["decide", [], 0, decide("d", 10)],
+    ["event", [], 0, event("e", 10)],
     [
       "a reserve that settles what expired",
       [reserve("a", 60, 1000), reserve("b", 30, 1000)],
@@ -192,9 +211,14 @@ describe("rows written", () => {
     expect(await rowsOf(0, reserve("b", 2_000_000))).toBe(0);
     expect(await rowsOf(0, commit("a", 15))).toBe(3);
     expect(await rowsOf(0, commit("a", 15))).toBe(0);
+    expect(await rowsOf(0, decide("d", 10))).toBe(1);
+    expect(await rowsOf(0, decide("d", 10))).toBe(0);
+    expect(await rowsOf(0, event("e", 10))).toBe(2);
+    expect(await rowsOf(0, event("e", 10))).toBe(0);
     const muchLater = 40 * 86_400_000;
     expect(await rowsOf(muchLater, reserve("c", 10))).toBe(2);
-    expect(await rowsOf(muchLater, commit("c", 10))).toBe(4);
+    // Three of its own; the old reservation and the two answers are pruned.
+    expect(await rowsOf(muchLater, commit("c", 10))).toBe(6);
     expect(await rowsOf(muchLater, balances)).toBe(0);
   });
 

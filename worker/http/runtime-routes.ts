@@ -5,6 +5,8 @@
 import type {
   BalancesQuery,
   CommitInput,
+  DecideInput,
+  EventInput,
   ExtendInput,
   ReleaseInput,
   Reply,
@@ -24,23 +26,23 @@ function open({ request, env, asTenant }: RouteCall) {
   return { budget: tenantStub(env, tenant), caller };
 }
 
-type OfReservation<Input> = (
+type Act<Input> = (
   budget: TenantStub,
-  id: string,
   body: Input,
   caller: ReturnType<typeof open>["caller"],
+  id: string,
 ) => Promise<Reply<unknown>>;
 
-/** POST /v1/reservations/{reservation_id}/<verb> */
-function reservationRoute<Input>(verb: string, act: OfReservation<Input>): Route {
+/** A route by a tenant's key with a body. `id` is the path's, where it has one. */
+function postRoute<Input>(path: string, act: Act<Input>): Route {
   return {
     method: "POST",
-    path: `/v1/reservations/:id/${verb}`,
+    path,
     handle: async (call) => {
       const { budget, caller } = open(call);
       // The object validates the shape; the type only says what it should be.
       const body = (await readBodyFor(budget, caller, call.request)) as Input;
-      return act(budget, call.param("id"), body, caller);
+      return act(budget, body, caller, call.param("id"));
     },
   };
 }
@@ -58,14 +60,9 @@ async function getAsOperator({ request, env, param, asTenant }: RouteCall): Prom
 }
 
 export const runtimeRoutes: readonly Route[] = [
-  {
-    method: "POST",
-    path: "/v1/reservations",
-    handle: async (call) => {
-      const { budget, caller } = open(call);
-      return budget.reserve((await readBodyFor(budget, caller, call.request)) as ReserveInput, caller);
-    },
-  },
+  postRoute<ReserveInput>("/v1/reservations", (budget, body, caller) => budget.reserve(body, caller)),
+  postRoute<DecideInput>("/v1/decide", (budget, body, caller) => budget.decide(body, caller)),
+  postRoute<EventInput>("/v1/events", (budget, body, caller) => budget.event(body, caller)),
   {
     method: "GET",
     path: "/v1/reservations/:id",
@@ -75,9 +72,15 @@ export const runtimeRoutes: readonly Route[] = [
       return budget.getReservation(call.param("id"), caller);
     },
   },
-  reservationRoute<CommitInput>("commit", (budget, id, body, caller) => budget.commit(id, body, caller)),
-  reservationRoute<ReleaseInput>("release", (budget, id, body, caller) => budget.release(id, body, caller)),
-  reservationRoute<ExtendInput>("extend", (budget, id, body, caller) => budget.extend(id, body, caller)),
+  postRoute<CommitInput>("/v1/reservations/:id/commit", (budget, body, caller, id) =>
+    budget.commit(id, body, caller),
+  ),
+  postRoute<ReleaseInput>("/v1/reservations/:id/release", (budget, body, caller, id) =>
+    budget.release(id, body, caller),
+  ),
+  postRoute<ExtendInput>("/v1/reservations/:id/extend", (budget, body, caller, id) =>
+    budget.extend(id, body, caller),
+  ),
   {
     method: "GET",
     path: "/v1/balances",

@@ -14,6 +14,10 @@ import type {
   Caller,
   CommitBody,
   CommitInput,
+  DecideBody,
+  DecideInput,
+  EventBody,
+  EventInput,
   ExtendBody,
   ExtendInput,
   FundBody,
@@ -29,7 +33,7 @@ import type {
   TenantBody,
   Turn,
 } from "purser/ledger";
-import { checkTenantRequest, isTenantId, Ledger, refuse, unauthorized } from "purser/ledger";
+import { checkTenantRequest, isTenantId, Ledger, newCounters, refuse, unauthorized } from "purser/ledger";
 import { type Env, hashSecrets } from "../env.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { hasSchema, migrate } from "./schema.ts";
@@ -52,6 +56,8 @@ export class TenantBudget extends DurableObject<Env> {
   /** Where the ledger lives. An own property for the same two reasons. */
   readonly store: SqliteStore;
   readonly #group: GroupCommit;
+  /** Outlive the ledger, which is opened anew after a group that failed. */
+  readonly #counters = newCounters();
   #ledger: Ledger | undefined;
   #alarmAtMs: number | undefined;
 
@@ -83,6 +89,14 @@ export class TenantBudget extends DurableObject<Env> {
 
   extend(reservationId: string, request: ExtendInput, caller?: Caller): Promise<Reply<ExtendBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.extend(reservationId, request, turn));
+  }
+
+  decide(request: DecideInput, caller?: Caller): Promise<Reply<DecideBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.decide(request, turn));
+  }
+
+  event(request: EventInput, caller?: Caller): Promise<Reply<EventBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.event(request, turn));
   }
 
   /** Whether the caller's key stands; says nothing about what it may do. */
@@ -187,7 +201,13 @@ export class TenantBudget extends DurableObject<Env> {
 
   #openLedger(): Ledger | undefined {
     if (this.#ledger === undefined && hasSchema(this.ctx.storage)) {
-      this.#ledger = new Ledger({ tenant: this.#tenant, store: this.store, secrets: hashSecrets(this.env) });
+      this.#ledger = new Ledger({
+        tenant: this.#tenant,
+        store: this.store,
+        secrets: hashSecrets(this.env),
+        counters: this.#counters,
+        onFigureFault: (message) => console.error(`purser: ${message}`),
+      });
     }
     return this.#ledger;
   }

@@ -42,6 +42,23 @@ const operation = fc.oneof(
       graceMs: fc.constantFrom(0, 500),
     }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("event" as const),
+      subject: fc.nat(SUBJECTS.length - 1),
+      amount,
+      policy,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("decide" as const),
+      subject: fc.nat(SUBJECTS.length - 1),
+      amount,
+    }),
+  },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("commit" as const), pick: fc.nat(), amount }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("release" as const), pick: fc.nat() }) },
   {
@@ -105,6 +122,8 @@ class Pair {
     this.#calls += 1;
     const key = `key-${this.#calls}`;
     if (step.kind === "reserve") this.#reserve(step, key);
+    if (step.kind === "event") this.#event(step, key);
+    if (step.kind === "decide") this.#decide(step, key);
     if (step.kind === "fund") this.#fund(step, key);
     if (step.kind === "advance") this.#advance(step.ms);
     const { reservations } = this.model;
@@ -149,6 +168,7 @@ class Pair {
       });
       expect(row.remaining.amount).toBe(row.allocated.amount - row.spent.amount - row.reserved.amount - debt);
     }
+    expect(this.authority.counters.figureFaults).toBe(0);
   }
 
   #reserve(step: Operation & { kind: "reserve" }, key: string): void {
@@ -175,6 +195,32 @@ class Pair {
       extensions: 0,
       state: "ACTIVE",
     });
+  }
+
+  #event(step: Operation & { kind: "event" }, key: string): void {
+    const subject = SUBJECTS[step.subject] ?? {};
+    const expected = this.model.event(scopesByHand(subject), step.amount, step.policy);
+    const { estimate: actual, ...rest } = reserveRequest(key, step.amount, { subject });
+    const reply = this.#compare(
+      () => this.authority.event({ ...rest, actual, overage_policy: step.policy }),
+      expected.verdict,
+    );
+    if (!reply.ok) return;
+    const { charged } = reply.body as { charged?: { amount: bigint } };
+    expect(charged?.amount).toBe(expected.charged === step.amount ? undefined : expected.charged);
+  }
+
+  #decide(step: Operation & { kind: "decide" }, key: string): void {
+    const subject = SUBJECTS[step.subject] ?? {};
+    const expected = this.model.judgeDecide(scopesByHand(subject), step.amount);
+    const request = reserveRequest(key, step.amount, { subject });
+    const reply = this.#compare(() => this.authority.decide(request), "200");
+    const { decision, reason_code } = reply.ok
+      ? (reply.body as { decision: string; reason_code?: string })
+      : { decision: "none" };
+    expect([decision, reason_code].filter(Boolean).join(" ")).toBe(expected);
+    const dry = this.authority.reserve({ ...request, idempotency_key: `dry ${key}`, dry_run: true });
+    expect(dry).toMatchObject({ ok: true, body: { decision } });
   }
 
   #commit(target: ModelReservation, actual: bigint, key: string): void {

@@ -12,6 +12,7 @@ import {
 } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import {
+  authorityWith,
   bodyOf,
   budget,
   reserveRequest,
@@ -22,26 +23,6 @@ import {
 } from "../../support/ledger-fixtures.ts";
 
 const ACTION = { kind: "llm.completion", name: "test-model" };
-
-function authorityWith(...budgets: BudgetInput[]) {
-  const clock = testClock();
-  const authority = new LocalAuthority({ tenant: TENANT, now: clock.now });
-  for (const each of budgets) bodyOf(authority.createBudget(each));
-  /** allocated/spent/reserved/debt→remaining of one scope. */
-  const figures = (scope = `tenant:${TENANT}`) => {
-    const rows = bodyOf(authority.balances()).balances;
-    const row = rows.find(({ scope_path }) => scope_path === scope);
-    if (row === undefined) throw new Error(`no balance for ${scope}`);
-    const { allocated, spent, reserved, debt, remaining, is_over_limit } = row;
-    const mark = is_over_limit === true ? "!" : "";
-    return `${allocated.amount}/${spent.amount}/${reserved.amount}/${debt?.amount ?? 0}→${remaining.amount}${mark}`;
-  };
-  const reserve = (key: string, estimate: bigint | number, rest: Partial<ReserveInput> = {}) =>
-    authority.reserve(reserveRequest(key, estimate, rest));
-  const reserveId = (key: string, estimate: bigint | number, rest: Partial<ReserveInput> = {}) =>
-    bodyOf(reserve(key, estimate, rest)).reservation_id ?? "";
-  return { authority, clock, figures, reserve, reserveId };
-}
 
 describe("reserve", () => {
   test("answers with the protocol's shape and takes the estimate out", () => {

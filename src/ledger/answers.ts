@@ -1,0 +1,57 @@
+// Idempotency: what an operation answered is answered again to the same key and request, word for word, and refused to
+// the same key with another one. Invariant: an answer is written in the transaction of what it reports; only successes
+// are kept; the caller's API key is no part of it, so that a new key finds what the old one did.
+// Who may call: the operations of this folder.
+
+import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
+import { dayOf, type LedgerCore } from "./core.ts";
+import { fingerprint } from "./digest.ts";
+import { canonicalJson, stringifyJson } from "./json.ts";
+import { LIMITS, RETENTION } from "./limits.ts";
+import type { Answer } from "./store.ts";
+import { reviveReply } from "./wire.ts";
+
+/** Answers that belong to no reservation, by operation: their namespace, and for how many days after today they stand. */
+const KEPT = {
+  /** A dry run shares the reserve's namespace, so a key is either the one or the other. */
+  dryRun: { namespace: "reserve", days: RETENTION.dryRunDays },
+  decide: { namespace: "decide", days: RETENTION.decideDays },
+  event: { namespace: "event", days: RETENTION.eventDays },
+} as const;
+export type KeptOperation = keyof typeof KEPT;
+
+/** What equal requests share and different ones don't, whatever the order of their keys. */
+export function printOf(request: unknown): string {
+  return fingerprint(canonicalJson(request));
+}
+
+export function findAnswer(
+  core: LedgerCore,
+  operation: KeptOperation,
+  key: string,
+  nowMs: number,
+): Answer | undefined {
+  const { namespace, days } = KEPT[operation];
+  const today = dayOf(nowMs);
+  return core.store.readAnswer({ namespace, key, fromDay: today, toDay: today + days });
+}
+
+/** Writes one row, and prunes a few whose days have passed. */
+export function keepAnswer(core: LedgerCore, operation: KeptOperation, answer: Answer, nowMs: number): void {
+  const { namespace, days } = KEPT[operation];
+  core.store.insertAnswer(namespace, dayOf(nowMs) + days, answer);
+  core.prune(nowMs, LIMITS.pruneRowsPerTurn);
+}
+
+export function answerOf(key: string, print: string, body: unknown): Answer {
+  return { key, fingerprint: print, reply: stringifyJson(body) };
+}
+
+/** The first answer again, if it was given to this very request. */
+export function answerAgain<Body>(earlier: Answer, print: string, status: 200 | 201 = 200): Reply<Body> {
+  return earlier.fingerprint === print ? succeed(reviveReply<Body>(earlier.reply), status) : mismatch();
+}
+
+export function mismatch(): Refusal {
+  return refuse("IDEMPOTENCY_MISMATCH", "The idempotency key was used with a different request");
+}

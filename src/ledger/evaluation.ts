@@ -1,0 +1,96 @@
+// Would this estimate be granted now? The one evaluation that reserve, dry run and decide share, and the two questions
+// before it that events ask as well: whose scopes are these, and which of them are budgeted.
+// Invariant: evaluating writes nothing but what has expired anyway, so asking and taking always agree.
+// Who may call: reserve, decide, events.
+
+import { type Refusal, refuse, unauthorized } from "./codes.ts";
+import { accountsOn, type LedgerCore, type Principal, refusePath } from "./core.ts";
+import type { Action, Amount } from "./schema.ts";
+import { passesScopeFilter, type Subject, scopesOf } from "./scope.ts";
+import type { AccountRecord, TenantRecord } from "./store.ts";
+
+/** What every evaluated request carries. */
+export interface Ask {
+  readonly subject: Subject;
+  readonly action: Action;
+  readonly estimate: Amount;
+}
+
+export type Evaluation =
+  | {
+      readonly ok: true;
+      readonly accounts: readonly AccountRecord[];
+      /** The accounts' figures with the estimate taken out, not yet written. */
+      readonly figures: Parameters<LedgerCore["writeFigures"]>[1];
+    }
+  /** `denies` is the reason code of a DENY; absent where even a question is answered with an error. */
+  | { readonly ok: false; readonly refusal: Refusal; readonly denies?: string };
+
+/** The order of refusals: tenant, budgets there at all, then the kernel's precedence over the whole path. */
+export function evaluate(
+  core: LedgerCore,
+  { estimate }: Ask,
+  { tenant, scopes, nowMs }: { tenant: TenantRecord; scopes: readonly string[]; nowMs: number },
+): Evaluation {
+  if (tenant.status === "CLOSED") return denied(closedTenant(core));
+  if (tenant.status === "SUSPENDED") return { ok: false, refusal: unauthorized("TENANT_SUSPENDED") };
+  const budgeted = budgetedAccounts(core, { member: "estimate", amount: estimate, scopes, nowMs });
+  if (!budgeted.ok) return budgeted;
+  const { accounts } = budgeted;
+  const result = core.arithmetic.reserve(accounts, estimate.amount);
+  return result.ok
+    ? { ok: true, accounts, figures: result.accounts }
+    : denied(refusePath(core, accounts, result, estimate.amount));
+}
+
+/** The scopes of a subject that the caller may act for, shallowest first. */
+export function scopesFor(
+  core: LedgerCore,
+  subject: Subject,
+  principal: Principal,
+): { readonly ok: true; readonly scopes: readonly string[]; readonly scopePath: string } | Refusal {
+  const scopes = scopesOf(subject);
+  const scopePath = scopes[scopes.length - 1] ?? "";
+  if (subject.tenant !== undefined && subject.tenant !== core.tenant) {
+    return refuse("FORBIDDEN", `subject.tenant must be the key's own tenant, got ${subject.tenant}`);
+  }
+  return passesScopeFilter(scopePath, principal.scopeFilter)
+    ? { ok: true, scopes, scopePath }
+    : refuse("FORBIDDEN", `The API key's scope filter does not include ${scopePath}`);
+}
+
+/** The budgets of these scopes in the amount's unit, with everything that is due on them settled. */
+export function budgetedAccounts(
+  core: LedgerCore,
+  {
+    member,
+    amount: { unit },
+    scopes,
+    nowMs,
+  }: { member: "estimate" | "actual"; amount: Amount; scopes: readonly string[]; nowMs: number },
+): { readonly ok: true; readonly accounts: readonly AccountRecord[] } | (Evaluation & { ok: false }) {
+  core.settleDue(nowMs, accountsOn(unit, scopes));
+  const accounts = core.store.readAccounts(scopes, unit);
+  if (accounts.length > 0) return { ok: true, accounts };
+
+  // A wrong unit where some other unit is budgeted, otherwise nothing to take from.
+  const others = core.store.readAccounts(scopes);
+  const [first] = others;
+  if (first === undefined) {
+    const deepest = scopes[scopes.length - 1] ?? "";
+    const refusal = refuse("NOT_FOUND", `Budget not found for provided scope: ${deepest}`);
+    return { ok: false, refusal, denies: "BUDGET_NOT_FOUND" };
+  }
+  const expected = [...new Set(others.map((account) => account.unit))].sort();
+  const message = `${member}.unit must be one of ${expected.join(", ")} for ${first.scope}, got ${unit}`;
+  const details = { scope: first.scope, requested_unit: unit, expected_units: expected };
+  return { ok: false, refusal: refuse("UNIT_MISMATCH", message, details) };
+}
+
+export function closedTenant(core: LedgerCore): Refusal {
+  return refuse("TENANT_CLOSED", `Tenant closed: ${core.tenant}`);
+}
+
+function denied(refusal: Refusal): Evaluation & { ok: false } {
+  return { ok: false, refusal, denies: refusal.error };
+}

@@ -1,0 +1,58 @@
+// Events: spending that no reservation stands for, charged to every budgeted scope or to none. Clients recover with one
+// what a commit came too late for. Invariant: an event is charged once per key; debt and an over-limit mark never stop
+// it, a frozen or closed budget does. Of the event itself only the answer is kept: no operation reads more of it.
+// Who may call: the Ledger.
+
+import { answerAgain, answerOf, findAnswer, keepAnswer, printOf } from "./answers.ts";
+import { type Reply, succeed, unauthorized } from "./codes.ts";
+import { dayOf, type LedgerCore, refusePath, type Turn } from "./core.ts";
+import { budgetedAccounts, closedTenant, scopesFor } from "./evaluation.ts";
+import { EVENT_OVERAGE_POLICY } from "./limits.ts";
+import { eventSchema } from "./schema.ts";
+import { balancesMember, type EventBody } from "./wire.ts";
+
+export function event(core: LedgerCore, input: unknown, turn: Turn): Reply<EventBody> {
+  return core.run(turn, (nowMs) => {
+    const admitted = core.admit(turn, nowMs, {
+      schema: eventSchema,
+      input,
+      permission: "reservations:commit",
+    });
+    if (!admitted.ok) return admitted;
+    const { request, principal, tenant } = admitted;
+    const place = scopesFor(core, request.subject, principal);
+    if (!place.ok) return place;
+
+    const key = request.idempotency_key;
+    const print = printOf(request);
+    const earlier = findAnswer(core, "event", key, nowMs);
+    if (earlier !== undefined) return answerAgain<EventBody>(earlier, print, 201);
+
+    if (tenant.status === "CLOSED") return closedTenant(core);
+    if (tenant.status === "SUSPENDED") return unauthorized("TENANT_SUSPENDED");
+    const { unit, amount } = request.actual;
+    const budgeted = budgetedAccounts(core, {
+      member: "actual",
+      amount: request.actual,
+      scopes: place.scopes,
+      nowMs,
+    });
+    if (!budgeted.ok) return budgeted.refusal;
+    const { accounts } = budgeted;
+    const policy = request.overage_policy ?? EVENT_OVERAGE_POLICY;
+    const result = core.arithmetic.event(accounts, { actual: amount, policy });
+    if (!result.ok) {
+      core.counters.eventsRefused += 1;
+      return refusePath(core, accounts, result, amount);
+    }
+    const { charged } = result;
+    const body: EventBody = {
+      status: "APPLIED",
+      event_id: core.ids.issueEvent(core.tenant, key, dayOf(nowMs)),
+      ...(charged < amount && { charged: { unit, amount: charged } }),
+      ...balancesMember(core.writeFigures(accounts, result.accounts, nowMs), core.arithmetic),
+    };
+    keepAnswer(core, "event", answerOf(key, print, body), nowMs);
+    return succeed(body, 201);
+  });
+}
