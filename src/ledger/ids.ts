@@ -35,6 +35,8 @@ interface IdMacs {
 export class ReservationIds {
   readonly #current: IdMacs;
   readonly #all: readonly IdMacs[];
+  /** The last digest under the current secret: a reserve looks for its key, and then issues under it. */
+  #last = { tenant: "", key: "", digest: "" };
 
   constructor(secrets: readonly string[]) {
     this.#all = secrets.map((secret) => ({
@@ -50,7 +52,7 @@ export class ReservationIds {
 
   /** The id that this key gets on this day. */
   issue(tenant: string, idempotencyKey: string, day: number): string {
-    const stem = stemOf(this.#current, tenant, idempotencyKey, day);
+    const stem = dayPrefix(day) + this.#digestOf(this.#current, tenant, idempotencyKey);
     const masked = maskTenant(this.#current, stem, tenant);
     return stem + sealOf(this.#current, stem, masked) + masked;
   }
@@ -64,9 +66,17 @@ export class ReservationIds {
   /** The stems under which an earlier reserve with this key may lie, newest first. */
   stems(tenant: string, idempotencyKey: string, day: number, daysBack: number): string[] {
     return this.#all.flatMap((macs) => {
-      const digest = digestOf(macs, tenant, idempotencyKey);
+      const digest = this.#digestOf(macs, tenant, idempotencyKey);
       return Array.from({ length: daysBack + 1 }, (_, back) => dayPrefix(day - back) + digest);
     });
+  }
+
+  #digestOf(macs: IdMacs, tenant: string, key: string): string {
+    const isCurrent = macs === this.#current;
+    if (isCurrent && this.#last.tenant === tenant && this.#last.key === key) return this.#last.digest;
+    const digest = encode(macs.digest([tenant, key]), DIGEST_LENGTH);
+    if (isCurrent) this.#last = { tenant, key, digest };
+    return digest;
   }
 
   /** Whether this deployment issued `id`, and to which tenant. Says nothing about whether a row still exists. */
@@ -84,14 +94,6 @@ export class ReservationIds {
 /** Every id of an earlier day sorts before this text, every id of `day` or later after it. */
 export function dayPrefix(day: number): string {
   return `r${letter((day >>> 12) & 63)}${letter((day >>> 6) & 63)}${letter(day & 63)}`;
-}
-
-function stemOf(macs: IdMacs, tenant: string, idempotencyKey: string, day: number): string {
-  return dayPrefix(day) + digestOf(macs, tenant, idempotencyKey);
-}
-
-function digestOf(macs: IdMacs, tenant: string, idempotencyKey: string): string {
-  return encode(macs.digest([tenant, idempotencyKey]), DIGEST_LENGTH);
 }
 
 function sealOf(macs: IdMacs, stem: string, masked: string): string {

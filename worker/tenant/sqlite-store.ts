@@ -1,5 +1,6 @@
 // A LedgerStore over a Durable Object's SQLite. Invariant: figures cross SQL as decimal text with CAST, exact over int64;
-// every cursor is read to its end before the method returns; nothing is cached, the database is the truth.
+// every cursor is read to its end before the method returns; the database is the truth, and what is remembered of it
+// lasts for one transaction at most, so that a group of calls reads its tenant, key and accounts once.
 // Who may call: TenantBudget. Rows written are counted by a test: 2 per reserve, 3 per commit, 1 per pruned row.
 
 import type {
@@ -44,17 +45,53 @@ const FINISHED_COLUMNS = `${HOLD_COLUMNS}, status, finished_at_ms, CAST(charged 
 /** Sorts after every character of an id, so that `stem … stem~` is the range of ids that begin with the stem. */
 const AFTER_ID = "~";
 
+/** What the outermost transaction has read or written; null is a row that is known not to be there. */
+interface Known {
+  tenant?: TenantRecord | undefined;
+  readonly apiKeys: Map<string, ApiKeyRecord>;
+  readonly accounts: Map<string, AccountRecord | null>;
+}
+
 export class SqliteStore implements LedgerStore {
   readonly storage: DurableObjectStorage;
-  readonly sql: Pick<SqlStorage, "exec">;
+  #sql: Pick<SqlStorage, "exec">;
+  #depth = 0;
+  #known: Known | undefined;
 
   constructor(storage: DurableObjectStorage) {
     this.storage = storage;
-    this.sql = storage.sql;
+    this.#sql = storage.sql;
+  }
+
+  /** For statements that may change anything: whoever takes this makes the store forget what it knows. */
+  get sql(): Pick<SqlStorage, "exec"> {
+    this.#known = undefined;
+    return this.#sql;
+  }
+
+  set sql(sql: Pick<SqlStorage, "exec">) {
+    this.#known = undefined;
+    this.#sql = sql;
   }
 
   transact<T>(decide: () => T): T {
-    return this.storage.transactionSync(decide);
+    this.#depth += 1;
+    try {
+      return this.storage.transactionSync(decide);
+    } catch (error) {
+      this.#known = undefined;
+      throw error;
+    } finally {
+      this.#depth -= 1;
+      if (this.#depth === 0) this.#known = undefined;
+    }
+  }
+
+  /** Outside a transaction nothing is remembered, not even until the next line. */
+  #remembered(): Known {
+    if (this.#depth === 0) return { apiKeys: new Map(), accounts: new Map() };
+    this.#known ??= { apiKeys: new Map(), accounts: new Map() };
+    return this.#known;
   }
 
   latestTimeMs(): number {
@@ -66,8 +103,12 @@ export class SqliteStore implements LedgerStore {
   }
 
   readTenant(): TenantRecord | undefined {
-    const [row] = this.#rows<TenantRow>("SELECT * FROM tenant WHERE id = 1");
-    return row === undefined ? undefined : tenantOf(row);
+    const known = this.#remembered();
+    if (known.tenant === undefined) {
+      const [row] = this.#rows<TenantRow>("SELECT * FROM tenant WHERE id = 1");
+      known.tenant = row === undefined ? undefined : tenantOf(row);
+    }
+    return known.tenant;
   }
 
   writeTenant(tenant: TenantRecord): void {
@@ -89,12 +130,24 @@ export class SqliteStore implements LedgerStore {
   }
 
   readAccounts(scopes: readonly string[], unit?: Unit): AccountRecord[] {
+    if (unit === undefined) return this.#selectAccounts(scopes);
+    const { accounts } = this.#remembered();
+    if (!scopes.every((scope) => accounts.has(accountKey(scope, unit)))) {
+      for (const scope of scopes) accounts.set(accountKey(scope, unit), null);
+      for (const account of this.#selectAccounts(scopes, unit)) {
+        accounts.set(accountKey(account.scope, unit), account);
+      }
+    }
+    return scopes.flatMap((scope) => accounts.get(accountKey(scope, unit)) ?? []);
+  }
+
+  #selectAccounts(scopes: readonly string[], unit: Unit | null = null): AccountRecord[] {
     const rows = this.#rows<AccountRow>(
       `SELECT ${ACCOUNT_COLUMNS} FROM accounts
        WHERE scope IN (SELECT value FROM json_each(?)) AND (? IS NULL OR unit = ?)`,
       json(scopes),
-      unit ?? null,
-      unit ?? null,
+      unit,
+      unit,
     );
     return rows.map(accountOf).sort((a, b) => scopes.indexOf(a.scope) - scopes.indexOf(b.scope));
   }
@@ -120,7 +173,7 @@ export class SqliteStore implements LedgerStore {
   }
 
   updateAccount(account: AccountRecord): void {
-    this.sql.exec(
+    this.#sql.exec(
       `UPDATE accounts SET allocated = CAST(? AS INTEGER), spent = CAST(? AS INTEGER), reserved = CAST(? AS INTEGER),
          debt = CAST(? AS INTEGER), over_limit_mark = ?, updated_at_ms = ? WHERE scope = ? AND unit = ?`,
       int64Text(account.allocated),
@@ -132,6 +185,7 @@ export class SqliteStore implements LedgerStore {
       account.scope,
       account.unit,
     );
+    this.#remembered().accounts.set(accountKey(account.scope, account.unit), account);
   }
 
   *scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord> {
@@ -176,14 +230,14 @@ export class SqliteStore implements LedgerStore {
   }
 
   insertReservation(reservation: ActiveReservation): void {
-    this.sql.exec(
+    this.#sql.exec(
       "INSERT INTO holds VALUES (?, ?, CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       ...holdValues(reservation),
     );
   }
 
   updateReservation(reservation: ActiveReservation): void {
-    this.sql.exec(
+    this.#sql.exec(
       "UPDATE holds SET expires_at_ms = ?, extensions = ? WHERE id = ?",
       reservation.expiresAtMs,
       listOf(reservation.extensions),
@@ -192,8 +246,8 @@ export class SqliteStore implements LedgerStore {
   }
 
   finishReservation(reservation: FinishedReservation): void {
-    this.sql.exec("DELETE FROM holds WHERE id = ?", reservation.id);
-    this.sql.exec(
+    this.#sql.exec("DELETE FROM holds WHERE id = ?", reservation.id);
+    this.#sql.exec(
       `INSERT INTO finished VALUES (?, ?, CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
          ?, ?, CAST(? AS INTEGER), ?, ?, ?, ?)`,
       ...holdValues(reservation),
@@ -220,7 +274,7 @@ export class SqliteStore implements LedgerStore {
   }
 
   pruneFinished(query: { idBelow: string; finishedBeforeMs: number; rowsMax: number }): number {
-    const { rowsWritten } = this.sql.exec(
+    const { rowsWritten } = this.#sql.exec(
       `DELETE FROM finished WHERE id IN
          (SELECT id FROM finished WHERE id < ? AND finished_at_ms < ? ORDER BY id LIMIT ?)`,
       query.idBelow,
@@ -246,7 +300,7 @@ export class SqliteStore implements LedgerStore {
   }
 
   insertAnswer(namespace: string, expiresDay: number, answer: Answer): void {
-    this.sql.exec(
+    this.#sql.exec(
       "INSERT INTO answers VALUES (?, ?, ?, ?, ?)",
       expiresDay,
       namespace,
@@ -257,7 +311,7 @@ export class SqliteStore implements LedgerStore {
   }
 
   pruneAnswers(query: { expiresBeforeDay: number; rowsMax: number }): number {
-    const { rowsWritten } = this.sql.exec(
+    const { rowsWritten } = this.#sql.exec(
       `DELETE FROM answers WHERE (expires_day, namespace, key) IN
          (SELECT expires_day, namespace, key FROM answers WHERE expires_day < ? LIMIT ?)`,
       query.expiresBeforeDay,
@@ -267,8 +321,14 @@ export class SqliteStore implements LedgerStore {
   }
 
   readApiKey(keyId: string): ApiKeyRecord | undefined {
+    const { apiKeys } = this.#remembered();
+    const known = apiKeys.get(keyId);
+    if (known !== undefined) return known;
     const [row] = this.#rows<ApiKeyRow>("SELECT * FROM api_keys WHERE key_id = ?", keyId);
-    return row === undefined ? undefined : apiKeyOf(row);
+    if (row === undefined) return undefined;
+    const key = apiKeyOf(row);
+    apiKeys.set(keyId, key);
+    return key;
   }
 
   insertApiKey(key: ApiKeyRecord): void {
@@ -298,8 +358,12 @@ export class SqliteStore implements LedgerStore {
   }
 
   #rows<Row extends object>(statement: string, ...values: (string | number | null)[]): Row[] {
-    return this.sql.exec(statement, ...values).toArray() as Row[];
+    return this.#sql.exec(statement, ...values).toArray() as Row[];
   }
+}
+
+function accountKey(scope: string, unit: Unit): string {
+  return `${unit}\n${scope}`;
 }
 
 /** The values that a hold and its finished row share, in the order of both tables' columns. */
