@@ -8,7 +8,7 @@ import { startAuthority } from "./lib/authority-process.ts";
 import { PORT_DEFAULT } from "./lib/limits.ts";
 import { listenForStop } from "./lib/stop-signal.ts";
 import { reportLikePurser, runCommand, UserError } from "./lib/user-error.ts";
-import { SECRET_NAMES, type Secrets } from "./lib/workerd-config.ts";
+import { SETTING_NAMES, type Settings } from "./lib/workerd-config.ts";
 
 interface ServeOptions {
   readonly port: number;
@@ -19,7 +19,8 @@ interface ServeOptions {
 await runCommand(async () => {
   const command = reportLikePurser(new Command("npm run serve --"))
     .description(
-      "Serves the authority on this machine. Secrets: PURSER_ADMIN_KEY, PURSER_HASH_SECRET[_PREVIOUS].",
+      "Serves the authority on this machine. Takes PURSER_ADMIN_KEY, PURSER_HASH_SECRET[_PREVIOUS] and " +
+        "PURSER_CORS_ORIGINS (the web origins whose pages may call it) from the environment.",
     )
     .option("--data <dir>", "folder that keeps the budgets; made if it does not exist", ".purser/data")
     .option("--port <port>", "port to listen on; 0 lets the system choose", parsePort, PORT_DEFAULT)
@@ -27,14 +28,14 @@ await runCommand(async () => {
     .parse();
   const options = command.opts<ServeOptions>();
   const adminKey = adminKeyFor(options.host);
-  const secrets = { ...secretsFromEnvironment(), PURSER_ADMIN_KEY: adminKey.value };
+  const settings = { ...settingsFromEnvironment(), PURSER_ADMIN_KEY: adminKey.value };
   const stop = listenForStop();
 
   const authority = await startAuthority({
     port: options.port,
     host: options.host,
     dataDir: options.data,
-    secrets,
+    settings,
     onLog: (line) => process.stderr.write(`${line}\n`),
     signal: stop.signal,
   });
@@ -65,8 +66,8 @@ function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
-function secretsFromEnvironment(): Secrets {
-  const given = SECRET_NAMES.map((name) => [name, fromEnvironment(name)] as const);
+function settingsFromEnvironment(): Settings {
+  const given = SETTING_NAMES.map((name) => [name, fromEnvironment(name)] as const);
   return Object.fromEntries(given.filter(([, value]) => value !== null));
 }
 

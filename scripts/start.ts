@@ -104,7 +104,7 @@ async function boot(
     process.stderr.write(`${line}\n`);
   };
   const on = (port: number): Promise<RunningAuthority> =>
-    startAuthority({ port, host: HOST, dataDir, secrets: { PURSER_ADMIN_KEY: adminKey }, onLog, signal });
+    startAuthority({ port, host: HOST, dataDir, settings: { PURSER_ADMIN_KEY: adminKey }, onLog, signal });
   if (options.port !== undefined) return on(options.port);
   try {
     return await on(PORT_DEFAULT);

@@ -9,22 +9,28 @@ export interface Env {
   readonly PURSER_ADMIN_KEY?: string;
   /** What API keys and reservation ids are derived from. A secret; changing it voids every key. */
   readonly PURSER_HASH_SECRET?: string;
+  /** Web origins whose pages may call, parted by spaces or commas. Not a secret; none by default. @see corsOrigins */
+  readonly PURSER_CORS_ORIGINS?: string;
   /** The secret before the last rotation; keys and ids made with it still count. */
   readonly PURSER_HASH_SECRET_PREVIOUS?: string;
 }
 
 export class ConfigError extends Error {
-  readonly code = "config_missing";
+  readonly code = "config_wrong";
 
-  constructor(variable: string) {
-    super(`${variable} is not set: give it to the Worker as a secret`);
+  constructor(message: string) {
+    super(message);
     this.name = "ConfigError";
   }
 }
 
+function missing(variable: string): ConfigError {
+  return new ConfigError(`${variable} is not set: give it to the Worker as a secret`);
+}
+
 /** The hash secrets, the current one first. @throws ConfigError */
 export function hashSecrets(env: Env): string[] {
-  if (!env.PURSER_HASH_SECRET) throw new ConfigError("PURSER_HASH_SECRET");
+  if (!env.PURSER_HASH_SECRET) throw missing("PURSER_HASH_SECRET");
   return env.PURSER_HASH_SECRET_PREVIOUS
     ? [env.PURSER_HASH_SECRET, env.PURSER_HASH_SECRET_PREVIOUS]
     : [env.PURSER_HASH_SECRET];
@@ -32,6 +38,6 @@ export function hashSecrets(env: Env): string[] {
 
 /** @throws ConfigError */
 export function adminKey(env: Env): string {
-  if (!env.PURSER_ADMIN_KEY) throw new ConfigError("PURSER_ADMIN_KEY");
+  if (!env.PURSER_ADMIN_KEY) throw missing("PURSER_ADMIN_KEY");
   return env.PURSER_ADMIN_KEY;
 }

@@ -3,11 +3,10 @@
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import process from "node:process";
 import type { Readable } from "node:stream";
-import { ROOT } from "../../scripts/lib/project.ts";
+import { workerdBinary } from "../../scripts/lib/workerd-binary.ts";
 import { WORKERD_READY_MS_MAX } from "../settings.ts";
 import { bundle } from "./bundle.ts";
 import type { Host } from "./host.ts";
@@ -64,7 +63,7 @@ export async function workerdHost(): Promise<Host> {
 }
 
 /** workerd writes one JSON line per socket on the control descriptor once it listens. */
-async function listeningPort(child: ChildProcess): Promise<number> {
+export async function listeningPort(child: ChildProcess): Promise<number> {
   const nextLine = lineReader(child.stdio[3] as Readable, "workerd");
   const guard = setTimeout(() => child.kill("SIGKILL"), WORKERD_READY_MS_MAX);
   try {
@@ -73,12 +72,4 @@ async function listeningPort(child: ChildProcess): Promise<number> {
   } finally {
     clearTimeout(guard);
   }
-}
-
-/** The one that wrangler depends on, so that what is measured is what is tested and served. */
-function workerdBinary(): string {
-  const fromRoot = createRequire(join(ROOT, "package.json"));
-  const fromWrangler = createRequire(fromRoot.resolve("wrangler/package.json"));
-  const { default: path }: { default: string } = fromWrangler("workerd");
-  return path;
 }

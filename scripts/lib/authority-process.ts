@@ -2,17 +2,15 @@
 // `start` and the tests. Invariants: when the promise resolves, requests are answered; after stop() neither workerd nor
 // the folder's lock is left; if this process ends in any way that runs handlers, workerd ends with it.
 import { type ChildProcess, spawn } from "node:child_process";
-import { createRequire } from "node:module";
-import { join } from "node:path";
 import process from "node:process";
 import type { Readable } from "node:stream";
 import { bundleAuthority } from "./bundle.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { READY_MS_MAX, STOP_MS_MAX } from "./limits.ts";
-import { ROOT } from "./project.ts";
 import { unlessStopped } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
-import { DATA_NAME, type Secrets, SOCKET_NAME } from "./workerd-config.ts";
+import { workerdBinary } from "./workerd-binary.ts";
+import { DATA_NAME, type Settings, SOCKET_NAME } from "./workerd-config.ts";
 
 export interface AuthorityOptions {
   /** 0 lets the system choose one. */
@@ -20,7 +18,7 @@ export interface AuthorityOptions {
   readonly host: string;
   readonly dataDir: string;
   /** Without PURSER_HASH_SECRET, API keys are hashed under the one that is kept in the data folder. */
-  readonly secrets: Secrets;
+  readonly settings: Settings;
   /** What workerd prints, line by line: uncaught exceptions and the Worker's own console. */
   readonly onLog: (line: string) => void;
   /** Ends the boot: the promise then rejects with the signal's reason, and nothing of the authority is left running. */
@@ -46,8 +44,8 @@ export async function startAuthority(options: AuthorityOptions): Promise<Running
   const folder = await unlessStopped(signal, openDataFolder(options.dataDir));
   try {
     const hashSecret =
-      options.secrets.PURSER_HASH_SECRET ?? (await unlessStopped(signal, folder.hashSecret()));
-    return await launch(options, config, folder, { ...options.secrets, PURSER_HASH_SECRET: hashSecret });
+      options.settings.PURSER_HASH_SECRET ?? (await unlessStopped(signal, folder.hashSecret()));
+    return await launch(options, config, folder, { ...options.settings, PURSER_HASH_SECRET: hashSecret });
   } catch (error) {
     await folder.close();
     throw error;
@@ -58,7 +56,7 @@ async function launch(
   options: AuthorityOptions,
   config: string,
   folder: DataFolder,
-  secrets: Secrets,
+  settings: Settings,
 ): Promise<RunningAuthority> {
   const shownHost = options.host.includes(":") ? `[${options.host}]` : options.host;
   const child = spawn(
@@ -72,7 +70,7 @@ async function launch(
     ],
     {
       // Nothing of our environment but what the Worker needs: it can read no more than this.
-      env: secrets,
+      env: settings,
       stdio: ["ignore", "pipe", "pipe", "pipe"],
       // A process group of its own: a terminal's Ctrl-C must reach us first, so that open slices can be settled.
       detached: true,
@@ -175,12 +173,4 @@ function forEachLine(stream: Readable | null, take: (line: string) => void): voi
   stream?.once("end", () => {
     if (rest !== "") take(rest);
   });
-}
-
-/** The workerd that wrangler depends on, so that what is served is what was tested. */
-function workerdBinary(): string {
-  const fromRoot = createRequire(join(ROOT, "package.json"));
-  const fromWrangler = createRequire(fromRoot.resolve("wrangler/package.json"));
-  const { default: path }: { default: string } = fromWrangler("workerd");
-  return path;
 }

@@ -6,17 +6,20 @@
 export const SOCKET_NAME = "http";
 export const DATA_NAME = "data";
 
-/**
- * Bindings that the Worker reads and no file may hold. Each is taken from workerd's environment variable of that name;
- * one that is not set arrives as null.
- */
+/** Bindings that the Worker reads and no file may hold. */
 export const SECRET_NAMES = [
   "PURSER_ADMIN_KEY",
   "PURSER_HASH_SECRET",
   "PURSER_HASH_SECRET_PREVIOUS",
 ] as const;
 
-export type Secrets = Readonly<Partial<Record<(typeof SECRET_NAMES)[number], string>>>;
+/**
+ * What whoever starts a server decides. Each is taken from workerd's environment variable of that name, whatever
+ * wrangler.toml says; one that is not set arrives as null.
+ */
+export const SETTING_NAMES = [...SECRET_NAMES, "PURSER_CORS_ORIGINS"] as const;
+
+export type Settings = Readonly<Partial<Record<(typeof SETTING_NAMES)[number], string>>>;
 
 export interface WorkerdConfigParts {
   /** File names beside the configuration; the first one is the entry. */
@@ -32,8 +35,10 @@ export function workerdConfig(parts: WorkerdConfigParts): string {
     ...parts.durableObjects.map(
       (it) => `(name = ${q(it.binding)}, durableObjectNamespace = ${q(it.className)})`,
     ),
-    ...Object.entries(parts.texts).map(([name, text]) => `(name = ${q(name)}, text = ${q(text)})`),
-    ...SECRET_NAMES.map((name) => `(name = ${q(name)}, fromEnvironment = ${q(name)})`),
+    ...Object.entries(parts.texts)
+      .filter(([name]) => !SETTING_NAMES.some((it) => it === name))
+      .map(([name, text]) => `(name = ${q(name)}, text = ${q(text)})`),
+    ...SETTING_NAMES.map((name) => `(name = ${q(name)}, fromEnvironment = ${q(name)})`),
   ];
   // The unique key names the folder with the databases. Changing it would leave every budget behind.
   const namespaces = parts.durableObjects.map(

@@ -9,6 +9,7 @@ export {
   refuse,
   STATUS_OF_ERROR,
   type Success,
+  succeed,
   unauthorized,
 } from "./codes.ts";
 export type { LedgerOptions, TenantLimits, Turn } from "./core.ts";

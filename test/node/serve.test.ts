@@ -164,6 +164,30 @@ describe("npm run serve", { timeout: COMMAND_TIMEOUT_MS }, () => {
     }
   });
 
+  test("lets the pages of the named origins in, and does not start with a list that it cannot read", async ({
+    expect,
+  }) => {
+    await using folder = await temporaryFolder();
+    const origin = "https://app.example";
+    const command = startCommand("serve.ts", ["--port", "0", "--data", folder.path], {
+      PURSER_CORS_ORIGINS: origin,
+    });
+    await using _command = disposable(command);
+    const [, url = ""] = await command.line(/^purser: ready on (\S+)$/);
+    const preflight = await fetch(`${url}/v1/reservations`, {
+      method: "OPTIONS",
+      headers: { Origin: origin, "Access-Control-Request-Method": "POST" },
+    });
+    expect([preflight.status, preflight.headers.get("access-control-allow-origin")]).toEqual([204, origin]);
+
+    await using other = await temporaryFolder();
+    const refused = await runToEnd("serve.ts", ["--port", "0", "--data", other.path], {
+      PURSER_CORS_ORIGINS: "*",
+    });
+    expect(refused).toMatchObject({ exitCode: 1, stdout: "" });
+    expect(refused.stderr).toMatch(/^purser: workerd ended .*PURSER_CORS_ORIGINS must list exact origins/s);
+  });
+
   test.for(["SIGINT", "SIGTERM"] as const)("a boot that hangs ends by %s", async (signal, { expect }) => {
     await using folder = await temporaryFolder();
     const pipe = join(folder.path, "workerd.pid");

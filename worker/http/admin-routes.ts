@@ -73,7 +73,7 @@ export const adminRoutes: readonly Route[] = [
     method: "POST",
     path: "/v1/admin/budgets/fund",
     handle: async (call) => {
-      const { query } = call;
+      const query = call.query();
       const { budget, body, caller } = await openBudgets(call, () => query.tenant_id);
       const target = { scope: query.scope ?? "", unit: query.unit ?? "" };
       return withTenantNotFound(await budget.fund(target, body as FundInput, caller));

@@ -3,17 +3,19 @@
 // accepted the key, so neither on a 401 nor on a failure that left it unasked; every answer that is not 2xx has the closed
 // error body; nothing here decides about a budget. Who may call: the platform.
 
-import { Hono } from "hono";
-import { type Reply, refuse, shorten } from "purser/ledger";
+import { type Context, Hono } from "hono";
+import { TrieRouter } from "hono/router/trie-router";
+import { type Refusal, type Reply, refuse, shorten, stringifyJson, succeed } from "purser/ledger";
 import { ConfigError, type Env } from "../env.ts";
 import { adminRoutes } from "./admin-routes.ts";
 import { type Correlation, correlate } from "./correlation.ts";
-import { errorResponse, HttpRefusal, httpRefusal, jsonResponse } from "./errors.ts";
+import { corsFields, isPreflight, preflightFields } from "./cors.ts";
+import { errorBody, HttpRefusal, httpRefusal } from "./errors.ts";
 import { runtimeRoutes } from "./runtime-routes.ts";
 
 export interface AppTypes {
   Bindings: Env;
-  Variables: { correlation: Correlation; tenant?: string };
+  Variables: { correlation?: Correlation; tenant?: string };
 }
 
 /** One route: its handler answers with the ledger's reply. */
@@ -28,69 +30,86 @@ export interface RouteCall {
   readonly request: Request;
   readonly env: Env;
   readonly param: (name: string) => string;
-  readonly query: Readonly<Record<string, string>>;
+  readonly query: () => Readonly<Record<string, string>>;
   readonly asTenant: (tenant: string) => void;
 }
 
 /** Our limits end when something is settled or removed, which nobody can foretell; a second keeps clients from spinning. */
 const RETRY_AFTER_S = 1;
 
-const HEALTH_PATHS = ["/healthz", "/actuator/health", "/actuator/health/readiness"];
+const HEALTH_ROUTES: readonly Route[] = ["/healthz", "/actuator/health", "/actuator/health/readiness"].map(
+  (path) => ({ method: "GET", path, handle: async () => succeed({ status: "UP" }) }),
+);
 
 export function createApp(): Hono<AppTypes> {
   const app = new Hono<AppTypes>();
-
-  app.use(async (context, next) => {
-    const correlation = correlate(context.req.raw.headers);
-    context.set("correlation", correlation);
-    await next();
-    context.res.headers.set("X-Request-Id", correlation.requestId);
-    context.res.headers.set("X-Cycles-Trace-Id", correlation.traceId);
-    const tenant = context.get("tenant");
-    const { status } = context.res;
-    if (tenant !== undefined && status !== 401 && status < 500)
-      context.res.headers.set("X-Cycles-Tenant", tenant);
-  });
-
-  for (const path of HEALTH_PATHS) app.get(path, () => jsonResponse({ status: "UP" }, 200));
-  const routes = [...runtimeRoutes, ...adminRoutes];
+  const routes = [...HEALTH_ROUTES, ...runtimeRoutes, ...adminRoutes];
+  const methods = new TrieRouter<string>();
   for (const { method, path, handle } of routes) {
+    methods.add("ALL", path, method);
     app.on(method, path, async (context) => {
       const reply = await handle({
         request: context.req.raw,
         env: context.env,
         param: (name) => context.req.param(name) ?? "",
         // A plain object: one without a prototype would not cross RPC.
-        query: { ...context.req.query() },
+        query: () => ({ ...context.req.query() }),
         asTenant: (tenant) => context.set("tenant", tenant),
       });
       return reply.ok
-        ? jsonResponse(reply.body, reply.status)
-        : errorResponse(reply, context.get("correlation"), retryHeaders(reply.status, Date.now()));
+        ? respond(context, reply.status, reply.body)
+        : respondError(context, reply, retryHeaders(reply.status, Date.now()));
     });
   }
 
-  const methods = Map.groupBy(
-    [...routes, ...HEALTH_PATHS.map((path) => ({ path, method: "GET" }))],
-    ({ path }) => path,
-  );
-  for (const [path, known] of methods) {
-    app.all(path, () => {
-      const allow = known.map(({ method }) => method).join(", ");
-      throw httpRefusal(405, "INVALID_REQUEST", `The method must be ${allow}`, { Allow: allow });
-    });
-  }
-  app.notFound((context) =>
-    errorResponse(
-      refuse("NOT_FOUND", `No such route: ${shorten(context.req.path, 200)}`),
-      context.get("correlation"),
-    ),
-  );
+  // Whatever fits no route, so that the ones that do pass through nothing else.
+  app.notFound((context) => {
+    const { raw, path } = context.req;
+    if (isPreflight(raw)) return new Response(null, { status: 204, headers: headersOf(context, true) });
+    const allow = methods.match("ALL", path)[0].map(([method]) => method);
+    if (allow.length === 0)
+      return respondError(context, refuse("NOT_FOUND", `No such route: ${shorten(path, 200)}`));
+    const list = allow.join(", ");
+    const { refusal } = httpRefusal(405, "INVALID_REQUEST", `The method must be ${list}`);
+    return respondError(context, refusal, { Allow: list });
+  });
   app.onError((error, context) => {
     const { refusal, headers } = asRefusal(error);
-    return errorResponse(refusal, context.get("correlation"), headers);
+    return respondError(context, refusal, headers);
   });
   return app;
+}
+
+type AppContext = Context<AppTypes>;
+type Fields = Readonly<Record<string, string>>;
+
+/** Exact: BigInt amounts are plain JSON integers. */
+function respond(context: AppContext, status: number, body: unknown, fields?: Fields): Response {
+  const headers = { ...headersOf(context), ...fields, "Content-Type": "application/json" };
+  const tenant = context.get("tenant");
+  const named = tenant === undefined || status === 401 || status >= 500 ? {} : { "X-Cycles-Tenant": tenant };
+  return new Response(stringifyJson(body), { status, headers: { ...headers, ...named } });
+}
+
+function respondError(context: AppContext, refusal: Refusal, fields?: Fields): Response {
+  return respond(context, refusal.status, errorBody(refusal, correlationOf(context)), fields);
+}
+
+/** What every answer carries, whatever became of the request. */
+function headersOf(context: AppContext, preflight = false): Fields {
+  const { requestId, traceId } = correlationOf(context);
+  const { headers } = context.req.raw;
+  const cors = preflight ? preflightFields(headers, context.env) : corsFields(headers, context.env);
+  return { "X-Request-Id": requestId, "X-Cycles-Trace-Id": traceId, ...cors };
+}
+
+/** One correlation a request, made when it is first asked for. */
+function correlationOf(context: AppContext): Correlation {
+  const known = context.get("correlation");
+  if (known !== undefined) return known;
+  const correlation = correlate(context.req.raw.headers);
+  context.set("correlation", correlation);
+  return correlation;
 }
 
 /** What a throw means to a client. A bug says nothing about itself on the wire and everything in the log. */

@@ -12,19 +12,29 @@ export interface TenantCall {
 }
 
 interface KeyRing {
-  readonly name: string;
+  readonly secrets: readonly string[];
   readonly keys: ApiKeys;
   readonly ids: ReservationIds;
+  /** Genuine keys by their text. What it holds, this isolate could verify anew at any time; others never get in. */
+  readonly verified: Map<string, TenantCall>;
 }
+
+/** About 400 bytes each. Agents use a handful of keys; past this many, verifying again is what it costs. */
+const VERIFIED_KEYS_MAX = 1_000;
 
 let cached: KeyRing | undefined;
 
 /** What is made under this deployment's secrets. Kept for the isolate: deriving the sub-keys costs more than a request. */
 function keyRing(env: Env): KeyRing {
   const secrets = hashSecrets(env);
-  const name = JSON.stringify(secrets);
-  if (cached?.name !== name) {
-    cached = { name, keys: new ApiKeys(secrets), ids: new ReservationIds(secrets) };
+  const known = cached?.secrets;
+  if (
+    cached === undefined ||
+    secrets.length !== known?.length ||
+    secrets.some((it, at) => it !== known[at])
+  ) {
+    const keys = new ApiKeys(secrets);
+    cached = { secrets, keys, ids: new ReservationIds(secrets), verified: new Map() };
   }
   return cached;
 }
@@ -41,9 +51,14 @@ export function reservationIds(env: Env): ReservationIds {
 export function requireTenant(headers: Headers, env: Env): TenantCall {
   const text = headers.get("x-cycles-api-key");
   if (text === null || text === "") throw new HttpRefusal(unauthorized("Missing API key"));
-  const verified = apiKeys(env).verify(text);
-  if (verified === undefined) throw new HttpRefusal(unauthorized("INVALID_KEY"));
-  return verified;
+  const { keys, verified } = keyRing(env);
+  const known = verified.get(text);
+  if (known !== undefined) return known;
+  const call = keys.verify(text);
+  if (call === undefined) throw new HttpRefusal(unauthorized("INVALID_KEY"));
+  if (verified.size >= VERIFIED_KEYS_MAX) verified.clear();
+  verified.set(text, call);
+  return call;
 }
 
 /** Whether the call is an operator's. A tenant's key beside the operator's is not looked at. */

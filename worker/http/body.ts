@@ -6,6 +6,7 @@ import { type Caller, LEDGER_LIMITS, parseJson, refuse } from "purser/ledger";
 import { HttpRefusal, httpRefusal } from "./errors.ts";
 import type { TenantStub } from "./tenant-stub.ts";
 
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const JSON_TYPE = /^application\/json(?:\s*;.*)?$/i;
 
 /**
@@ -50,14 +51,22 @@ export async function readBodyFor(budget: TenantStub, caller: Caller, request: R
 }
 
 async function readCapped(request: Request): Promise<Uint8Array> {
-  const tooLarge = () =>
-    httpRefusal(413, "INVALID_REQUEST", `The body must be at most ${LEDGER_LIMITS.bodyBytesMax} bytes long`);
-  // A declared length is refused before anything is read; the count below is what holds.
-  if (Number(request.headers.get("content-length")) > LEDGER_LIMITS.bodyBytesMax) throw tooLarge();
+  const declared = request.headers.get("content-length");
+  // A declared length is refused before anything is read. HTTP delivers no more than was declared, so that a short body
+  // can be read in one go; the count that holds is of what came.
+  if (Number(declared) > LEDGER_LIMITS.bodyBytesMax) throw tooLarge();
+  if (declared === null) return readStream(request.body);
+  const bytes = new Uint8Array(await request.arrayBuffer());
+  if (bytes.length > LEDGER_LIMITS.bodyBytesMax) throw tooLarge();
+  return bytes;
+}
+
+/** A body of unknown length: nothing is kept beyond the limit. */
+async function readStream(body: ReadableStream<Uint8Array> | null): Promise<Uint8Array> {
   const bytes = new Uint8Array(LEDGER_LIMITS.bodyBytesMax);
   let length = 0;
-  if (request.body !== null) {
-    const reader: ReadableStreamDefaultReader<Uint8Array> = request.body.getReader();
+  if (body !== null) {
+    const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
     for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
       if (length + chunk.value.length > bytes.length) {
         await reader.cancel();
@@ -70,9 +79,17 @@ async function readCapped(request: Request): Promise<Uint8Array> {
   return bytes.subarray(0, length);
 }
 
+function tooLarge(): HttpRefusal {
+  return httpRefusal(
+    413,
+    "INVALID_REQUEST",
+    `The body must be at most ${LEDGER_LIMITS.bodyBytesMax} bytes long`,
+  );
+}
+
 function decode(bytes: Uint8Array): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    return decoder.decode(bytes);
   } catch {
     throw new HttpRefusal(refuse("INVALID_REQUEST", "The body must be valid UTF-8"));
   }

@@ -14,13 +14,15 @@ const ZEROS = /^0+$/;
 /** A valid `traceparent` wins, then a valid `X-Cycles-Trace-Id`, then chance. */
 export function correlate(headers: Headers): Correlation {
   return {
-    requestId: `req_${randomHex(16)}`,
-    traceId: parentTraceId(headers) ?? ownTraceId(headers) ?? randomTraceId(),
+    requestId: `req_${randomHex()}`,
+    traceId: parentTraceId(headers) ?? ownTraceId(headers) ?? randomHex(),
   };
 }
 
 function parentTraceId(headers: Headers): string | undefined {
-  const [, traceId = "", spanId = ""] = TRACEPARENT.exec(headers.get("traceparent") ?? "") ?? [];
+  const header = headers.get("traceparent");
+  if (header === null) return undefined;
+  const [, traceId = "", spanId = ""] = TRACEPARENT.exec(header) ?? [];
   return traceId === "" || ZEROS.test(traceId) || ZEROS.test(spanId) ? undefined : traceId;
 }
 
@@ -29,15 +31,7 @@ function ownTraceId(headers: Headers): string | undefined {
   return TRACE_ID.test(traceId) && !ZEROS.test(traceId) ? traceId : undefined;
 }
 
-function randomTraceId(): string {
-  for (;;) {
-    const traceId = randomHex(16);
-    if (!ZEROS.test(traceId)) return traceId;
-  }
-}
-
-function randomHex(bytes: number): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) =>
-    byte.toString(16).padStart(2, "0"),
-  ).join("");
+/** 122 random bits in 32 hex digits; never all zeros, since a random UUID names its version. */
+function randomHex(): string {
+  return crypto.randomUUID().replaceAll("-", "");
 }

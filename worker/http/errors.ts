@@ -1,7 +1,7 @@
 // Refusals on the wire: the closed error body on every answer that is not 2xx, whoever refused. Pure.
 // Who may call: the front, for the ledger's refusals and for its own.
 
-import { type ErrorCode, type Refusal, refuse, stringifyJson } from "purser/ledger";
+import { type ErrorCode, type Refusal, refuse } from "purser/ledger";
 import type { Correlation } from "./correlation.ts";
 
 /** A refusal of the front itself. Thrown inside a handler, turned into an answer in one place. */
@@ -28,30 +28,12 @@ export function httpRefusal(
 }
 
 /** @see Cycles protocol, ErrorResponse: these keys and no other */
-export function errorResponse(
-  refusal: Refusal,
-  correlation: Correlation,
-  headers: Readonly<Record<string, string>> = {},
-): Response {
-  const { error, message, details } = refusal;
-  const body = {
+export function errorBody({ error, message, details }: Refusal, { requestId, traceId }: Correlation) {
+  return {
     error,
     message,
-    request_id: correlation.requestId,
-    trace_id: correlation.traceId,
+    request_id: requestId,
+    trace_id: traceId,
     ...(details !== undefined && { details }),
   };
-  return jsonResponse(body, refusal.status, headers);
-}
-
-/** Exact: BigInt amounts are plain JSON integers. */
-export function jsonResponse(
-  body: unknown,
-  status: number,
-  headers: Readonly<Record<string, string>> = {},
-): Response {
-  return new Response(stringifyJson(body), {
-    status,
-    headers: { ...headers, "content-type": "application/json" },
-  });
 }

@@ -86,7 +86,7 @@ export const runtimeRoutes: readonly Route[] = [
     path: "/v1/balances",
     handle: async (call) => {
       const { budget, caller } = open(call);
-      return budget.balances(call.query as BalancesQuery, caller);
+      return budget.balances(call.query() as BalancesQuery, caller);
     },
   },
 ];

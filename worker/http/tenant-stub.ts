@@ -16,6 +16,42 @@ export type TenantStub = {
     : never;
 };
 
+/**
+ * What may be asked a second time where the platform lost the first answer: reads, and whatever carries an idempotency
+ * key, so that a call that was decided after all answers as before. Making a budget or a key is not among them.
+ */
+const REPEATABLE: ReadonlySet<string> = new Set<keyof TenantStub>([
+  "reserve",
+  "commit",
+  "release",
+  "extend",
+  "getReservation",
+  "balances",
+  "checkKey",
+  "createTenant",
+  "fund",
+]);
+
 export function tenantStub(env: Env, tenant: string): TenantStub {
-  return env.TENANT_BUDGET.getByName(tenant) as unknown as TenantStub;
+  const open = (): object => env.TENANT_BUDGET.getByName(tenant);
+  const first = open();
+  return new Proxy(first, {
+    get: (_, name) => {
+      const ask = async (stub: object, args: unknown[]): Promise<unknown> =>
+        Reflect.apply(Reflect.get(stub, name), stub, args);
+      if (typeof name !== "string" || !REPEATABLE.has(name)) return (...args: unknown[]) => ask(first, args);
+      // A stub that threw stays broken, so the second try is on a new one. Only once: more would be a storm.
+      return (...args: unknown[]) =>
+        ask(first, args).catch((error: unknown) => {
+          if (!isRetryable(error)) throw error;
+          return ask(open(), args);
+        });
+    },
+  }) as unknown as TenantStub;
+}
+
+/** The platform marks what a second try may cure; never while the object is overloaded. */
+function isRetryable(error: unknown): boolean {
+  const has = (mark: string) => error instanceof Error && Reflect.get(error, mark) === true;
+  return has("retryable") && !has("overloaded");
 }
