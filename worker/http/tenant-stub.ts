@@ -25,6 +25,8 @@ const REPEATABLE: ReadonlySet<string> = new Set<keyof TenantStub>([
   "commit",
   "release",
   "extend",
+  "decide",
+  "event",
   "getReservation",
   "balances",
   "checkKey",
