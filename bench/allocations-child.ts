@@ -44,25 +44,35 @@ async function collected(): Promise<void> {
   }
 }
 
-const tokens = new AtomicTokenBudget(Number.MAX_SAFE_INTEGER);
-const live: TokenReservation[] = [];
-
 /** The newest reservation pushes the oldest out, which is settled: the same number is always open. */
-function reserveAmongLive(operations: number): number {
-  for (let i = 0; i < operations; i++) {
-    const reservation = tokens.tryReserveTokens(100 + (i & 7));
-    if (reservation === null) return i;
-    const place = i % ALLOCATION_LIVE_RESERVATIONS;
-    const oldest = live[place];
-    if (oldest !== undefined) tokens.recordUsage(oldest, 60, 10 + (i & 7));
-    live[place] = reservation;
-  }
-  return operations;
+function reserveAmongLive(budget: AtomicTokenBudget): Loop {
+  const live: TokenReservation[] = [];
+  return (operations) => {
+    for (let i = 0; i < operations; i++) {
+      const reservation = budget.tryReserveTokens(100 + (i & 7));
+      if (reservation === null) return i;
+      const place = i % ALLOCATION_LIVE_RESERVATIONS;
+      const oldest = live[place];
+      if (oldest !== undefined) budget.recordUsage(oldest, 60, 10 + (i & 7));
+      live[place] = reservation;
+    }
+    return operations;
+  };
 }
 
-const counted = [
-  await count("AtomicBudget: tryReserve + release", reserveAndRelease(new AtomicBudget(1_000_000))),
-  await count("AtomicTokenBudget: tryReserveTokens → recordUsage", reserveAndRecord(tokens)),
-  await count(`the same with ${ALLOCATION_LIVE_RESERVATIONS} reservations always open`, reserveAmongLive),
+const forms = [
+  { form: "private", rows: {}, tokens: {} },
+  { form: "shared by name", rows: { name: "rows" }, tokens: { name: "tokens" } },
 ];
+const counted: Allocations[] = [];
+for (const { form, ...options } of forms) {
+  const rows = new AtomicBudget(1_000_000, options.rows);
+  const tokens = new AtomicTokenBudget(Number.MAX_SAFE_INTEGER, options.tokens);
+  const open = `with ${ALLOCATION_LIVE_RESERVATIONS} reservations always open`;
+  counted.push(
+    await count(`AtomicBudget, ${form}: tryReserve + release`, reserveAndRelease(rows)),
+    await count(`AtomicTokenBudget, ${form}: tryReserveTokens → recordUsage`, reserveAndRecord(tokens)),
+    await count(`the same ${open}`, reserveAmongLive(tokens)),
+  );
+}
 process.send?.(counted);

@@ -95,9 +95,17 @@ export const counterGroup: Group = {
     {
       id: "counter-purser",
       kind: "loop",
-      who: "purser AtomicBudget",
+      who: "purser AtomicBudget, private",
       runtimes: SCRIPT_RUNTIMES,
       prepare: () => reserveAndRelease(new AtomicBudget(CAPACITY)),
+    },
+    {
+      id: "counter-purser-shared",
+      kind: "loop",
+      who: "purser AtomicBudget, shared by name",
+      note: "Any thread can take from it: each call decides in the kernel.",
+      runtimes: SCRIPT_RUNTIMES,
+      prepare: () => reserveAndRelease(new AtomicBudget(CAPACITY, { name: "counter" })),
     },
     {
       id: "counter-native",

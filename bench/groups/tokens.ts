@@ -52,9 +52,17 @@ export const tokensGroup: Group = {
     {
       id: "tokens-purser",
       kind: "loop",
-      who: "purser AtomicTokenBudget",
+      who: "purser AtomicTokenBudget, private",
       runtimes: SCRIPT_RUNTIMES,
       prepare: () => reserveAndRecord(new AtomicTokenBudget(CAPACITY)),
+    },
+    {
+      id: "tokens-purser-shared",
+      kind: "loop",
+      who: "purser AtomicTokenBudget, shared by name",
+      note: "Any thread can take from it: each call decides in the kernel.",
+      runtimes: SCRIPT_RUNTIMES,
+      prepare: () => reserveAndRecord(new AtomicTokenBudget(CAPACITY, { name: "tokens" })),
     },
     {
       id: "tokens-native",

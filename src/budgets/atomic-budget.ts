@@ -1,9 +1,9 @@
-// A counted budget in the kernel, shared by every thread that opens its name.
+// A counted budget: in a kernel, shared by every thread that opens its name, or private to its object.
 // Source: seed rig-compose, AtomicBudget; a release beyond capacity is counted there as here, not hidden.
 
 import { checkAmount } from "../arguments.ts";
-import { Figure, Kind, Status } from "../kernel/generated/abi.ts";
-import { type BudgetOptions, KernelBudget } from "./kernel-budget.ts";
+import { Figure, Kind } from "../kernel/generated/abi.ts";
+import { type BudgetOptions, CountedBudget } from "./kernel-budget.ts";
 import type { BudgetGuard } from "./traits.ts";
 
 /**
@@ -16,7 +16,7 @@ import type { BudgetGuard } from "./traits.ts";
  *   budget.release(250);
  * }
  */
-export class AtomicBudget extends KernelBudget implements BudgetGuard {
+export class AtomicBudget extends CountedBudget implements BudgetGuard {
   /**
    * @param capacity - safe integer, 0 … 2^53−1; the budget begins full
    * @throws RangeError, TypeError for a bad argument
@@ -33,10 +33,7 @@ export class AtomicBudget extends KernelBudget implements BudgetGuard {
    */
   tryReserve(cost: number): boolean {
     checkAmount("cost", cost);
-    const status = this.kernel.exports.counterTake(this.handle, cost);
-    if (status === Status.Ok) return true;
-    if (status === Status.Exceeds) return false;
-    throw this.failure(status);
+    return this.counter.take(cost);
   }
 
   /**
@@ -45,12 +42,12 @@ export class AtomicBudget extends KernelBudget implements BudgetGuard {
    */
   release(cost: number): void {
     checkAmount("cost", cost);
-    this.expectOk(this.kernel.exports.counterGive(this.handle, cost));
+    this.counter.give(cost);
   }
 
   /** What was released beyond capacity, in all. Anything but 0 is a bug in some caller. */
   get overReleased(): number {
-    return this.figure(Figure.OverReleased);
+    return this.counter.figure(Figure.OverReleased);
   }
 
   protected override outstanding(): { spent: number; held: number; debt: number } {

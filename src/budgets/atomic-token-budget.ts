@@ -1,4 +1,4 @@
-// Tokens in the kernel: reserve an estimate, settle with the usage, remember what went beyond.
+// Tokens: reserve an estimate, settle with the usage, remember what went beyond.
 // Invariant, at rest: capacity = available + held + consumedInEpoch − debt. Each reservation is settled at most once,
 // from whichever thread. Source: seed rig-compose, AtomicTokenBudget. Mended: overage becomes debt and is not
 // forgotten; a reservation from before a refill never credits the new epoch.
@@ -6,8 +6,9 @@
 import { checkAmount, checkInteger, invalidType } from "../arguments.ts";
 import { BudgetOverflowError, ReservationSettledError } from "../errors.ts";
 import { Figure, Kind, OWNERS_MAX, Status, TICKET_MAX } from "../kernel/generated/abi.ts";
-import { type BudgetOptions, KernelBudget } from "./kernel-budget.ts";
-import { type Refund, TokenReservation } from "./token-reservation.ts";
+import { type BudgetOptions, CountedBudget } from "./kernel-budget.ts";
+import { KernelCounter } from "./kernel-counter.ts";
+import { TokenReservation } from "./token-reservation.ts";
 import type { TokenBudget } from "./traits.ts";
 
 /** A reservation as plain data, to be posted to another thread and taken up there by `adopt`. */
@@ -19,12 +20,13 @@ export interface ReservationTicket {
 }
 
 export interface ReserveOptions {
-  /** When `kernel.expire(nowMs)` may give it back, in ms of that clock; integer, 1 … 2^53−1. Default: never. */
+  /** When `expire(nowMs)` may give it back, in ms of that clock; integer, 1 … 2^53−1. Default: never. */
   readonly expiresAtMs?: number;
 }
 
 /**
- * The tokens of one or many agents, shared by every thread that opens its name. Every answer is synchronous.
+ * The tokens of one or many agents, shared by every thread that opens its name; private without one. Every answer is
+ * synchronous.
  *
  * Usage below the estimate goes back, repaying debt first. Usage above it is taken from what is available, and the
  * rest becomes debt; while there is debt nothing is granted.
@@ -36,12 +38,7 @@ export interface ReserveOptions {
  *   return { result: reply.text, promptTokens: reply.usage.input, completionTokens: reply.usage.output };
  * });
  */
-export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
-  /** One function for all reservations, so that reserving allocates nothing but the handle. */
-  readonly #refund = (reservation: TokenReservation): void => {
-    if (reservation instanceof KernelReservation) this.#settle(reservation, 0);
-  };
-
+export class AtomicTokenBudget extends CountedBudget implements TokenBudget {
   /**
    * @param capacity - tokens; safe integer, 0 … 2^53−1; the budget begins full
    * @throws RangeError, TypeError for a bad argument
@@ -54,17 +51,17 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
 
   /** What was spent beyond the budget and not yet repaid. */
   get debt(): number {
-    return this.figure(Figure.Debt);
+    return this.counter.figure(Figure.Debt);
   }
 
-  /** What open reservations of this epoch have taken. Looks at every hold of the kernel. */
+  /** What open reservations of this epoch have taken. In a kernel it looks at every hold. */
   get held(): number {
-    return this.#counted(this.kernel.exports.heldAmount(this.handle));
+    return this.counter.held();
   }
 
-  /** How many reservations are open, of any epoch. Looks at every hold of the kernel. */
+  /** How many reservations are open, of any epoch. In a kernel it looks at every hold. */
   get openReservations(): number {
-    return this.#counted(this.kernel.exports.heldCount(this.handle));
+    return this.counter.open();
   }
 
   /** What this epoch's capacity has paid for, debt from before included. */
@@ -81,19 +78,10 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
    */
   tryReserveTokens(estimate: number, options?: ReserveOptions): TokenReservation | null {
     checkAmount("estimate", estimate);
-    let expiresAtMs = 0;
-    if (options?.expiresAtMs !== undefined) {
-      checkInteger("expiresAtMs", options.expiresAtMs, 1, Number.MAX_SAFE_INTEGER);
-      expiresAtMs = options.expiresAtMs;
-    }
-    const { kernel } = this;
-    const ticket = kernel.nextTicket();
-    const hint = kernel.slotHint();
-    const slot = kernel.exports.holdReserve(this.handle, estimate, kernel.owner, ticket, expiresAtMs, hint);
-    if (slot >= 0) return new KernelReservation(this, slot, kernel.owner, ticket, estimate, this.#refund);
-    kernel.slotFreed(hint);
-    if (slot === -Status.Exceeds || slot === -Status.InDebt) return null;
-    throw this.failure(-slot);
+    const expiresAtMs = options?.expiresAtMs;
+    if (expiresAtMs === undefined) return this.counter.reserve(estimate, 0);
+    checkInteger("expiresAtMs", expiresAtMs, 1, Number.MAX_SAFE_INTEGER);
+    return this.counter.reserve(estimate, expiresAtMs);
   }
 
   /**
@@ -107,18 +95,26 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
     checkAmount("promptTokens", promptTokens);
     checkAmount("completionTokens", completionTokens);
     checkAmount("promptTokens + completionTokens", promptTokens + completionTokens);
-    const status = this.#settle(this.#own(reservation), promptTokens + completionTokens);
-    if (status === Status.NotHeld) {
-      this.figure(Figure.Consumed); // a removed budget says so: its reservations ended with it
-      throw new ReservationSettledError();
-    }
+    this.#checkOwn(reservation);
+    const status = this.counter.settle(reservation, promptTokens + completionTokens);
+    if (status === Status.Ok) return;
+    this.counter.figure(Figure.Consumed); // a removed budget says so: its reservations ended with it
     if (status === Status.Overflow) throw new BudgetOverflowError("what the budget has consumed");
-    this.expectOk(status);
+    throw new ReservationSettledError();
+  }
+
+  /**
+   * Gives back what expires at or before `nowMs`, in the clock that set `expiresAtMs`. For a budget in a kernel this is
+   * `kernel.expire(nowMs)`, which serves all the kernel's budgets. @returns how many reservations that were
+   */
+  expire(nowMs: number): number {
+    checkAmount("nowMs", nowMs);
+    return this.counter.expire(nowMs);
   }
 
   /** All tokens consumed since the budget was made, over every epoch. */
   tokensConsumed(): number {
-    return this.figure(Figure.Consumed);
+    return this.counter.figure(Figure.Consumed);
   }
 
   /**
@@ -126,23 +122,23 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
    * thread closes the kernel or is reclaimed, the reservation goes with it.
    */
   adopt(ticket: ReservationTicket): TokenReservation {
-    checkInteger("ticket.slot", ticket.slot, 0, this.kernel.holds - 1);
-    checkInteger("ticket.owner", ticket.owner, 1, OWNERS_MAX);
-    checkInteger("ticket.ticket", ticket.ticket, 1, TICKET_MAX);
-    checkAmount("ticket.estimate", ticket.estimate);
-    return new KernelReservation(
-      this,
-      ticket.slot,
-      ticket.owner,
-      ticket.ticket,
-      ticket.estimate,
-      this.#refund,
-    );
+    const counter = this.#shared();
+    const { slot, owner, ticket: number, estimate } = ticket;
+    checkInteger("ticket.slot", slot, 0, counter.kernel.holds - 1);
+    checkInteger("ticket.owner", owner, 1, OWNERS_MAX);
+    checkInteger("ticket.ticket", number, 1, TICKET_MAX);
+    checkAmount("ticket.estimate", estimate);
+    return counter.adopt(estimate, number, slot, owner);
   }
 
-  /** The plain data of one of this budget's reservations, to be posted to another thread. */
+  /**
+   * The plain data of one of this budget's reservations, to be posted to another thread.
+   * @throws TypeError if the budget is private: no thread can take it up
+   */
   toTicket(reservation: TokenReservation): ReservationTicket {
-    const { slot, owner, ticket, estimate } = this.#own(reservation);
+    this.#shared();
+    this.#checkOwn(reservation);
+    const { slot, owner, ticket, estimate } = reservation;
     return { slot, owner, ticket, estimate };
   }
 
@@ -150,54 +146,14 @@ export class AtomicTokenBudget extends KernelBudget implements TokenBudget {
     return { spent: this.consumedInEpoch, held: this.held, debt: this.debt };
   }
 
-  /** This budget's reservation: made through this object, or another one that opened the same budget. */
-  #own(reservation: TokenReservation): KernelReservation {
-    const isOwn =
-      reservation instanceof KernelReservation &&
-      reservation.budget.handle === this.handle &&
-      reservation.budget.kernel.memory === this.kernel.memory;
-    if (!isOwn) throw invalidType("reservation", "a TokenReservation of this budget", reservation);
-    return reservation;
+  /** One made through this object, or another one that opened the same budget. */
+  #checkOwn(reservation: unknown): asserts reservation is TokenReservation {
+    if (reservation instanceof TokenReservation && this.counter.owns(reservation)) return;
+    throw invalidType("reservation", "a TokenReservation of this budget", reservation);
   }
 
-  #settle(reservation: KernelReservation, actual: number): number {
-    const { kernel } = this;
-    const { slot, owner, ticket } = reservation;
-    const status = kernel.settle(this.handle, slot, owner, ticket, actual);
-    if (status === Status.Overflow) return status;
-    if (status === Status.ForeignHold) {
-      throw invalidType("reservation", "a TokenReservation of this budget", reservation);
-    }
-    reservation.disarm();
-    if (status === Status.Ok) kernel.slotFreed(slot);
-    return status;
-  }
-
-  #counted(value: number): number {
-    if (value < 0) throw this.failure(-value);
-    return value;
-  }
-}
-
-/** A reservation whose truth is a hold of the kernel; this object only names it. */
-class KernelReservation extends TokenReservation {
-  readonly budget: AtomicTokenBudget;
-  readonly slot: number;
-  readonly owner: number;
-  readonly ticket: number;
-
-  constructor(
-    budget: AtomicTokenBudget,
-    slot: number,
-    owner: number,
-    ticket: number,
-    estimate: number,
-    refund: Refund,
-  ) {
-    super(estimate, refund);
-    this.budget = budget;
-    this.slot = slot;
-    this.owner = owner;
-    this.ticket = ticket;
+  #shared(): KernelCounter {
+    if (this.counter instanceof KernelCounter) return this.counter;
+    throw invalidType("budget", "one with a name or a kernel, which other threads can open", this);
   }
 }

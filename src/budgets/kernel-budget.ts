@@ -1,19 +1,21 @@
-// What every budget in a kernel has in common: its handle, its figures, its epochs.
-// Invariant: the handle belongs to one budget for good; after `remove()` every call throws BudgetRemovedError.
-// Getters read shared memory: they may be late by the time one looks at them.
+// What every counted budget has in common, whether it lives in a kernel or is private: its figures, its epochs.
+// Invariant: after `remove()` every call throws BudgetRemovedError. Who may call: anybody, with any argument.
+// Getters of a shared budget read shared memory: they may be late by the time one looks at them.
 
 import { checkAmount, checkName, invalidType } from "../arguments.ts";
 import { type Denial, explainDenial } from "../denial.ts";
-import { BudgetOverflowError } from "../errors.ts";
-import { Figure, Status } from "../kernel/generated/abi.ts";
-import { Kernel, openIn } from "../kernel/kernel.ts";
+import { Figure } from "../kernel/generated/abi.ts";
+import { Kernel } from "../kernel/kernel.ts";
+import type { Counter } from "./counter.ts";
+import { KernelCounter } from "./kernel-counter.ts";
+import { LocalCounter } from "./local-counter.ts";
 import type { ExplainsDenial } from "./traits.ts";
 
 /** Names are what threads find a budget by; long enough for any scope path. */
 export const NAME_LENGTH_MAX = 1_024;
 
 export interface BudgetOptions {
-  /** The kernel to live in. Default: one per page, thread or isolate, and another one for budgets without a name. */
+  /** The kernel to live in. Default: one per page, thread or isolate for what has a name. */
   readonly kernel?: Kernel;
   /** Every thread that opens this name in the same kernel gets the same budget. Without one it is private. */
   readonly name?: string;
@@ -27,34 +29,35 @@ export function checkKernel(kernel: unknown): void {
 }
 
 /** @internal */
-export abstract class KernelBudget implements ExplainsDenial {
+export abstract class CountedBudget implements ExplainsDenial {
   /** The name that threads share it by; empty for a private budget. */
   readonly name: string;
-  /** The kernel that it lives in. */
-  readonly kernel: Kernel;
-  protected readonly handle: number;
+  /** @internal */
+  readonly counter: Counter;
 
   constructor(kind: number, capacity: number, options: BudgetOptions) {
     checkAmount("capacity", capacity);
-    if (options.name !== undefined) checkName("name", options.name, NAME_LENGTH_MAX);
-    checkKernel(options.kernel);
-    this.name = options.name ?? "";
-    const { kernel, handle } = openIn(options, (candidate, name) =>
-      candidate.openBudget(kind, capacity, name),
-    );
-    this.kernel = kernel;
-    this.handle = handle;
-    if (options.name === undefined) kernel.removeWhenUnreachable(this, handle);
+    const { kernel, name } = options;
+    if (name !== undefined) checkName("name", name, NAME_LENGTH_MAX);
+    checkKernel(kernel);
+    this.name = name ?? "";
+    const isPrivate = kernel === undefined && name === undefined;
+    this.counter = isPrivate ? new LocalCounter(capacity) : new KernelCounter(kind, capacity, options);
+  }
+
+  /** The kernel that it lives in; null for one with neither name nor kernel, which only this object can reach. */
+  get kernel(): Kernel | null {
+    return this.counter.kernel;
   }
 
   /** What may be spent in one epoch: the capacity at opening plus what was granted since. */
   get capacity(): number {
-    return this.figure(Figure.Capacity);
+    return this.counter.figure(Figure.Capacity);
   }
 
   /** What can be taken at this moment. */
   get available(): number {
-    return this.figure(Figure.Available);
+    return this.counter.figure(Figure.Available);
   }
 
   /** The part of the capacity that is out, 0 … 1; 0 when the capacity is 0. */
@@ -66,24 +69,24 @@ export abstract class KernelBudget implements ExplainsDenial {
 
   /** The most that was ever out at once, spent beyond the budget included. */
   get highWater(): number {
-    return this.figure(Figure.HighWater);
+    return this.counter.figure(Figure.HighWater);
   }
 
   /** How many takes and reservations were refused. */
   get denied(): number {
-    return this.figure(Figure.Denied);
+    return this.counter.figure(Figure.Denied);
   }
 
   /** Grows with every refill. */
   get epoch(): number {
-    return this.figure(Figure.Epoch);
+    return this.counter.figure(Figure.Epoch);
   }
 
   /**
    * Starts a new epoch: the whole capacity is there again, less any debt, which is repaid first.
    */
   refill(): void {
-    this.expectOk(this.kernel.exports.counterRefill(this.handle));
+    this.counter.refill();
   }
 
   /**
@@ -92,9 +95,7 @@ export abstract class KernelBudget implements ExplainsDenial {
    */
   grant(amount: number): void {
     checkAmount("amount", amount);
-    const status = this.kernel.exports.counterGrant(this.handle, amount);
-    if (status === Status.Overflow) throw new BudgetOverflowError("the capacity");
-    this.expectOk(status);
+    this.counter.grant(amount);
   }
 
   /**
@@ -102,7 +103,7 @@ export abstract class KernelBudget implements ExplainsDenial {
    * budget.
    */
   remove(): void {
-    this.expectOk(this.kernel.removeBudget(this.handle));
+    this.counter.remove();
   }
 
   /** Why `amount` does not fit now. */
@@ -119,18 +120,4 @@ export abstract class KernelBudget implements ExplainsDenial {
 
   /** Where the rest of the capacity is. */
   protected abstract outstanding(): { spent: number; held: number; debt: number };
-
-  protected figure(figure: number): number {
-    const value = this.kernel.exports.budgetFigure(this.handle, figure);
-    if (value < 0) throw this.failure(-value);
-    return value;
-  }
-
-  protected expectOk(status: number): void {
-    if (status !== Status.Ok) throw this.failure(status);
-  }
-
-  protected failure(status: number): Error {
-    return this.kernel.failure(status, this.name === "" ? "this budget" : `budget "${this.name}"`);
-  }
 }

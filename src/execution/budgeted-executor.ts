@@ -1,5 +1,5 @@
-// An executor that pays for each stage before it runs. The purse is an AtomicBudget: check and take are one step in
-// the kernel, so that branches, other executors on the same name and other threads can never overspend it together.
+// An executor that pays for each stage before it runs. The purse is an AtomicBudget: check and take are one step,
+// so that branches, other executors on the same name and other threads can never overspend it together.
 // Source: seed noether-engine, executor/budget.rs. Mended: a take that fits is never refused because a larger one is
 // failing at the same moment, nothing wraps around, unknown costs can be denied, failed stages can be refunded.
 
@@ -134,8 +134,8 @@ export class BudgetedExecutor extends Scoped implements StageExecutor {
   }
 
   /**
-   * Removes a purse without a name, which nobody else can spend from. Left undone, its slot of the kernel is free again
-   * only when the executor has been collected. Calling it again does nothing more.
+   * Removes a purse without a name, which nobody else can spend from. Left undone, the slot that it took of a
+   * given kernel is free again only when the executor has been collected. Calling it again does nothing more.
    */
   override release(): void {
     if (this.#disposed || this.budget.name !== "") return;

@@ -111,7 +111,7 @@ export function defaultKernel(): Kernel {
   return processKernel;
 }
 
-/** Where budgets without name and kernel live: nobody shares them, so they need not take the default kernel's slots. */
+/** Where rates and governors without name and kernel live: nobody shares them, so they need no slot of the default one. */
 let privateKernel: Kernel | undefined;
 
 /**

@@ -1,7 +1,7 @@
 // AtomicBudget against a model of two integers, after each step.
 
 import fc from "fast-check";
-import { AtomicBudget, createKernel } from "purser";
+import { AtomicBudget, type BudgetOptions, createKernel } from "purser";
 import { expect, test } from "vitest";
 import { edgeAmount } from "../../support/arbitraries.ts";
 
@@ -14,11 +14,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ op: "refill" as const }) },
 );
 
-test("every history of takes, gives, grants and refills leaves the budget as the model says", () => {
-  const kernel = createKernel({ budgets: 1, holds: 1 });
+const kernel = createKernel({ budgets: 1, holds: 1 });
+
+test.each<[string, BudgetOptions]>([
+  ["private", {}],
+  ["in a kernel", { kernel, name: "modelled" }],
+])("%s: every history of takes, gives, grants and refills leaves it as the model says", (_, options) => {
   fc.assert(
     fc.property(edgeAmount, fc.array(step, { maxLength: 80 }), (opening, steps) => {
-      const budget = new AtomicBudget(opening, { kernel, name: "modelled" });
+      const budget = new AtomicBudget(opening, options);
       let capacity = opening;
       let available = opening;
       let denied = 0;

@@ -1,5 +1,5 @@
 // AtomicTokenBudget against a reference model of a few plain fields, after each step of random histories: reserve,
-// settle, cancel, refill, grant, expire, reclaim, with amounts at the edges.
+// settle, cancel, refill, grant, expire, reclaim, with amounts at the edges. Private, and in kernels.
 
 import fc from "fast-check";
 import { AtomicTokenBudget, createKernel, type Kernel, type TokenReservation } from "purser";
@@ -118,7 +118,7 @@ function codeOf(run: () => unknown): string | undefined {
   }
 }
 
-function run(kernel: Kernel, budget: AtomicTokenBudget, model: Model, current: Step): void {
+function run(kernel: Kernel | null, budget: AtomicTokenBudget, model: Model, current: Step): void {
   const pick = (index: number): OpenHold | undefined =>
     model.open.length === 0 ? undefined : model.open[index % model.open.length];
   switch (current.op) {
@@ -179,11 +179,12 @@ function run(kernel: Kernel, budget: AtomicTokenBudget, model: Model, current: S
     }
     case "expire": {
       const due = model.open.filter((hold) => hold.expiresAtMs > 0 && hold.expiresAtMs <= current.nowMs);
-      expect(kernel.expire(current.nowMs)).toBe(due.length);
+      expect(budget.expire(current.nowMs)).toBe(due.length);
       for (const hold of due) model.settle(hold, 0);
       return;
     }
     case "reclaim": {
+      if (kernel === null) return; // a private budget has no thread that could die without it
       const all = [...model.open];
       expect(kernel.reclaim(kernel.owner)).toBe(all.length);
       for (const hold of all) model.settle(hold, 0);
@@ -219,25 +220,29 @@ function check(budget: AtomicTokenBudget, model: Model): void {
   expect(model.capacity).toBe(BigInt(available) + model.held() + model.consumedInEpoch - BigInt(debt));
 }
 
-for (const shared of [true, false]) {
-  const title = shared ? "shared memory where the runtime has it" : "unshared memory";
-  test(`every history leaves the budget as the model says, in ${title}`, () => {
-    const kernel = createKernel({ holds: 64, budgets: 4, ...(shared ? {} : { shared: false }) });
-    fc.assert(
-      fc.property(edgeAmount, fc.array(step, { maxLength: 60 }), (capacity, steps) => {
-        const budget = new AtomicTokenBudget(capacity, { kernel, name: "modelled" });
-        const model = new Model(capacity);
-        try {
-          for (const current of steps) {
-            run(kernel, budget, model, current);
-            check(budget, model);
-          }
-        } finally {
-          kernel.reclaim(kernel.owner);
-          budget.remove();
+const shared = createKernel({ holds: 64, budgets: 4 });
+const unshared = createKernel({ holds: 64, budgets: 4, shared: false });
+
+test.each<[string, Kernel | null]>([
+  ["private", null],
+  ["in shared memory where the runtime has it", shared],
+  ["in unshared memory", unshared],
+])("%s: every history leaves the budget as the model says", (_, kernel) => {
+  const options = kernel === null ? {} : { kernel, name: "modelled" };
+  fc.assert(
+    fc.property(edgeAmount, fc.array(step, { maxLength: 60 }), (capacity, steps) => {
+      const budget = new AtomicTokenBudget(capacity, options);
+      const model = new Model(capacity);
+      try {
+        for (const current of steps) {
+          run(kernel, budget, model, current);
+          check(budget, model);
         }
-      }),
-      { numRuns: 150 },
-    );
-  });
-}
+      } finally {
+        kernel?.reclaim(kernel.owner);
+        budget.remove();
+      }
+    }),
+    { numRuns: 150 },
+  );
+});

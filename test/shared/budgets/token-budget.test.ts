@@ -1,7 +1,6 @@
 // What the seed's tests leave out: debt, epochs, the reservation's handle, the scoped form, denials.
 
 import {
-  AtomicBudget,
   AtomicTokenBudget,
   BudgetDeniedError,
   createKernel,
@@ -10,15 +9,16 @@ import {
   withTokens,
 } from "purser";
 import { describe, expect, test } from "vitest";
+import { BUDGET_FORMS } from "../../support/budget-forms.ts";
 
 function granted(reservation: TokenReservation | null): TokenReservation {
   if (reservation === null) throw new Error("expected the budget to grant a reservation");
   return reservation;
 }
 
-describe("debt", () => {
+describe.each(BUDGET_FORMS)("debt, $form", (form) => {
   test("is remembered: holds of 600 and 400, a use of 5000, and nothing is spendable again", () => {
-    const budget = new AtomicTokenBudget(1_000);
+    const budget = form.tokens(1_000);
     const first = granted(budget.tryReserveTokens(600));
     const second = granted(budget.tryReserveTokens(400));
     budget.recordUsage(first, 5_000, 0);
@@ -31,7 +31,7 @@ describe("debt", () => {
   });
 
   test("is repaid first by what comes back", () => {
-    const budget = new AtomicTokenBudget(100);
+    const budget = form.tokens(100);
     const over = granted(budget.tryReserveTokens(40));
     const under = granted(budget.tryReserveTokens(60));
     budget.recordUsage(over, 50, 0);
@@ -42,7 +42,7 @@ describe("debt", () => {
   });
 
   test("survives a refill: the new epoch repays it first", () => {
-    const budget = new AtomicTokenBudget(100);
+    const budget = form.tokens(100);
     budget.recordUsage(granted(budget.tryReserveTokens(100)), 130, 0);
     budget.refill();
     expect(budget.debt).toBe(0);
@@ -51,7 +51,7 @@ describe("debt", () => {
   });
 
   test("larger than the capacity outlives the refill", () => {
-    const budget = new AtomicTokenBudget(100);
+    const budget = form.tokens(100);
     budget.recordUsage(granted(budget.tryReserveTokens(100)), 350, 0);
     budget.refill();
     expect(budget.debt).toBe(150);
@@ -59,9 +59,9 @@ describe("debt", () => {
   });
 });
 
-describe("epochs", () => {
+describe.each(BUDGET_FORMS)("epochs, $form", (form) => {
   test("a reservation from before a refill never credits the new epoch: not 1100 of 1000", () => {
-    const budget = new AtomicTokenBudget(1_000);
+    const budget = form.tokens(1_000);
     const old = granted(budget.tryReserveTokens(100));
     budget.refill();
     granted(budget.tryReserveTokens(1_000));
@@ -71,7 +71,7 @@ describe("epochs", () => {
   });
 
   test("what such a reservation used beyond its estimate is still charged", () => {
-    const budget = new AtomicTokenBudget(1_000);
+    const budget = form.tokens(1_000);
     const old = granted(budget.tryReserveTokens(100));
     budget.refill();
     budget.recordUsage(old, 150, 0);
@@ -80,7 +80,7 @@ describe("epochs", () => {
   });
 
   test("a refill of 1,024 epochs and more is told apart", () => {
-    const budget = new AtomicTokenBudget(10);
+    const budget = form.tokens(10);
     const old = granted(budget.tryReserveTokens(10));
     for (let i = 0; i < 1_024; i++) budget.refill();
     granted(budget.tryReserveTokens(10));
@@ -89,9 +89,9 @@ describe("epochs", () => {
   });
 });
 
-describe("the reservation's handle", () => {
+describe.each(BUDGET_FORMS)("the reservation's handle, $form", (form) => {
   test("disarming hands over the refund, once", () => {
-    const budget = new AtomicTokenBudget(10);
+    const budget = form.tokens(10);
     const reservation = granted(budget.tryReserveTokens(4));
     const refund = reservation.disarm();
     expect(reservation.armed).toBe(false);
@@ -104,7 +104,7 @@ describe("the reservation's handle", () => {
   });
 
   test("disposing after usage was recorded does nothing", () => {
-    const budget = new AtomicTokenBudget(10);
+    const budget = form.tokens(10);
     const reservation = granted(budget.tryReserveTokens(4));
     budget.recordUsage(reservation, 4, 0);
     expect(reservation.armed).toBe(false);
@@ -114,7 +114,7 @@ describe("the reservation's handle", () => {
   });
 
   test("recording twice throws and changes nothing", () => {
-    const budget = new AtomicTokenBudget(10);
+    const budget = form.tokens(10);
     const reservation = granted(budget.tryReserveTokens(4));
     budget.recordUsage(reservation, 1, 1);
     expect(() => budget.recordUsage(reservation, 1, 1)).toThrow(
@@ -125,7 +125,7 @@ describe("the reservation's handle", () => {
   });
 });
 
-describe("withTokens", () => {
+describe.each(BUDGET_FORMS)("withTokens, $form", (form) => {
   const used = (result: string, promptTokens: number, completionTokens: number) => ({
     result,
     promptTokens,
@@ -133,7 +133,7 @@ describe("withTokens", () => {
   });
 
   test("settles with what the call reports", async () => {
-    const budget = new AtomicTokenBudget(100);
+    const budget = form.tokens(100);
     const text = await withTokens(budget, 50, (reservation) => {
       expect(reservation.estimate).toBe(50);
       expect(budget.available).toBe(50);
@@ -145,7 +145,7 @@ describe("withTokens", () => {
   });
 
   test("refunds when the call throws, at once or later", async () => {
-    const budget = new AtomicTokenBudget(100);
+    const budget = form.tokens(100);
     const failure = new Error("model down");
     await expect(withTokens(budget, 50, () => Promise.reject(failure))).rejects.toBe(failure);
     await expect(
@@ -157,7 +157,7 @@ describe("withTokens", () => {
   });
 
   test("refunds when it is aborted while the call runs, and forgets the late answer", async () => {
-    const budget = new AtomicTokenBudget(100);
+    const budget = form.tokens(100);
     const controller = new AbortController();
     let answer: (value: ReturnType<typeof used>) => void = () => {};
     const running = withTokens(
@@ -180,7 +180,7 @@ describe("withTokens", () => {
   });
 
   test("does not begin when it is aborted before", async () => {
-    const budget = new AtomicTokenBudget(100);
+    const budget = form.tokens(100);
     let called = false;
     const running = withTokens(
       budget,
@@ -238,14 +238,14 @@ describe("withTokens", () => {
   });
 });
 
-describe("why a budget says no", () => {
+describe.each(BUDGET_FORMS)("why a budget says no, $form", (form) => {
   test.each([
     ["TOO_LARGE_EVER", "never", 101, []],
     ["HELD_BY_INFLIGHT", "when-released", 50, [{ hold: 60 }]],
     ["EXHAUSTED", "never", 50, [{ spend: 60 }]],
     ["DEBT", "never", 1, [{ spend: 110 }]],
   ] as const)("%s, retry %s", (code, retry, requested, steps) => {
-    const budget = new AtomicTokenBudget(100);
+    const budget = form.tokens(100);
     for (const step of steps) {
       const amount = "hold" in step ? step.hold : step.spend;
       const reservation = granted(budget.tryReserveTokens(Math.min(amount, 100)));
@@ -256,7 +256,7 @@ describe("why a budget says no", () => {
   });
 
   test("a budget of 0 has a utilization of 0 and denies", () => {
-    const budget = new AtomicBudget(0);
+    const budget = form.counted(0);
     expect(budget.utilization).toBe(0);
     expect(budget.tryReserve(0)).toBe(true);
     expect(budget.tryReserve(1)).toBe(false);

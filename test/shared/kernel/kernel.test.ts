@@ -7,6 +7,7 @@ import {
   createKernel,
   defaultKernel,
   KernelFullError,
+  RateBudget,
   type TokenReservation,
 } from "purser";
 import { describe, expect, test } from "vitest";
@@ -210,12 +211,25 @@ describe("a directory whose lock nobody gives back", () => {
   });
 });
 
-describe("private budgets", () => {
-  test("never run out of slots", () => {
-    const budgets = Array.from({ length: 2_100 }, () => new AtomicBudget(3));
-    for (const budget of budgets) expect(budget.tryReserve(3)).toBe(true);
+describe("what has neither name nor kernel", () => {
+  test("never runs out of slots", () => {
+    const limits = { limit: 3, windowMs: 1_000 };
+    const rates = Array.from({ length: 2_100 }, () => new RateBudget(limits, { now: () => 0 }));
+    for (const rate of rates) expect(rate.tryReserve(3)).toBe(true);
   });
 
+  test("takes no slot as a budget, and as many reservations as there is memory for", () => {
+    const budget = new AtomicTokenBudget(10_000);
+    for (let open = 1; open <= 10_000; open++) {
+      granted(budget.tryReserveTokens(1));
+      if (open % 1_000 === 0) expect([budget.openReservations, budget.held]).toEqual([open, open]);
+    }
+    expect(budget.tryReserveTokens(1)).toBeNull();
+    expect(budget.kernel).toBeNull();
+  });
+});
+
+describe("budgets that name no kernel", () => {
   test("live in the default kernel, which can be reached", () => {
     const budget = new AtomicTokenBudget(10, { name: "in the default kernel" });
     granted(budget.tryReserveTokens(4, { expiresAtMs: 5 }));
