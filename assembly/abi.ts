@@ -82,6 +82,5 @@ export const HEADER_BYTES: u32 = 128;
 /** Ids that were issued for threads which have not attached yet: more than anybody starts at once. */
 export const PENDING_MAX: u32 = 256;
 export const PENDING_BYTES: u32 = 1024;
-export const FRAME_BYTES: u32 = 640;
 export const COUNTER_BYTES: u32 = 128;
 export const HOLD_BYTES: u32 = 64;

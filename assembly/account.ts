@@ -2,13 +2,18 @@
 // budgeted scope. All or nothing: every function decides over the whole path first and writes only if all agree.
 //
 // Invariant: remaining = allocated − spent − reserved − debt, within int64; remaining is never stored.
-// Who may call: one caller at a time. The frame is scratch memory of a kernel instance that is used for nothing else
-// (the ledger loads a path, runs one operation and reads it back); none of this is shared between threads.
+// Who may call: one caller at a time, through accounts.ts. The frame is the scratch memory of an instance of its own (the
+// ledger loads a path, runs one operation and reads it back); none of this is shared between threads.
 // Source: Cycles protocol v0.1.25, overage policies, and the funding operations of its governance part.
 
 import { Account, AccountState, FRAME_ACCOUNTS, Fund, Overage } from "./abi";
-import { ACCOUNT_BYTES, FRAME, FRAME_RESULTS, isIntegerIn } from "./layout";
+import { isIntegerIn } from "./layout";
 import { Status } from "./status";
+
+/** The frame begins where the memory begins: up to eight accounts, then the results. */
+const FRAME: u32 = 0;
+const ACCOUNT_BYTES: u32 = 64;
+const FRAME_RESULTS: u32 = FRAME + FRAME_ACCOUNTS * ACCOUNT_BYTES;
 
 //  account   +0 allocated   +8 spent   +16 reserved   +24 debt   +32 overdraft limit   +40 u32 over-limit mark
 //            +44 u32 state

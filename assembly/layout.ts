@@ -7,8 +7,6 @@
 //  128 ├──────────────────────────────────────────────┤
 //      │ pending owners: 256 × u32             1024 B │
 // 1152 ├──────────────────────────────────────────────┤
-//      │ path frame: 8 accounts × 64 B, results 128 B │  scratch of one caller (account.ts); not shared
-// 1792 ├──────────────────────────────────────────────┤
 //      │ counters: `budgets` × 128 B                  │  hammered words stand 128 B apart, so that two budgets
 //      ├──────────────────────────────────────────────┤  never share a cache line or its prefetched neighbour
 //      │ holds: `holds` × 64 B                        │  one cache line each
@@ -42,8 +40,6 @@
 export { COUNTER_WAITING, HEADER_LOCK, HEADER_SEQUENCE } from "./abi";
 import {
   COUNTER_BYTES,
-  FRAME_ACCOUNTS,
-  FRAME_BYTES,
   HEADER_BYTES,
   HOLD_BYTES,
   Kind,
@@ -58,10 +54,7 @@ export const AMOUNT_MAX: i64 = 9007199254740991;
 export const AMOUNT_MAX_F64: f64 = 9007199254740991.0;
 
 export const PENDING: u32 = HEADER_BYTES;
-export const FRAME: u32 = PENDING + PENDING_BYTES;
-export const ACCOUNT_BYTES: u32 = 64;
-export const FRAME_RESULTS: u32 = FRAME + FRAME_ACCOUNTS * ACCOUNT_BYTES;
-export const COUNTERS: u32 = FRAME + FRAME_BYTES;
+export const COUNTERS: u32 = PENDING + PENDING_BYTES;
 
 export const HEADER_MAGIC: u32 = 0;
 export const HEADER_CAPACITIES: u32 = 8;

@@ -2,8 +2,9 @@
 // dist/. Does nothing when no input has changed since the last build. `node scripts/build.ts [--force]`
 //
 //   assembly/ ──asc──▶ build/kernel.shared.wasm ──one byte──▶ build/kernel.wasm
-//                      build/kernel.debug.wasm (unoptimised; tests run on it too)
-//   assembly/{abi,status}.ts ──▶ src/kernel/generated/abi.ts      both wasm files ──▶ src/kernel/generated/bytes.ts
+//                      build/accounts.wasm, the authority's arithmetic alone
+//                      build/*.debug.wasm (unoptimised; tests run on them too)
+//   assembly/{abi,status}.ts ──▶ src/kernel/generated/abi.ts      the wasm files ──▶ src/kernel/generated/bytes.ts
 //   src/index.ts ──esbuild──▶ dist/index.js      src/index.workerd.ts ──▶ dist/index.workerd.js (+ dist/kernel.wasm)
 //   src/ ──tsc──▶ dist/**/*.d.ts
 
@@ -18,7 +19,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
 
@@ -26,6 +27,13 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const at = (...parts: string[]): string => join(root, ...parts);
 
 const OUTPUTS = ["build/kernel.wasm", "src/kernel/generated/bytes.ts", "dist/index.js", "dist/index.d.ts"];
+/** Targets of asconfig.json, each with its entry. */
+const WASM_TARGETS = [
+  ["shared", "index"],
+  ["debug", "index"],
+  ["accounts", "accounts"],
+  ["accounts-debug", "accounts"],
+] as const;
 const STAMP = at("build", "stamp");
 
 /** One hash over every file that the build reads, by name and content. */
@@ -85,8 +93,8 @@ function unshare(shared: Uint8Array): Uint8Array {
 
 function buildWasm(): void {
   mkdirSync(at("build"), { recursive: true });
-  for (const target of ["shared", "debug"]) {
-    runBin("assemblyscript/bin/asc.js", ["assembly/index.ts", "--target", target]);
+  for (const [target, entry] of WASM_TARGETS) {
+    runBin("assemblyscript/bin/asc.js", [`assembly/${entry}.ts`, "--target", target]);
   }
   writeFileSync(at("build/kernel.wasm"), unshare(readFileSync(at("build/kernel.shared.wasm"))));
 }
@@ -112,17 +120,21 @@ async function generateAbi(): Promise<string> {
   return `// Generated from assembly/status.ts and assembly/abi.ts by scripts/build.ts. Do not edit.\n\n${blocks.join("\n\n")}\n`;
 }
 
-/** Both artefacts as one text: they differ in one byte, so the second is told by where that byte stands. */
+/** The wasm as text. Both kernels as one: they differ in one byte, so the second is told by where that byte stands. */
 function generateBytes(): string {
   const wasm = readFileSync(at("build/kernel.wasm"));
+  const accounts = readFileSync(at("build/accounts.wasm"));
   return [
-    "// Generated from build/kernel.wasm by scripts/build.ts. Do not edit.",
+    "// Generated from build/kernel.wasm and build/accounts.wasm by scripts/build.ts. Do not edit.",
     "",
     "/** The kernel for unshared memory. Hexadecimal, because gzip finds repeated code in it, which base64 hides. */",
     `export const KERNEL_HEX =\n  "${wasm.toString("hex")}";`,
     "",
     "/** The byte that becomes 3 in the kernel for shared memory. */",
     `export const MEMORY_FLAG_OFFSET = ${memoryFlagOffset(wasm)};`,
+    "",
+    "/** The authority's arithmetic. */",
+    `export const ACCOUNTS_HEX =\n  "${accounts.toString("hex")}";`,
     "",
   ].join("\n");
 }
@@ -152,7 +164,7 @@ function notices(inputs: readonly string[]): string {
 const wasmBeside: esbuild.Plugin = {
   name: "wasm-beside",
   setup(build) {
-    build.onResolve({ filter: /\.wasm$/ }, () => ({ path: "./kernel.wasm", external: true }));
+    build.onResolve({ filter: /\.wasm$/ }, ({ path }) => ({ path: `./${basename(path)}`, external: true }));
   },
 };
 
@@ -178,7 +190,9 @@ async function buildDist(): Promise<void> {
     inputs.push(...Object.keys(built.metafile.inputs));
   }
   writeFileSync(at("dist/THIRD-PARTY-NOTICES.txt"), notices(inputs));
-  for (const file of ["kernel.wasm", "kernel.shared.wasm"]) copyFileSync(at("build", file), at("dist", file));
+  for (const file of ["kernel.wasm", "kernel.shared.wasm", "accounts.wasm"]) {
+    copyFileSync(at("build", file), at("dist", file));
+  }
   writeFileSync(
     at("dist/kernel.wasm.d.ts"),
     "declare const module: WebAssembly.Module;\nexport default module;\n",

@@ -1,9 +1,9 @@
 // `purser/ledger` for Workers; see index.workerd.ts.
 
-import unsharedKernel from "../build/kernel.wasm";
-import { installArtefacts } from "./kernel/artefacts.ts";
+import accounts from "../build/accounts.wasm";
+import { installAccounts } from "./kernel/artefacts.ts";
 
-installArtefacts({ unshared: () => unsharedKernel });
+installAccounts(() => accounts);
 
 export * from "./authority/index.ts";
 export * from "./ledger/index.ts";

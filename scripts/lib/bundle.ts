@@ -16,7 +16,7 @@ const SOURCES = [
   "worker",
   "src",
   "dist",
-  "build/kernel.wasm",
+  "build/accounts.wasm",
   "wrangler.toml",
   "package-lock.json",
   "scripts/lib/bundle.ts",

@@ -1,9 +1,9 @@
-// The ledger's view of the kernel: exact int64 arithmetic over a path of accounts (assembly/account.ts).
+// The ledger's arithmetic: exact int64 over a path of accounts (assembly/account.ts).
 // Invariant: every account that leaves here satisfies remaining = allocated − spent − reserved − debt within int64;
 // a refusal leaves the given accounts as they were. Who may call: src/ledger. One instance, one thread, no sharing.
 
 import { Account, AccountState, FRAME_ACCOUNTS, Fund, Overage, Status } from "./generated/abi.ts";
-import { instantiate, type KernelExports } from "./instance.ts";
+import { type AccountExports, instantiateAccounts } from "./instance.ts";
 
 /** What happens to usage beyond the estimate. @see Cycles protocol, CommitOveragePolicy */
 export type OveragePolicy = "REJECT" | "ALLOW_IF_AVAILABLE" | "ALLOW_WITH_OVERDRAFT";
@@ -81,10 +81,10 @@ const INT64_MAX = 2n ** 63n - 1n;
  *   be settled than is reserved, or figures whose remaining leaves int64)
  */
 export class AccountArithmetic {
-  readonly #exports: KernelExports;
+  readonly #exports: AccountExports;
 
   constructor() {
-    this.#exports = instantiate(new WebAssembly.Memory({ initial: 1, maximum: 1 }));
+    this.#exports = instantiateAccounts();
   }
 
   /** Takes `amount` out of every account, or out of none. */

@@ -1,6 +1,7 @@
 // Where the wasm comes from. The two entries of the package differ in nothing but what they install here, because
 // Workers can only import a compiled module and everybody else wants no fetch and no promise.
 // Who may call: the entries, once, before anything else; instance.ts.
+// There are two: the kernel, for whoever spends, and the authority's arithmetic, for whoever keeps accounts.
 
 /** Gives compiled modules; `shared` is absent where threads do not exist. */
 export interface KernelArtefacts {
@@ -25,4 +26,16 @@ export function kernelModule(shared: boolean): WebAssembly.Module {
   if (module === undefined)
     throw new Error(`this entry of purser has no kernel for ${shared ? "" : "un"}shared memory`);
   return module;
+}
+
+let accounts: (() => WebAssembly.Module) | undefined;
+
+export function installAccounts(artefact: () => WebAssembly.Module): void {
+  accounts = artefact;
+}
+
+/** The compiled arithmetic of accounts. */
+export function accountsModule(): WebAssembly.Module {
+  if (accounts === undefined) throw new Error("only purser/ledger has the arithmetic of accounts");
+  return accounts();
 }

@@ -1,8 +1,8 @@
 // The boundary: the kernel's exports as TypeScript sees them, and the one place that instantiates it.
-// Invariant: what is called here is exactly what assembly/index.ts exports. Amounts, handles, owners and times cross as
+// Invariant: what is called here is exactly what assembly/index.ts and assembly/accounts.ts export. Amounts, handles, owners and times cross as
 // plain numbers, int64 as BigInt. Who may call: this folder.
 
-import { kernelModule } from "./artefacts.ts";
+import { accountsModule, kernelModule } from "./artefacts.ts";
 
 /** Handles and figures that are negative are `-Status`. */
 export interface KernelExports {
@@ -76,7 +76,10 @@ export interface KernelExports {
   rateGive(handle: number, cost: number): number;
   rateWait(handle: number, cost: number, nowMs: number): number;
   rateAvailable(handle: number, nowMs: number): number;
+}
 
+/** The authority's arithmetic; assembly/accounts.ts exports it. */
+export interface AccountExports {
   accountPut(
     index: number,
     allocated: bigint,
@@ -106,4 +109,9 @@ export function isShared(memory: WebAssembly.Memory): boolean {
 export function instantiate(memory: WebAssembly.Memory, module?: WebAssembly.Module): KernelExports {
   const instance = new WebAssembly.Instance(module ?? kernelModule(isShared(memory)), { env: { memory } });
   return instance.exports as unknown as KernelExports;
+}
+
+/** Each instance has a page of memory of its own. */
+export function instantiateAccounts(): AccountExports {
+  return new WebAssembly.Instance(accountsModule()).exports as unknown as AccountExports;
 }

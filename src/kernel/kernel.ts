@@ -16,7 +16,6 @@ import {
   BUDGETS_MAX,
   COUNTER_BYTES,
   COUNTER_WAITING,
-  FRAME_BYTES,
   HEADER_BYTES,
   HEADER_LOCK,
   HEADER_SEQUENCE,
@@ -337,7 +336,7 @@ export class Kernel implements Disposable {
     const slot = handle % BUDGETS_MAX;
     return Atomics.load(
       this.#words,
-      (HEADER_BYTES + PENDING_BYTES + FRAME_BYTES + slot * COUNTER_BYTES + COUNTER_WAITING) / 4,
+      (HEADER_BYTES + PENDING_BYTES + slot * COUNTER_BYTES + COUNTER_WAITING) / 4,
     );
   }
 
@@ -405,7 +404,7 @@ function canShare(): boolean {
 }
 
 function newMemory(shared: boolean, budgets: number, holds: number): WebAssembly.Memory {
-  const bytes = HEADER_BYTES + PENDING_BYTES + FRAME_BYTES + budgets * COUNTER_BYTES + holds * HOLD_BYTES;
+  const bytes = HEADER_BYTES + PENDING_BYTES + budgets * COUNTER_BYTES + holds * HOLD_BYTES;
   const pages = Math.ceil(bytes / PAGE_BYTES);
   if (shared && (!hasSharedArtefact() || typeof SharedArrayBuffer !== "function")) {
     throw new KernelMemoryError(

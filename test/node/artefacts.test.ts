@@ -5,8 +5,8 @@ import { gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
 import { describe, expect, test } from "vitest";
 import packageJson from "../../package.json" with { type: "json" };
-import { inlineArtefacts } from "../../src/kernel/artefacts.inline.ts";
-import { KERNEL_HEX, MEMORY_FLAG_OFFSET } from "../../src/kernel/generated/bytes.ts";
+import { inlineAccounts, inlineArtefacts } from "../../src/kernel/artefacts.inline.ts";
+import { ACCOUNTS_HEX, KERNEL_HEX, MEMORY_FLAG_OFFSET } from "../../src/kernel/generated/bytes.ts";
 
 const WASM_GZIP_BYTES_MAX = 8 * 1_024;
 /** The aim is 12 KiB; 12.5 is what it takes since the kernel also carries permits, rates and the accounts. */
@@ -57,7 +57,24 @@ describe.each(["build/kernel.wasm", "build/kernel.shared.wasm"])("%s", (path) =>
   });
 });
 
-test("the two artefacts differ in exactly one byte, the flag of the memory import", () => {
+describe("build/accounts.wasm", () => {
+  const wasm = read("build/accounts.wasm") as Uint8Array<ArrayBuffer>;
+
+  test("is at most 8 KiB on the wire, gzipped", () => {
+    expect(gzipSync(wasm).length).toBeLessThanOrEqual(WASM_GZIP_BYTES_MAX);
+  });
+
+  test("imports nothing and exports functions alone; no data, no start function, no names", async () => {
+    const module = await WebAssembly.compile(wasm);
+    expect(WebAssembly.Module.imports(module)).toEqual([]);
+    for (const { kind } of WebAssembly.Module.exports(module)) expect(kind).toBe("function");
+    for (const id of [SECTION.data, SECTION.dataCount, SECTION.start, SECTION.custom]) {
+      expect(sections(wasm)).not.toContain(id);
+    }
+  });
+});
+
+test("the two kernels differ in exactly one byte, the flag of the memory import", () => {
   const unshared = read("build/kernel.wasm");
   const shared = read("build/kernel.shared.wasm");
   expect(unshared.length).toBe(shared.length);
@@ -126,6 +143,8 @@ describe("the package", () => {
     expect(Buffer.from(read("dist/kernel.wasm")).equals(read("build/kernel.wasm"))).toBe(true);
     expect(Buffer.from(read("dist/kernel.shared.wasm")).equals(read("build/kernel.shared.wasm"))).toBe(true);
     expect(readFileSync(file("dist/index.js"), "utf8")).toContain(KERNEL_HEX);
+    expect(Buffer.from(ACCOUNTS_HEX, "hex").equals(read("build/accounts.wasm"))).toBe(true);
+    expect(Buffer.from(read("dist/accounts.wasm")).equals(read("build/accounts.wasm"))).toBe(true);
     const exportsOf = (module: WebAssembly.Module) =>
       WebAssembly.Module.exports(module).map(({ name }) => name);
     expect(exportsOf(inlineArtefacts.unshared())).toEqual(
@@ -133,11 +152,22 @@ describe("the package", () => {
     );
   });
 
-  test("the Workers entry takes its wasm as a module and compiles no bytes", () => {
-    const entry = readFileSync(file("dist/index.workerd.js"), "utf8");
-    expect(entry).toContain('"./kernel.wasm"');
-    expect(entry).not.toContain(KERNEL_HEX.slice(0, 100));
-    expect(entry).not.toMatch(/new WebAssembly\.Module\(/);
+  test.each([
+    ["dist/index.workerd.js", "./kernel.wasm"],
+    ["dist/ledger.workerd.js", "./accounts.wasm"],
+  ])("%s takes its wasm as a module and compiles no bytes", (entry, wasm) => {
+    const text = readFileSync(file(entry), "utf8");
+    expect(text).toContain(`"${wasm}"`);
+    expect(text).not.toContain(KERNEL_HEX.slice(0, 100));
+    expect(text).not.toContain(ACCOUNTS_HEX.slice(0, 100));
+    expect(text).not.toMatch(/new WebAssembly\.Module\(/);
+  });
+
+  test("who only spends carries no accounts, and who only keeps them no kernel", () => {
+    expect(readFileSync(file("dist/index.js"), "utf8")).not.toContain(ACCOUNTS_HEX);
+    expect(readFileSync(file("dist/ledger.js"), "utf8")).toContain(ACCOUNTS_HEX);
+    expect(readFileSync(file("dist/ledger.js"), "utf8")).not.toContain(KERNEL_HEX);
+    expect(inlineAccounts()).toBe(inlineAccounts());
   });
 
   test("imports nothing of Node's or Cloudflare's own", () => {

@@ -18,7 +18,7 @@ const MAY_IMPORT: readonly (readonly [string, readonly string[]])[] = [
   ],
   ["src/ledger", ["src/kernel", "src/arguments.ts", "src/errors.ts", "@noble/hashes", "valibot"]],
   ["src/authority", ["src/ledger", "src/kernel", "src/arguments.ts", "src/errors.ts"]],
-  ["src", ["src", "build/kernel.wasm"]],
+  ["src", ["src", "build/kernel.wasm", "build/accounts.wasm"]],
   ["worker/index.ts", ["worker", "cloudflare:workers"]],
   ["worker/http", ["purser/ledger", "worker/tenant", "worker/env.ts", "hono"]],
   ["worker/tenant", ["purser/ledger", "worker/env.ts", "cloudflare:workers"]],

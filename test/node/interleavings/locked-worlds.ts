@@ -6,7 +6,6 @@ import {
   BUDGETS_MAX,
   COUNTER_BYTES,
   Figure,
-  FRAME_BYTES,
   HEADER_BYTES,
   Kind,
   PENDING_BYTES,
@@ -20,7 +19,7 @@ const LOCK = 1n << 63n;
 
 /** Locks the word of a budget, for as long as it takes to count the budgets, and sees that nobody touches it. */
 function locker(words: Int32Array, handle: number): Program {
-  const at = (HEADER_BYTES + PENDING_BYTES + FRAME_BYTES + (handle % BUDGETS_MAX) * COUNTER_BYTES) / 8;
+  const at = (HEADER_BYTES + PENDING_BYTES + (handle % BUDGETS_MAX) * COUNTER_BYTES) / 8;
   const memory = new BigUint64Array(words.buffer);
   return async (call) => {
     const word = memory[at] ?? 0n;

@@ -1,6 +1,6 @@
 // The authority's arithmetic against an independent model in plain BigInt, written from the protocol's text.
 
-import "purser";
+import "purser/ledger";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
