@@ -12,6 +12,7 @@ import type {
   ExtendInput,
   FundInput,
   ReleaseInput,
+  ReservationsQuery,
   ReserveInput,
 } from "../ledger/inputs.ts";
 import { Ledger } from "../ledger/ledger.ts";
@@ -84,6 +85,10 @@ export class LocalAuthority {
 
   getReservation(reservationId: string) {
     return this.#ledger.getReservation(reservationId, this.#turn());
+  }
+
+  listReservations(query: ReservationsQuery = {}) {
+    return this.#ledger.listReservations(query, this.#turn());
   }
 
   balances(query: BalancesQuery = { tenant: this.tenant }) {

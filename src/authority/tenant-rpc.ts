@@ -9,6 +9,7 @@ import type {
   EventInput,
   ExtendInput,
   ReleaseInput,
+  ReservationsQuery,
   ReserveInput,
 } from "../ledger/inputs.ts";
 import type {
@@ -19,6 +20,7 @@ import type {
   ExtendBody,
   ReleaseBody,
   ReservationBody,
+  ReservationListBody,
   ReserveBody,
 } from "../ledger/wire.ts";
 
@@ -31,6 +33,7 @@ export interface TenantRpc {
   decide(request: DecideInput): Promise<Reply<DecideBody>>;
   event(request: EventInput): Promise<Reply<EventBody>>;
   getReservation(reservationId: string): Promise<Reply<ReservationBody>>;
+  listReservations(query: ReservationsQuery): Promise<Reply<ReservationListBody>>;
   balances(query: BalancesQuery): Promise<Reply<BalancesBody>>;
 }
 

@@ -230,6 +230,7 @@ export function createApiKey(
       metadata: request.metadata,
       createdAtMs: nowMs,
       expiresAtMs: request.expires_at ?? nowMs + TENANT_DEFAULTS.apiKeyLifeMs,
+      remainingTtl: true,
     };
     core.store.insertApiKey(key);
     return succeed(apiKeyBody(core.tenant, key), 201);

@@ -4,7 +4,7 @@
 // Who may call: the operations of this folder.
 
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
-import { dayOf, type LedgerCore } from "./core.ts";
+import { dayOf, type LedgerCore, type Principal } from "./core.ts";
 import { fingerprint } from "./digest.ts";
 import { canonicalJson, stringifyJson } from "./json.ts";
 import { LIMITS, RETENTION } from "./limits.ts";
@@ -54,4 +54,14 @@ export function answerAgain<Body>(earlier: Answer, print: string, status: 200 | 
 
 export function mismatch(): Refusal {
   return refuse("IDEMPOTENCY_MISMATCH", "The idempotency key was used with a different request");
+}
+
+/** The reply as the caller's key wants it. What is kept is the whole one, so that another key of the tenant may see more. */
+export function forKey<Body extends { readonly remaining_ttl_ms?: number }>(
+  reply: Reply<Body>,
+  { remainingTtl }: Principal,
+): Reply<Body> {
+  if (!reply.ok || remainingTtl !== false) return reply;
+  const { remaining_ttl_ms: _left, ...body } = reply.body;
+  return { ...reply, body: body as Body };
 }

@@ -15,9 +15,11 @@ export const API_KEY_RANDOM_BYTES = KEY_ID_BYTES + SECRET_BYTES;
 export interface Caller {
   readonly keyId: string;
   readonly digest: string;
+  /** The `Origin` that the request came with. */
+  readonly origin?: string | undefined;
 }
 
-export interface MintedKey extends Caller {
+export interface MintedKey extends Pick<Caller, "keyId" | "digest"> {
   /** The whole key. Shown once, never stored. */
   readonly text: string;
   /** The part that may be shown later to tell keys apart. */

@@ -12,6 +12,7 @@ import { type AccountName, type Deadline, Deadlines, type DueReservation } from 
 import { equalInConstantTime } from "./digest.ts";
 import { dayPrefix, ReservationIds } from "./ids.ts";
 import { CLOCK_BACK_MS_MAX, LIMITS, MS_PER_DAY, RETENTION } from "./limits.ts";
+import { checkOrigin } from "./origins.ts";
 import { type Permission, permits } from "./permissions.ts";
 import { type Unit, validate } from "./schema.ts";
 import type {
@@ -50,6 +51,8 @@ export interface Turn {
 export interface Principal {
   readonly keyId?: string | undefined;
   readonly scopeFilter?: readonly string[] | undefined;
+  /** False where the key does not want `remaining_ttl_ms` in its replies. */
+  readonly remainingTtl?: boolean;
 }
 
 export interface Admitted<Request> {
@@ -57,6 +60,8 @@ export interface Admitted<Request> {
   readonly request: Request;
   readonly principal: Principal;
   readonly tenant: TenantRecord;
+  /** Absent where no key was needed. */
+  readonly permissions?: readonly Permission[] | undefined;
 }
 
 interface Authenticated {
@@ -64,6 +69,8 @@ interface Authenticated {
   readonly tenant: TenantRecord;
   /** Absent where no key was needed. */
   readonly permissions?: readonly Permission[];
+  /** The caller is known, and its page is not one that the key is for. */
+  readonly originRefusal?: Refusal | undefined;
   readonly principal: Principal;
 }
 
@@ -139,21 +146,28 @@ export class LedgerCore {
     }
   }
 
-  /** 401, then 400, then 403: the key, the request, the permission. */
+  /** 401, then 400, then 403: the key, the request, the page it comes from, the permission (where one is needed). */
   admit<Request>(
     turn: Turn,
     nowMs: number,
-    wanted: { schema: GenericSchema<unknown, Request>; input: unknown; permission: Permission },
+    wanted: { schema: GenericSchema<unknown, Request>; input: unknown; permission?: Permission },
   ): Admitted<Request> | Refusal {
     const known = this.authenticate(turn, nowMs);
     if (!known.ok) return known;
     const request = validate(wanted.schema, wanted.input);
     if (!request.ok) return request;
-    if (known.permissions !== undefined && !permits(known.permissions, wanted.permission)) {
-      const code = wanted.permission.startsWith("budgets:") ? "INSUFFICIENT_PERMISSIONS" : "FORBIDDEN";
-      return refuse(code, `The API key lacks the permission ${wanted.permission}`);
+    if (known.originRefusal !== undefined) return known.originRefusal;
+    const { permission } = wanted;
+    if (
+      known.permissions !== undefined &&
+      permission !== undefined &&
+      !permits(known.permissions, permission)
+    ) {
+      const code = permission.startsWith("budgets:") ? "INSUFFICIENT_PERMISSIONS" : "FORBIDDEN";
+      return refuse(code, `The API key lacks the permission ${permission}`);
     }
-    return { ok: true, request: request.value, principal: known.principal, tenant: known.tenant };
+    const { principal, tenant, permissions } = known;
+    return { ok: true, request: request.value, principal, tenant, permissions };
   }
 
   /** The tenant, and what the caller's key may do; a call without a caller is trusted and has no such bounds. */
@@ -177,7 +191,8 @@ export class LedgerCore {
       ok: true,
       tenant,
       permissions: key.permissions,
-      principal: { keyId: key.keyId, scopeFilter: key.scopeFilter },
+      originRefusal: checkOrigin(key, caller.origin),
+      principal: { keyId: key.keyId, scopeFilter: key.scopeFilter, remainingTtl: key.remainingTtl },
     };
   }
 
@@ -292,6 +307,12 @@ export function dayOf(timeMs: number): number {
 /** The accounts that these scopes would have in one unit. */
 export function accountsOn(unit: Unit, scopes: readonly string[]): AccountName[] {
   return scopes.map((scope) => ({ unit, scope }));
+}
+
+/** What a reservation is at this moment: one past its grace has expired, whether or not a sweep has come by. */
+export function statusAt(reservation: Reservation, nowMs: number): Reservation["status"] {
+  const isPast = nowMs > reservation.expiresAtMs + reservation.gracePeriodMs;
+  return reservation.status === "ACTIVE" && isPast ? "EXPIRED" : reservation.status;
 }
 
 /** When a reservation expires for good: strictly after its grace. */

@@ -18,6 +18,7 @@ export type { Deadline } from "./deadlines.ts";
 export { ReservationIds } from "./ids.ts";
 export type * from "./inputs.ts";
 export { INT64_MAX, int64Text, parseInt64 } from "./int64.ts";
+export { OPERATOR_INTROSPECTION } from "./introspect.ts";
 export {
   type JsonObject,
   type JsonResult,
@@ -29,6 +30,7 @@ export {
 export { Ledger } from "./ledger.ts";
 export { LIMITS as LEDGER_LIMITS } from "./limits.ts";
 export { MemoryStore } from "./memory-store.ts";
+export { isWebOrigin } from "./origins.ts";
 export { PERMISSIONS, type Permission } from "./permissions.ts";
 export { type Amount, type AmountInput, UNITS, type Unit } from "./schema.ts";
 export { isTenantId, type Subject } from "./scope.ts";

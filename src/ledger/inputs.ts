@@ -60,6 +60,31 @@ export interface ExtendInput {
   readonly metadata?: JsonObject;
 }
 
+/** Times are ISO 8601 texts, both ends included. @see Cycles protocol, listReservations */
+export interface ReservationsQuery extends Omit<Subject, "dimensions"> {
+  readonly idempotency_key?: string;
+  readonly status?: "ACTIVE" | "COMMITTED" | "RELEASED" | "EXPIRED";
+  readonly from?: string;
+  readonly to?: string;
+  readonly expires_from?: string;
+  readonly expires_to?: string;
+  readonly finalized_from?: string;
+  readonly finalized_to?: string;
+  readonly sort_by?:
+    | "reservation_id"
+    | "tenant"
+    | "scope_path"
+    | "status"
+    | "reserved"
+    | "created_at_ms"
+    | "expires_at_ms";
+  readonly sort_dir?: "asc" | "desc";
+  /** `metadata`, `committed_metadata`, or both with a comma. */
+  readonly include?: string;
+  readonly limit?: number | string;
+  readonly cursor?: string;
+}
+
 /** At least one level; children are always included. @see Cycles protocol, getBalances */
 export interface BalancesQuery extends Omit<Subject, "dimensions"> {
   readonly limit?: number | string;
@@ -88,4 +113,10 @@ export interface FundInput {
   readonly reason?: string;
   readonly idempotency_key: string;
   readonly metadata?: JsonObject;
+}
+
+/** What Purser adds to an API key; what is left out stays as it is, an empty list of origins lifts the binding. */
+export interface ApiKeySettingsInput {
+  readonly remaining_ttl_ms?: boolean;
+  readonly allowed_origins?: readonly string[];
 }

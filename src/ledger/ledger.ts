@@ -10,21 +10,28 @@ import { LedgerCore, type LedgerOptions, type Turn } from "./core.ts";
 import type { LedgerCounters } from "./counters.ts";
 import { decide } from "./decide.ts";
 import { event } from "./event.ts";
+import { introspect } from "./introspect.ts";
+import { changeApiKeySettings, readApiKeySettings } from "./key-settings.ts";
 import { LIMITS } from "./limits.ts";
+import { listReservations } from "./list.ts";
 import { balances, getReservation } from "./reads.ts";
 import { reserve } from "./reserve.ts";
 import { commit, extend, release } from "./settle.ts";
 import type {
   ApiKeyBody,
+  ApiKeySettingsBody,
   BalancesBody,
   BudgetBody,
   CommitBody,
+  CountersBody,
   DecideBody,
   EventBody,
   ExtendBody,
   FundBody,
+  IntrospectBody,
   ReleaseBody,
   ReservationBody,
+  ReservationListBody,
   ReserveBody,
   TenantBody,
 } from "./wire.ts";
@@ -78,6 +85,16 @@ export class Ledger {
     return this.#core.counters;
   }
 
+  /** The same for the wire. */
+  readCounters(): Reply<CountersBody> {
+    const { figureFaults, commitsRefused, eventsRefused } = this.counters;
+    return succeed({
+      figure_faults: figureFaults,
+      commits_refused: commitsRefused,
+      events_refused: eventsRefused,
+    });
+  }
+
   /** Whether the caller's key stands, for a front that must say 401 before anything about a request it can't read. */
   checkKey(turn: Turn): Reply<null> {
     return this.#core.run(turn, (nowMs) => {
@@ -88,6 +105,16 @@ export class Ledger {
 
   getReservation(id: string, turn: Turn): Reply<ReservationBody> {
     return getReservation(this.#core, id, turn);
+  }
+
+  /** A page of reservations, finished and expired ones included. Writes nothing. */
+  listReservations(query: unknown, turn: Turn): Reply<ReservationListBody> {
+    return listReservations(this.#core, query, turn);
+  }
+
+  /** What the caller's key may do. */
+  introspect(turn: Turn): Reply<IntrospectBody> {
+    return introspect(this.#core, turn);
   }
 
   balances(query: unknown, turn: Turn): Reply<BalancesBody> {
@@ -113,6 +140,14 @@ export class Ledger {
     turn: Turn,
   ): Reply<ApiKeyBody> {
     return createApiKey(this.#core, request, minted, turn);
+  }
+
+  readApiKeySettings(keyId: string, turn: Turn): Reply<ApiKeySettingsBody> {
+    return readApiKeySettings(this.#core, keyId, turn);
+  }
+
+  changeApiKeySettings(keyId: string, request: unknown, turn: Turn): Reply<ApiKeySettingsBody> {
+    return changeApiKeySettings(this.#core, keyId, request, turn);
   }
 
   /** Settles what is due, a bounded number, and prunes old rows. No decision depends on it ever running. */

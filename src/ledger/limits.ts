@@ -42,11 +42,20 @@ export const LIMITS = {
   tenantMetadataEntriesMax: 32,
   /** Ours: permissions and scope filters travel with every decision of a key. */
   permissionsMax: 64,
+  allowedOriginsMax: 16,
+  originLengthMax: 256,
   scopeFilterMax: 64,
 
   /** Protocol: rows of one page. */
   pageRowsMax: 200,
   pageRowsDefault: 50,
+  /**
+   * Reservations that one listing looks at; each costs about 15 µs to read. In the order of creation or id, a page ends
+   * there and its cursor goes on; an order that no index gives must see every candidate, so it is refused beyond.
+   */
+  listRowsMax: 5_000,
+  /** Days of creation in which a listing looks for an idempotency key; one lookup each. */
+  listKeyDays: 40,
 
   /**
    * Active reservations of one tenant. Each keeps 300 to 400 bytes in the object's memory (its deadline, in a heap per

@@ -14,6 +14,8 @@ import type {
   FinishedReservation,
   LedgerStore,
   Reservation,
+  ReservationPlace,
+  ReservationScan,
   TenantRecord,
 } from "./store.ts";
 
@@ -114,6 +116,24 @@ export class MemoryStore implements LedgerStore {
     this.#insert(this.#finished, stem, reservation);
   }
 
+  scanReservations({
+    order,
+    descending,
+    halves,
+    above,
+    below,
+    rowsMax,
+  }: ReservationScan): Iterable<Reservation> {
+    const compare = order === "id" ? compareIds : comparePlaces;
+    const rows = halves.flatMap<Reservation>((half) => [
+      ...(half === "active" ? this.#active : this.#finished).values(),
+    ]);
+    return rows
+      .filter((row) => compare(row, above) > 0 && compare(row, below) < 0)
+      .sort((a, b) => (descending ? compare(b, a) : compare(a, b)))
+      .slice(0, rowsMax);
+  }
+
   *scanDeadlines(): Iterable<Deadline> {
     for (const { id, expiresAtMs, gracePeriodMs, unit, scopes } of this.#active.values()) {
       yield { id, deadlineMs: expiresAtMs + gracePeriodMs, unit, scopes };
@@ -157,6 +177,11 @@ export class MemoryStore implements LedgerStore {
     this.#insert(this.#apiKeys, key.keyId, key);
   }
 
+  updateApiKeySettings({ keyId, remainingTtl, allowedOrigins }: ApiKeyRecord): void {
+    const key = this.#apiKeys.get(keyId);
+    if (key !== undefined) this.#replace(this.#apiKeys, keyId, { ...key, remainingTtl, allowedOrigins });
+  }
+
   countApiKeys(): number {
     return this.#apiKeys.size;
   }
@@ -197,4 +222,12 @@ function accountKey(account: { readonly scope: string; readonly unit: string }):
 
 function answerKey(namespace: string, key: string): string {
   return `${namespace}\n${key}`;
+}
+
+function compareIds(a: ReservationPlace, b: ReservationPlace): number {
+  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
+}
+
+function comparePlaces(a: ReservationPlace, b: ReservationPlace): number {
+  return a.createdAtMs - b.createdAtMs || compareIds(a, b);
 }

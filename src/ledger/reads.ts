@@ -3,7 +3,7 @@
 
 import { object, unknown } from "valibot";
 import { type Reply, refuse, succeed } from "./codes.ts";
-import type { LedgerCore, Turn } from "./core.ts";
+import { type LedgerCore, statusAt, type Turn } from "./core.ts";
 import { balancesSchema } from "./schema.ts";
 import { hasSegments, passesScopeFilter, segmentsOf } from "./scope.ts";
 import { expired, locate } from "./settle.ts";
@@ -23,9 +23,7 @@ export function getReservation(core: LedgerCore, id: string, turn: Turn): Reply<
     const located = locate(core, id, admitted.principal);
     if (!located.ok) return located;
     const { reservation } = located;
-    const due =
-      reservation.status === "ACTIVE" && nowMs > reservation.expiresAtMs + reservation.gracePeriodMs;
-    return due || reservation.status === "EXPIRED"
+    return statusAt(reservation, nowMs) === "EXPIRED"
       ? expired(reservation)
       : succeed(reservationBody(reservation));
   });

@@ -2,9 +2,9 @@
 // Invariant: a live ALLOW writes the reservation and every account in one transaction; a refusal and a dry run leave
 // all figures as they were; the same key and body get the first answer again. Who may call: the Ledger.
 
-import { answerOf, findAnswer, keepAnswer, mismatch, printOf } from "./answers.ts";
+import { answerOf, findAnswer, forKey, keepAnswer, mismatch, printOf } from "./answers.ts";
 import { type Reply, refuse, succeed } from "./codes.ts";
-import { type Admitted, dayOf, deadlineOf, type LedgerCore, type Turn } from "./core.ts";
+import { type Admitted, dayOf, deadlineOf, type LedgerCore, statusAt, type Turn } from "./core.ts";
 import { evaluate, scopesFor } from "./evaluation.ts";
 import { RETENTION, TENANT_DEFAULTS } from "./limits.ts";
 import { type ReserveRequest, reserveSchema } from "./schema.ts";
@@ -27,11 +27,11 @@ export function reserve(core: LedgerCore, input: unknown, turn: Turn): Reply<Res
     const print = printOf(request);
     const earlier = findEarlier(core, request.idempotency_key, nowMs);
     if (earlier !== undefined) {
-      return earlier.fingerprint === print ? succeed(replay(earlier, nowMs)) : mismatch();
+      return earlier.fingerprint === print ? forKey(succeed(replay(earlier, nowMs)), principal) : mismatch();
     }
     return request.dry_run
       ? dryRun(core, admitted, scopes, print, nowMs)
-      : reserveLive(core, admitted, scopes, print, nowMs);
+      : forKey(reserveLive(core, admitted, scopes, print, nowMs), principal);
   });
 }
 
@@ -129,8 +129,7 @@ function findEarlier(core: LedgerCore, key: string, nowMs: number): EarlierAnswe
   const stems = core.ids.stems(core.tenant, key, dayOf(nowMs), RETENTION.reserveReplayDays);
   const found = core.store.findReservation(stems);
   if (found !== undefined) {
-    const active = found.status === "ACTIVE" && nowMs <= found.expiresAtMs + found.gracePeriodMs;
-    return { ...found.created, active };
+    return { ...found.created, active: statusAt(found, nowMs) === "ACTIVE" };
   }
   const dry = findAnswer(core, "dryRun", key, nowMs);
   return dry === undefined ? undefined : { ...dry, active: false };

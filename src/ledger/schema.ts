@@ -8,6 +8,7 @@ import { type Refusal, refuse } from "./codes.ts";
 import { INT64_MAX } from "./int64.ts";
 import { isBoxedNumber, type JsonObject, toJsonValue } from "./json.ts";
 import { LIMITS } from "./limits.ts";
+import { isWebOrigin } from "./origins.ts";
 import { PERMISSIONS } from "./permissions.ts";
 import { isScopeFilterEntry, isTenantId, LEVELS, SCOPE_VALUE } from "./scope.ts";
 import { hasAtMostCharacters, shorten } from "./text.ts";
@@ -21,6 +22,18 @@ export const OVERAGE_POLICIES = [
   "ALLOW_IF_AVAILABLE",
   "ALLOW_WITH_OVERDRAFT",
 ] as const satisfies readonly OveragePolicy[];
+
+const RESERVATION_STATUSES = ["ACTIVE", "COMMITTED", "RELEASED", "EXPIRED"] as const;
+
+const RESERVATION_SORTS = [
+  "reservation_id",
+  "tenant",
+  "scope_path",
+  "status",
+  "reserved",
+  "created_at_ms",
+  "expires_at_ms",
+] as const;
 
 const FUND_OPERATIONS = [
   "CREDIT",
@@ -254,6 +267,56 @@ export const eventSchema = v.strictObject(
   objectMessage,
 );
 
+const limitRule = `must be an integer from 1 to ${LIMITS.pageRowsMax}`;
+const pageLimit = v.optional(
+  v.pipe(
+    v.union([v.number(), v.pipe(v.string(), v.regex(/^[0-9]{1,9}$/), v.transform(Number))], limitRule),
+    v.integer(limitRule),
+    v.minValue(1, limitRule),
+    v.maxValue(LIMITS.pageRowsMax, limitRule),
+  ),
+  LIMITS.pageRowsDefault,
+);
+const cursor = v.optional(v.string("must be a string"));
+
+/** A bound of a time window; a blank one is none, since clients send what a variable without a value renders as. */
+const bound = v.optional(
+  v.pipe(
+    v.string("must be an ISO 8601 time"),
+    v.transform((value) => (value.trim() === "" ? undefined : value)),
+    v.optional(instant),
+  ),
+);
+
+/** Query parameters are text and unknown ones are ignored, unlike in bodies. */
+export const listSchema = v.object(
+  {
+    idempotency_key: v.optional(idempotencyKey),
+    status: v.optional(v.picklist(RESERVATION_STATUSES, `must be one of ${RESERVATION_STATUSES.join(", ")}`)),
+    tenant: level,
+    workspace: level,
+    app: level,
+    workflow: level,
+    agent: level,
+    toolset: level,
+    from: bound,
+    to: bound,
+    expires_from: bound,
+    expires_to: bound,
+    finalized_from: bound,
+    finalized_to: bound,
+    sort_by: v.optional(
+      v.picklist(RESERVATION_SORTS, `must be one of ${RESERVATION_SORTS.join(", ")}`),
+      "created_at_ms",
+    ),
+    sort_dir: v.optional(v.picklist(["asc", "desc"], "must be asc or desc"), "desc"),
+    include: v.optional(v.string("must be a string"), ""),
+    limit: pageLimit,
+    cursor,
+  },
+  objectMessage,
+);
+
 /** Query parameters are text and unknown ones are ignored, unlike in bodies. */
 export const balancesSchema = v.pipe(
   v.object(
@@ -265,19 +328,8 @@ export const balancesSchema = v.pipe(
       agent: level,
       toolset: level,
       include_children: v.optional(v.unknown()),
-      limit: v.optional(
-        v.pipe(
-          v.union(
-            [v.number(), v.pipe(v.string(), v.regex(/^[0-9]{1,9}$/), v.transform(Number))],
-            limitRule(),
-          ),
-          v.integer(limitRule()),
-          v.minValue(1, limitRule()),
-          v.maxValue(LIMITS.pageRowsMax, limitRule()),
-        ),
-        LIMITS.pageRowsDefault,
-      ),
-      cursor: v.optional(v.string("must be a string")),
+      limit: pageLimit,
+      cursor,
     },
     objectMessage,
   ),
@@ -359,6 +411,27 @@ export const fundSchema = v.strictObject(
   objectMessage,
 );
 
+/** An origin as browsers send it: scheme, host and a port that is not the scheme's own. */
+const origin = v.pipe(
+  v.string("must be a string"),
+  v.maxLength(LIMITS.originLengthMax, `must be at most ${LIMITS.originLengthMax} characters long`),
+  v.check(isWebOrigin, "must be an origin like https://app.example, without a path"),
+);
+
+export const apiKeySettingsSchema = v.strictObject(
+  {
+    remaining_ttl_ms: v.optional(v.boolean("must be true or false")),
+    // An empty list lifts the binding: a key for no origin at all would be a revoked one.
+    allowed_origins: v.optional(
+      v.pipe(
+        v.array(origin, "must be an array"),
+        v.maxLength(LIMITS.allowedOriginsMax, `must have at most ${LIMITS.allowedOriginsMax} entries`),
+      ),
+    ),
+  },
+  objectMessage,
+);
+
 export const apiKeySchema = v.strictObject(
   {
     tenant_id: tenantId,
@@ -388,6 +461,7 @@ export const apiKeySchema = v.strictObject(
 export type TenantRequest = v.InferOutput<typeof tenantSchema>;
 export type ReserveRequest = v.InferOutput<typeof reserveSchema>;
 export type CommitRequest = v.InferOutput<typeof commitSchema>;
+export type ListRequest = v.InferOutput<typeof listSchema>;
 export type FundRequest = v.InferOutput<typeof fundSchema>;
 export type Action = v.InferOutput<typeof action>;
 export type Metrics = v.InferOutput<typeof metrics>;
@@ -410,10 +484,6 @@ function objectMessage(issue: v.BaseIssue<unknown>): string {
   if (issue.expected === "never") return "is not a known field";
   if (issue.expected === "Object") return "must be a JSON object";
   return "is required";
-}
-
-function limitRule(): string {
-  return `must be an integer from 1 to ${LIMITS.pageRowsMax}`;
 }
 
 /** The value at fault, cut short; nothing where the message already says that it is missing or unknown. */

@@ -3,9 +3,17 @@
 // budget never stops work that was already reserved; refusals change nothing but what had expired anyway.
 // Who may call: the Ledger.
 
-import { answerAgain, answerOf, printOf } from "./answers.ts";
+import { answerAgain, answerOf, forKey, printOf } from "./answers.ts";
 import { type Refusal, type Reply, refuse, succeed, unauthorized } from "./codes.ts";
-import { accountsOn, deadlineOf, type LedgerCore, type Principal, refusePath, type Turn } from "./core.ts";
+import {
+  accountsOn,
+  deadlineOf,
+  type LedgerCore,
+  type Principal,
+  refusePath,
+  statusAt,
+  type Turn,
+} from "./core.ts";
 import { closedTenant } from "./evaluation.ts";
 import { LIMITS } from "./limits.ts";
 import { commitSchema, extendSchema, releaseSchema } from "./schema.ts";
@@ -110,12 +118,13 @@ export function extend(core: LedgerCore, id: string, input: unknown, turn: Turn)
       permission: "reservations:extend",
     });
     if (!admitted.ok) return admitted;
-    const { request, tenant } = admitted;
-    const located = locate(core, id, admitted.principal);
+    const { request, principal, tenant } = admitted;
+    const located = locate(core, id, principal);
     if (!located.ok) return located;
     const print = printOf(request);
     const earlier = located.reservation.extensions.find((answer) => answer.key === request.idempotency_key);
-    if (earlier !== undefined) return replayExtend(located.reservation, earlier, print, nowMs);
+    if (earlier !== undefined)
+      return forKey(replayExtend(located.reservation, earlier, print, nowMs), principal);
     const standing = requireActive(core, located.reservation, tenant, nowMs);
     if (!standing.ok) return standing;
 
@@ -141,7 +150,7 @@ export function extend(core: LedgerCore, id: string, input: unknown, turn: Turn)
     const extended = { ...reservation, expiresAtMs, extensions };
     core.store.updateReservation(extended);
     core.deadlines.set(deadlineOf(extended));
-    return succeed(body);
+    return forKey(succeed(body), principal);
   });
 }
 
@@ -204,8 +213,7 @@ function replayExtend(
 ): Reply<ExtendBody> {
   const reply = answerAgain<ExtendBody>(earlier, print);
   if (!reply.ok) return reply;
-  const active =
-    reservation.status === "ACTIVE" && nowMs <= reservation.expiresAtMs + reservation.gracePeriodMs;
+  const active = statusAt(reservation, nowMs) === "ACTIVE";
   const remaining = active ? Math.max(0, reply.body.expires_at_ms - nowMs) : 0;
   return succeed({ ...reply.body, remaining_ttl_ms: remaining });
 }

@@ -111,6 +111,10 @@ export interface ApiKeyRecord {
   readonly createdAtMs: number;
   readonly expiresAtMs: number;
   readonly revokedAtMs?: number | undefined;
+  /** Whether replies to this key say `remaining_ttl_ms`. */
+  readonly remainingTtl: boolean;
+  /** The only origins whose pages may use this key; absent: no page is asked where it comes from. */
+  readonly allowedOrigins?: readonly string[] | undefined;
 }
 
 /** An answer outside reservations. Found by any `expiresDay` from `fromDay` on, pruned once its day has passed. */
@@ -119,6 +123,22 @@ export interface AnswerQuery {
   readonly key: string;
   readonly fromDay: number;
   readonly toDay: number;
+}
+
+/** A place in an order of reservations: by creation, then id; where the order is by id, the id alone counts. */
+export interface ReservationPlace {
+  readonly createdAtMs: number;
+  readonly id: string;
+}
+
+/** A walk over reservations between two places, neither included; at most `rowsMax` rows, whole ones made lazily. */
+export interface ReservationScan {
+  readonly order: "created" | "id";
+  readonly descending: boolean;
+  readonly halves: readonly ("active" | "finished")[];
+  readonly above: ReservationPlace;
+  readonly below: ReservationPlace;
+  readonly rowsMax: number;
 }
 
 export interface LedgerStore {
@@ -145,8 +165,10 @@ export interface LedgerStore {
   insertReservation(reservation: ActiveReservation): void;
   /** Writes the expiry and the extensions. One row. */
   updateReservation(reservation: ActiveReservation): void;
-  /** Moves an active reservation to the finished ones. Two rows. */
+  /** Moves an active reservation to the finished ones. Two rows, the index by creation included. */
   finishReservation(reservation: FinishedReservation): void;
+  /** Finished ones in either order cost what is read; active ones, by creation, are all looked at. */
+  scanReservations(scan: ReservationScan): Iterable<Reservation>;
   scanDeadlines(): Iterable<Deadline>;
   /** Deletes finished reservations with ids below `idBelow` that finished before the given time; at most `rowsMax`. */
   pruneFinished(query: {
@@ -161,5 +183,7 @@ export interface LedgerStore {
 
   readApiKey(keyId: string): ApiKeyRecord | undefined;
   insertApiKey(key: ApiKeyRecord): void;
+  /** Writes `remainingTtl` and `allowedOrigins`. One row. */
+  updateApiKeySettings(key: ApiKeyRecord): void;
   countApiKeys(): number;
 }

@@ -6,7 +6,7 @@ import type { AccountArithmetic, OveragePolicy } from "../kernel/accounts.ts";
 import { fingerprint } from "./digest.ts";
 import { isSafeAmount } from "./int64.ts";
 import { type JsonObject, type JsonValue, readStoredJson } from "./json.ts";
-import type { Permission } from "./permissions.ts";
+import type { Capabilities, Permission } from "./permissions.ts";
 import type { Action, Amount, Unit } from "./schema.ts";
 import { leafOf, type Subject, scopePathOf, scopesOf } from "./scope.ts";
 import type { AccountRecord, ApiKeyRecord, Reservation, TenantRecord } from "./store.ts";
@@ -71,11 +71,12 @@ export interface ReleaseBody {
 export interface ExtendBody {
   readonly status: "ACTIVE";
   readonly expires_at_ms: number;
-  readonly remaining_ttl_ms: number;
+  /** Absent where the API key does not want it. */
+  readonly remaining_ttl_ms?: number;
   readonly balances?: readonly BalanceBody[];
 }
 
-/** @see Cycles protocol, ReservationDetail */
+/** @see Cycles protocol, ReservationDetail and ReservationSummary; a listing has the metadata only where asked for */
 export interface ReservationBody {
   readonly reservation_id: string;
   readonly status: Reservation["status"];
@@ -98,6 +99,40 @@ export interface BalancesBody {
   readonly balances: readonly BalanceBody[];
   readonly next_cursor?: string;
   readonly has_more: boolean;
+}
+
+/** @see Cycles protocol, ReservationListResponse */
+export interface ReservationListBody {
+  readonly reservations: readonly ReservationBody[];
+  readonly next_cursor?: string;
+  readonly has_more: boolean;
+}
+
+/** What Purser adds to an API key. */
+export interface ApiKeySettingsBody {
+  readonly key_id: string;
+  readonly tenant_id: string;
+  /** Whether replies to reserve and extend say `remaining_ttl_ms`. */
+  readonly remaining_ttl_ms: boolean;
+  /** Absent where the key may be used from anywhere. */
+  readonly allowed_origins?: readonly string[];
+}
+
+/** What a tenant's object counted since it started. @see LedgerCounters */
+export interface CountersBody {
+  readonly figure_faults: number;
+  readonly commits_refused: number;
+  readonly events_refused: number;
+}
+
+/** @see Cycles governance, AuthIntrospectResponse */
+export interface IntrospectBody {
+  readonly authenticated: true;
+  readonly auth_type: "admin" | "tenant";
+  readonly permissions: readonly string[];
+  readonly capabilities: Capabilities;
+  readonly tenant_id?: string;
+  readonly scope_filter?: readonly string[];
 }
 
 /** @see Cycles governance, Tenant */

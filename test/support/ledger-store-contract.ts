@@ -7,6 +7,7 @@ import type {
   ApiKeyRecord,
   FinishedReservation,
   LedgerStore,
+  ReservationScan,
   TenantRecord,
 } from "purser/ledger";
 import { INT64_MAX } from "purser/ledger";
@@ -98,6 +99,8 @@ const API_KEY: ApiKeyRecord = {
   createdAtMs: 1,
   expiresAtMs: 2,
   revokedAtMs: 3,
+  remainingTtl: false,
+  allowedOrigins: ["https://app.example"],
 };
 
 /** Stems of two days; what lies between is the same. */
@@ -161,10 +164,18 @@ export function describeStoreContract(
         keyId: _k,
         ...expired
       } = { ...finished(OLD), status: "EXPIRED" as const };
-      store.insertReservation(reservation(OLD));
+      const { keyId: _key, ...active } = reservation(OLD);
+      store.insertReservation(active);
       store.finishReservation(expired);
       expect(store.readReservation(expired.id)).toEqual(expired);
-      const { description: _d, scopeFilter: _f, metadata: _m, revokedAtMs: _v, ...key } = API_KEY;
+      const {
+        description: _d,
+        scopeFilter: _f,
+        metadata: _m,
+        revokedAtMs: _v,
+        allowedOrigins: _o,
+        ...key
+      } = API_KEY;
       store.insertApiKey(key);
       expect(store.readApiKey(key.keyId)).toEqual(key);
     });
@@ -253,6 +264,58 @@ export function describeStoreContract(
       expect([prune(1), prune(5), prune(5)]).toEqual([1, 1, 0]);
       expect(store.findReservation(["rAAA0000000000000003"])?.status).toBe("COMMITTED");
       expect(store.findReservation([NEW])?.status).toBe("COMMITTED");
+    });
+
+    scenario(
+      "reservations are scanned in either order, by halves, between places, a bounded number",
+      (store) => {
+        // Id order and creation order differ; two were created at once.
+        const at: Record<string, number> = { A1: 30, A2: 10, A3: 20, B1: 20, B2: 40 };
+        const nameOf = (id: string) => id.slice(1, 2) + id.slice(19, 20);
+        for (const [name, createdAtMs] of Object.entries(at)) {
+          const row = { ...reservation(`r${name[0]}AA000000000000000${name[1]}`), createdAtMs };
+          store.insertReservation(row);
+          if (name !== "A3" && name !== "B2") {
+            const { id } = row;
+            store.finishReservation({ ...finished(id.slice(0, 20)), ...row, status: "COMMITTED" });
+          }
+        }
+        const everything = {
+          halves: ["active", "finished"] as const,
+          above: { createdAtMs: 0, id: "" },
+          below: { createdAtMs: Number.MAX_SAFE_INTEGER, id: "~" },
+          rowsMax: 9,
+        };
+        const scan = (order: "created" | "id", descending: boolean, rest: Partial<ReservationScan> = {}) =>
+          [...store.scanReservations({ order, descending, ...everything, ...rest })]
+            .map(({ id }) => nameOf(id))
+            .join(" ");
+        expect(scan("created", false)).toBe("A2 A3 B1 A1 B2");
+        expect(scan("created", true)).toBe("B2 A1 B1 A3 A2");
+        expect(scan("id", false)).toBe("A1 A2 A3 B1 B2");
+        expect(scan("id", true)).toBe("B2 B1 A3 A2 A1");
+        expect(scan("created", true, { halves: ["finished"] })).toBe("A1 B1 A2");
+        expect(scan("id", true, { halves: ["active"] })).toBe("B2 A3");
+        expect(scan("created", true, { rowsMax: 2 })).toBe("B2 A1");
+        const b1 = { createdAtMs: 20, id: reservation("rBAA0000000000000001").id };
+        expect(scan("created", true, { below: b1 })).toBe("A3 A2");
+        expect(scan("created", false, { above: b1 })).toBe("A1 B2");
+        expect(scan("id", false, { above: b1 })).toBe("B2");
+        const window = { above: { createdAtMs: 20, id: "" }, below: { createdAtMs: 30, id: "~" } };
+        expect(scan("created", false, window)).toBe("A3 B1 A1");
+        expect(scan("created", false, { ...window, halves: [] })).toBe("");
+        // What comes out is the whole record.
+        expect([...store.scanReservations({ order: "id", descending: false, ...everything })][0]).toEqual(
+          store.findReservation(["rAAA0000000000000001"]),
+        );
+      },
+    );
+
+    scenario("a key's settings are changed, and nothing else of it", (store) => {
+      store.insertApiKey(API_KEY);
+      const changed = { ...API_KEY, remainingTtl: true, allowedOrigins: undefined };
+      store.updateApiKeySettings({ ...changed, name: "not this" });
+      expect(store.readApiKey(API_KEY.keyId)).toEqual(changed);
     });
 
     scenario("answers are found within their days and pruned after them", (store) => {

@@ -232,6 +232,157 @@ describe("decide and events over HTTP", () => {
   });
 });
 
+describe("listing over HTTP", () => {
+  test("pages by the key's own tenant, with or without naming it", async () => {
+    const key = await makeTenant("lists");
+    const ids: string[] = [];
+    for (const name of ["a", "b", "c"]) {
+      const body = reserveBody("lists", name, 1, `,"metadata":{"name":"${name}"}`);
+      ids.push((await post("/v1/reservations", key, body)).json.reservation_id);
+    }
+    await post(`/v1/reservations/${ids[1]}/release`, key, { idempotency_key: "r" });
+    const first = await get("/v1/reservations?sort_by=reservation_id&sort_dir=asc&limit=2&unknown=1", key);
+    expect(first.json).toEqual({
+      reservations: [expect.any(Object), expect.any(Object)],
+      has_more: true,
+      next_cursor: expect.stringMatching(/^[-\w]+$/),
+    });
+    const rest = await get(
+      `/v1/reservations?tenant=lists&sort_by=reservation_id&sort_dir=asc&include=metadata&cursor=${first.json.next_cursor}`,
+      key,
+    );
+    const rows = [...first.json.reservations, ...rest.json.reservations];
+    expect(rows.map((row) => row.reservation_id)).toEqual([...ids].sort());
+    expect(first.json.reservations[0]).not.toHaveProperty("metadata");
+    expect(rest.json.reservations[0].metadata).toEqual({ name: expect.any(String) });
+    expect(rest.headers.get("x-cycles-tenant")).toBe("lists");
+
+    const released = await get(
+      "/v1/reservations?status=RELEASED&finalized_from=&from=2020-01-01T00:00:00Z",
+      key,
+    );
+    expect(released.json.reservations.map((row: { reservation_id: string }) => row.reservation_id)).toEqual([
+      ids[1],
+    ]);
+    expect(faultOf(await get("/v1/reservations?tenant=other", key))).toMatch(/^403 FORBIDDEN/);
+    expect(faultOf(await get("/v1/reservations?limit=0", key))).toMatch(/^400 INVALID_REQUEST limit/);
+    const wrong = `/v1/reservations?cursor=${first.json.next_cursor}`;
+    expect(faultOf(await get(wrong, key))).toMatch(/^400 INVALID_REQUEST cursor/);
+  });
+
+  test("an operator names the tenant, and finds nothing where there is none", async () => {
+    for (const path of ["/v1/reservations", "/v1/reservations?tenant=", "/v1/reservations?status=ACTIVE"]) {
+      expect(faultOf(await get(path, ADMIN))).toBe(
+        "400 INVALID_REQUEST tenant query parameter is required when using admin key authentication",
+      );
+    }
+    const reserved = await post("/v1/reservations", acme, reserveBody("acme", "listed"));
+    const found = await get("/v1/reservations?tenant=acme&idempotency_key=listed", ADMIN);
+    expect(found.json.reservations).toMatchObject([{ reservation_id: reserved.json.reservation_id }]);
+    expect(found.headers.get("x-cycles-tenant")).toBe("acme");
+    for (const tenant of ["nobody-at-all", "Not%20A%20Tenant"]) {
+      const none = await get(`/v1/reservations?tenant=${tenant}`, ADMIN);
+      expect([none.status, none.json]).toEqual([200, { reservations: [], has_more: false }]);
+      expect(none.headers.has("x-cycles-tenant")).toBe(false);
+    }
+    expect(faultOf(await get("/v1/reservations?tenant=acme", { "x-admin-api-key": "wrong" }))).toBe(
+      "401 UNAUTHORIZED INVALID_KEY",
+    );
+  });
+
+  test("a scope filter and a missing permission hold here too", async () => {
+    const narrow = await makeKey("acme", { scope_filter: ["agent:lister"] });
+    await post("/v1/reservations", acme, reserveBody("acme", "not for the lister"));
+    expect((await get("/v1/reservations", narrow)).json).toEqual({ reservations: [], has_more: false });
+    const writer = await makeKey("acme", { permissions: ["reservations:create"] });
+    expect(faultOf(await get("/v1/reservations", writer))).toMatch(/^403 FORBIDDEN .*reservations:list/);
+  });
+});
+
+describe("introspection over HTTP", () => {
+  test("tells a key what it may do, and the operator everything", async () => {
+    const reader = await makeKey("acme", { permissions: ["reservations:list"], scope_filter: ["agent:*"] });
+    const told = await get("/v1/auth/introspect", reader);
+    expect(told.json).toMatchObject({
+      authenticated: true,
+      auth_type: "tenant",
+      permissions: ["reservations:list"],
+      tenant_id: "acme",
+      scope_filter: ["agent:*"],
+      capabilities: { view_reservations: true, manage_reservations: false, view_tenants: false },
+    });
+    const operator = await get("/v1/auth/introspect", { ...reader, ...ADMIN });
+    expect(operator.json).toMatchObject({ auth_type: "admin", permissions: ["*"] });
+    expect(operator.headers.has("x-cycles-tenant")).toBe(false);
+    expect(faultOf(await get("/v1/auth/introspect", {}))).toBe("401 UNAUTHORIZED Missing API key");
+    expect(faultOf(await get("/v1/auth/introspect", { "x-admin-api-key": "no" }))).toBe(
+      "401 UNAUTHORIZED INVALID_KEY",
+    );
+  });
+});
+
+describe("what Purser adds to a key", () => {
+  const settingsOf = (key: Record<string, string>) =>
+    `/v1/x-purser/api-keys/${(key["x-cycles-api-key"] ?? "").split("_")[3]}?tenant_id=acme`;
+  const patch = (path: string, headers: Record<string, string>, body: unknown) =>
+    send("PATCH", path, headers, JSON.stringify(body));
+
+  test("is read and changed by the operator alone, and holds from the next request on", async () => {
+    const key = await makeKey("acme");
+    const path = settingsOf(key);
+    const keyId = path.split("/")[4]?.split("?")[0];
+    expect((await get(path, ADMIN)).json).toEqual({
+      key_id: keyId,
+      tenant_id: "acme",
+      remaining_ttl_ms: true,
+    });
+    const settings = { remaining_ttl_ms: false, allowed_origins: ["https://app.example"] };
+    const changed = await patch(path, ADMIN, settings);
+    expect([changed.status, changed.json]).toEqual([200, { key_id: keyId, tenant_id: "acme", ...settings }]);
+
+    const page = { ...key, origin: "https://app.example" };
+    const reserved = await post("/v1/reservations", page, reserveBody("acme", "from a page"));
+    expect(reserved.status).toBe(200);
+    expect(reserved.json).not.toHaveProperty("remaining_ttl_ms");
+    for (const headers of [key, { ...key, origin: "https://evil.example" }]) {
+      const refused = await get("/v1/balances?tenant=acme", headers);
+      expect(faultOf(refused)).toMatch(/^403 FORBIDDEN The API key is/);
+      expect(refused.headers.get("x-cycles-tenant")).toBe("acme");
+    }
+    expect((await patch(path, ADMIN, { allowed_origins: [] })).json).toEqual({
+      key_id: keyId,
+      tenant_id: "acme",
+      remaining_ttl_ms: false,
+    });
+    expect((await get("/v1/balances?tenant=acme", key)).status).toBe(200);
+  });
+
+  test("is closed to everybody else, and says what is wrong", async () => {
+    const key = await makeKey("acme");
+    const path = settingsOf(key);
+    for (const headers of [{}, key]) {
+      expect(faultOf(await get(path, headers))).toBe("401 UNAUTHORIZED Missing admin API key");
+      expect(faultOf(await patch(path, headers, {}))).toBe("401 UNAUTHORIZED Missing admin API key");
+    }
+    expect(faultOf(await patch(path, ADMIN, { allowed_origins: ["https://app.example/path"] }))).toMatch(
+      /^400 INVALID_REQUEST allowed_origins.0 must be an origin/,
+    );
+    expect(faultOf(await get("/v1/x-purser/api-keys/ffffffffffff?tenant_id=acme", ADMIN))).toMatch(
+      /^404 NOT_FOUND/,
+    );
+    expect(faultOf(await get("/v1/x-purser/api-keys/ffffffffffff", ADMIN))).toMatch(
+      /^400 INVALID_REQUEST tenant_id/,
+    );
+  });
+
+  test("a tenant's counters stand beside it", async () => {
+    await makeTenant("counted");
+    const answer = await get("/v1/x-purser/counters?tenant_id=counted", ADMIN);
+    expect(answer.json).toEqual({ figure_faults: 0, commits_refused: 0, events_refused: 0 });
+    expect(faultOf(await get("/v1/x-purser/counters?tenant_id=counted", acme))).toMatch(/^401/);
+  });
+});
+
 describe("int64 in the text itself", () => {
   const MAX = "9223372036854775807";
 
@@ -453,7 +604,7 @@ describe("faults of HTTP itself have the same body", () => {
   test.each([
     ["GET", "/nowhere", "404 NOT_FOUND"],
     ["GET", "/", "404 NOT_FOUND"],
-    ["DELETE", "/v1/reservations", "405 INVALID_REQUEST The method must be POST"],
+    ["DELETE", "/v1/reservations", "405 INVALID_REQUEST The method must be POST, GET"],
     ["POST", "/v1/balances", "405 INVALID_REQUEST The method must be GET"],
     ["PUT", "/v1/reservations/x/commit", "405 INVALID_REQUEST"],
     ["POST", "/healthz", "405 INVALID_REQUEST"],

@@ -59,7 +59,7 @@ async function tenantAndKey() {
   const held = () =>
     within(stub, START_MS, async (_, state) => {
       await state.storage.deleteAlarm();
-      return state.storage.sql.exec("SELECT amount FROM holds").toArray();
+      return state.storage.sql.exec("SELECT amount FROM reservations WHERE finished = 0").toArray();
     });
   return { tenant, reserve, held };
 }

@@ -4,9 +4,9 @@ import { evictDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { tenantStub } from "../../worker/http/tenant-stub.ts";
-import { migrate, SCHEMA_VERSION } from "../../worker/tenant/schema.ts";
+import { MIGRATIONS, migrate, SCHEMA_VERSION } from "../../worker/tenant/schema.ts";
 import { describeStoreContract } from "../support/ledger-store-contract.ts";
-import { freshTenantName, START_MS, stubOf, tenantWith, within } from "./support.ts";
+import { freshTenantName, START_MS, stubOf, tenantWith, withExec, within } from "./support.ts";
 
 describeStoreContract("SqliteStore", (check) =>
   within(stubOf(freshTenantName()), START_MS, (budget, state) => {
@@ -50,18 +50,88 @@ test("the schema is the one that was shipped", async () => {
     "table accounts",
     "table answers",
     "table api_keys",
-    "table finished",
-    "table holds",
+    "index finished_by_creation",
     "table migrations",
+    "table reservations",
     "table tenant",
   ]);
-  for (const { sql } of ddl) expect(sql).toMatch(/STRICT(, WITHOUT ROWID)?$/);
+  for (const { type, sql } of ddl) if (type === "table") expect(sql).toMatch(/STRICT(, WITHOUT ROWID)?$/);
   // When this line fails, a migration was edited. Put it back as it was and append a new one: databases written by the
   // old text exist, and only the list's end may grow.
   const text = ddl.map(({ sql }) => sql?.replaceAll(/\s+/g, " ")).join(";");
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  expect(Array.from(new Uint8Array(digest).subarray(0, 8))).toEqual([21, 187, 22, 135, 251, 139, 141, 107]);
-  expect(SCHEMA_VERSION).toBe(1);
+  expect(Array.from(new Uint8Array(digest).subarray(0, 8))).toEqual([87, 2, 118, 218, 219, 39, 111, 233]);
+  expect(SCHEMA_VERSION).toBe(3);
+});
+
+test("reservations of the first version are all there in the next one, active and finished", async () => {
+  await within(stubOf(freshTenantName()), START_MS, ({ store }, state) => {
+    const { sql } = state.storage;
+    sql.exec(
+      "CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at_ms INTEGER NOT NULL) STRICT",
+    );
+    sql.exec("INSERT INTO migrations VALUES (1, 'ledger', 1)");
+    for (const statement of MIGRATIONS[0]?.statements ?? []) sql.exec(statement);
+    const hold = `'TOKENS', 9223372036854775807, '["tenant:a"]', 'REJECT', 5, 6, 7, 8, NULL,
+      '{"subject":{"tenant":"a"},"action":{"kind":"k","name":"n"}}', 'key', 'k', 'print', '{}'`;
+    sql.exec(`INSERT INTO holds VALUES ('rAAA0000000000000001x', ${hold})`);
+    sql.exec(
+      `INSERT INTO finished VALUES ('rAAA0000000000000002x', ${hold}, 'COMMITTED', 9, 3, 'c', 'p', '{}', NULL)`,
+    );
+    migrate(state.storage, START_MS);
+    const active = store.findReservation(["rAAA0000000000000001"]);
+    expect(active).toMatchObject({
+      status: "ACTIVE",
+      amount: 2n ** 63n - 1n,
+      expiresAtMs: 6,
+      extensionsMax: 8,
+    });
+    expect([...store.scanDeadlines()].map(({ id }) => id)).toEqual([active?.id]);
+    expect(store.findReservation(["rAAA0000000000000002"])).toMatchObject({
+      status: "COMMITTED",
+      charged: 3n,
+      finishedAtMs: 9,
+      keyId: "key",
+      settled: { key: "c", fingerprint: "p", reply: "{}" },
+    });
+  });
+});
+
+test("a page by creation or by id is read from an index, wherever it begins", async () => {
+  const { stub } = await tenantWith(1);
+  const plans = await within(stub, START_MS, (budget, state) => {
+    const { store } = budget;
+    const found: string[] = [];
+    const explaining = ((text: string, ...values: unknown[]) => {
+      const cursor = state.storage.sql.exec<{ detail: string }>(`EXPLAIN QUERY PLAN ${text}`, ...values);
+      found.push(
+        cursor
+          .toArray()
+          .map(({ detail }) => detail)
+          .join("; "),
+      );
+      return state.storage.sql.exec(text, ...values);
+    }) as SqlStorage["exec"];
+    const place = { createdAtMs: 5, id: "r" };
+    return withExec(budget, explaining, () => {
+      for (const order of ["created", "id"] as const) {
+        for (const descending of [true, false]) {
+          const range = { above: { createdAtMs: 0, id: "" }, below: place, rowsMax: 51 };
+          [...store.scanReservations({ order, descending, halves: ["finished"], ...range })];
+        }
+      }
+      return found;
+    });
+  });
+  expect(plans.length).toBe(4);
+  for (const [index, plan] of plans.entries()) {
+    expect(plan).not.toContain("TEMP B-TREE");
+    expect(plan).toMatch(
+      index < 2
+        ? /SEARCH reservations USING COVERING INDEX finished_by_creation \(created_at_ms/
+        : /SEARCH reservations USING (PRIMARY KEY|COVERING INDEX \w+) \(finished=\? AND id>\? AND id<\?\)/,
+    );
+  }
 });
 
 test("a database of a newer version is refused, not misread", async () => {

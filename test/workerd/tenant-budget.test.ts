@@ -239,7 +239,9 @@ describe("rows written", () => {
     const second = await batch(40 * 86_400_000, "second");
     expect([first, second]).toEqual([5 * pairs, 6 * pairs]);
     const finished = await within(stub, START_MS, (_, state) =>
-      state.storage.sql.exec<{ rows: number }>("SELECT count(*) AS rows FROM finished").one(),
+      state.storage.sql
+        .exec<{ rows: number }>("SELECT count(*) AS rows FROM reservations WHERE finished = 1")
+        .one(),
     );
     expect(finished.rows).toBe(pairs);
   });
@@ -269,7 +271,9 @@ describe("the alarm", () => {
     expect(await runDurableObjectAlarm(stub)).toBe(true);
     expect(await alarmOf(stub)).toBeNull();
     const statuses = await within(stub, now, (_, state) =>
-      state.storage.sql.exec<{ status: string }>("SELECT status FROM finished ORDER BY status").toArray(),
+      state.storage.sql
+        .exec<{ status: string }>("SELECT status FROM reservations WHERE finished ORDER BY status")
+        .toArray(),
     );
     expect(statuses).toEqual([{ status: "COMMITTED" }, { status: "EXPIRED" }]);
   });
@@ -292,7 +296,9 @@ describe("the alarm", () => {
     expect(await alarmOf(stub)).toBe(dueMs + 60_000);
     const rows = () =>
       within(stub, dueMs + 60_000, (_, state) =>
-        state.storage.sql.exec<{ held: number }>("SELECT count(*) AS held FROM holds").one(),
+        state.storage.sql
+          .exec<{ held: number }>("SELECT count(*) AS held FROM reservations WHERE finished = 0")
+          .one(),
       );
     expect(await rows()).toEqual({ held: 1 });
     expect(await runDurableObjectAlarm(stub)).toBe(true);

@@ -23,7 +23,8 @@ test("429 says after how many seconds and at which second to come back", async (
   await runInDurableObject(env.TENANT_BUDGET.getByName(tenant), (_budget, state) => {
     state.storage.sql.exec(
       `WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 9999)
-       INSERT INTO api_keys SELECT printf('%012d', n), 'd', 'p', 'n', NULL, '[]', NULL, NULL, 1, 2, NULL FROM numbers`,
+       INSERT INTO api_keys (key_id, digest, prefix, name, permissions, created_at_ms, expires_at_ms)
+       SELECT printf('%012d', n), 'd', 'p', 'n', '[]', 1, 2 FROM numbers`,
     );
   });
   const admin = { "x-admin-api-key": env.PURSER_ADMIN_KEY };

@@ -17,7 +17,7 @@ import { HttpRefusal } from "./errors.ts";
 import { type TenantStub, tenantStub } from "./tenant-stub.ts";
 
 /** The tenant that an operator's request names. */
-function namedTenant(value: unknown, field = "tenant_id"): string {
+export function namedTenant(value: unknown, field = "tenant_id"): string {
   if (isTenantId(value)) return value;
   const message = `${field} must be 3 to 64 lower-case letters, digits or '-'`;
   throw new HttpRefusal(refuse("INVALID_REQUEST", message, { field }));

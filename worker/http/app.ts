@@ -11,6 +11,7 @@ import { adminRoutes } from "./admin-routes.ts";
 import { type Correlation, correlate } from "./correlation.ts";
 import { corsFields, isPreflight, preflightFields } from "./cors.ts";
 import { errorBody, HttpRefusal, httpRefusal } from "./errors.ts";
+import { purserRoutes } from "./purser-routes.ts";
 import { runtimeRoutes } from "./runtime-routes.ts";
 
 export interface AppTypes {
@@ -20,7 +21,7 @@ export interface AppTypes {
 
 /** One route: its handler answers with the ledger's reply. */
 export interface Route {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "PATCH";
   readonly path: string;
   readonly handle: (call: RouteCall) => Promise<Reply<unknown>>;
 }
@@ -43,7 +44,7 @@ const HEALTH_ROUTES: readonly Route[] = ["/healthz", "/actuator/health", "/actua
 
 export function createApp(): Hono<AppTypes> {
   const app = new Hono<AppTypes>();
-  const routes = [...HEALTH_ROUTES, ...runtimeRoutes, ...adminRoutes];
+  const routes = [...HEALTH_ROUTES, ...runtimeRoutes, ...adminRoutes, ...purserRoutes];
   const methods = new TrieRouter<string>();
   for (const { method, path, handle } of routes) {
     methods.add("ALL", path, method);

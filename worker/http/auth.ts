@@ -51,6 +51,12 @@ export function reservationIds(env: Env): ReservationIds {
 export function requireTenant(headers: Headers, env: Env): TenantCall {
   const text = headers.get("x-cycles-api-key");
   if (text === null || text === "") throw new HttpRefusal(unauthorized("Missing API key"));
+  const { tenant, caller } = verify(text, env);
+  const origin = headers.get("origin");
+  return { tenant, caller: origin === null ? caller : { ...caller, origin } };
+}
+
+function verify(text: string, env: Env): TenantCall {
   const { keys, verified } = keyRing(env);
   const known = verified.get(text);
   if (known !== undefined) return known;

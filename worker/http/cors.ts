@@ -3,6 +3,7 @@
 // an allowed page gets nothing, and credentials of the browser's own (cookies) are never asked for.
 // Who may call: app.ts, for every answer; index.ts, so that a bad list keeps the Worker from starting.
 
+import { isWebOrigin } from "purser/ledger";
 import { ConfigError, type Env } from "../env.ts";
 
 const METHODS = "GET, POST";
@@ -25,7 +26,7 @@ export function corsOrigins(env: Pick<Env, "PURSER_CORS_ORIGINS">): ReadonlySet<
   if (cached?.text !== text) {
     const origins = text.split(/[\s,]+/).filter((it) => it !== "");
     for (const origin of origins) {
-      if (isExactOrigin(origin)) continue;
+      if (isWebOrigin(origin)) continue;
       const rule = "must list exact origins like https://app.example, without path or '*'";
       throw new ConfigError(`PURSER_CORS_ORIGINS ${rule}, got ${JSON.stringify(origin)}`);
     }
@@ -60,10 +61,4 @@ export function preflightFields(headers: Headers, env: Env): Fields {
     "Access-Control-Allow-Headers": REQUEST_HEADERS,
     "Access-Control-Max-Age": String(PREFLIGHT_MAX_AGE_S),
   };
-}
-
-function isExactOrigin(text: string): boolean {
-  if (text.includes("*") || !URL.canParse(text)) return false;
-  const { protocol, origin } = new URL(text);
-  return (protocol === "https:" || protocol === "http:") && origin === text;
 }

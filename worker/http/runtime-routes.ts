@@ -1,6 +1,6 @@
 // The runtime plane: each route checks the key's MAC, reads the body, and asks the tenant's object. The object checks
-// the rest (the key's row, the shape of the request, permissions). An operator's key opens the one route that names no
-// tenant but an id, which carries it. Who may call: app.ts.
+// the rest (the key's row, the shape of the request, permissions). An operator's key opens the reads of reservations (an
+// id carries its tenant, a listing must name it) and the introspection. Who may call: app.ts.
 
 import type {
   BalancesQuery,
@@ -11,9 +11,11 @@ import type {
   ReleaseInput,
   Reply,
   ReservationBody,
+  ReservationListBody,
+  ReservationsQuery,
   ReserveInput,
 } from "purser/ledger";
-import { checkReservationId, refuse } from "purser/ledger";
+import { checkReservationId, isTenantId, OPERATOR_INTROSPECTION, refuse } from "purser/ledger";
 import type { Route, RouteCall } from "./app.ts";
 import { isOperator, requireAdmin, requireTenant, reservationIds } from "./auth.ts";
 import { readBodyFor } from "./body.ts";
@@ -59,8 +61,42 @@ async function getAsOperator({ request, env, param, asTenant }: RouteCall): Prom
   return tenantStub(env, verdict.tenant).getReservation(id);
 }
 
+/** An operator says whose reservations; a tenant that does not exist has none. */
+async function listAsOperator({
+  request,
+  env,
+  query,
+  asTenant,
+}: RouteCall): Promise<Reply<ReservationListBody>> {
+  await requireAdmin(request.headers, env);
+  const tenant = query().tenant ?? "";
+  if (tenant.trim() === "") {
+    const message = "tenant query parameter is required when using admin key authentication";
+    return refuse("INVALID_REQUEST", message, { field: "tenant" });
+  }
+  const nothing: Reply<ReservationListBody> = {
+    ok: true,
+    status: 200,
+    body: { reservations: [], has_more: false },
+  };
+  if (!isTenantId(tenant)) return nothing;
+  const reply = await tenantStub(env, tenant).listReservations(query() as ReservationsQuery);
+  if (!reply.ok && reply.error === "NOT_FOUND") return nothing;
+  asTenant(tenant);
+  return reply;
+}
+
 export const runtimeRoutes: readonly Route[] = [
   postRoute<ReserveInput>("/v1/reservations", (budget, body, caller) => budget.reserve(body, caller)),
+  {
+    method: "GET",
+    path: "/v1/reservations",
+    handle: async (call) => {
+      if (isOperator(call.request.headers)) return listAsOperator(call);
+      const { budget, caller } = open(call);
+      return budget.listReservations(call.query() as ReservationsQuery, caller);
+    },
+  },
   postRoute<DecideInput>("/v1/decide", (budget, body, caller) => budget.decide(body, caller)),
   postRoute<EventInput>("/v1/events", (budget, body, caller) => budget.event(body, caller)),
   {
@@ -81,6 +117,18 @@ export const runtimeRoutes: readonly Route[] = [
   postRoute<ExtendInput>("/v1/reservations/:id/extend", (budget, body, caller, id) =>
     budget.extend(id, body, caller),
   ),
+  {
+    method: "GET",
+    path: "/v1/auth/introspect",
+    handle: async (call) => {
+      if (isOperator(call.request.headers)) {
+        await requireAdmin(call.request.headers, call.env);
+        return { ok: true, status: 200, body: OPERATOR_INTROSPECTION };
+      }
+      const { budget, caller } = open(call);
+      return budget.introspect(caller);
+    },
+  },
   {
     method: "GET",
     path: "/v1/balances",

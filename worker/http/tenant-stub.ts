@@ -28,10 +28,15 @@ const REPEATABLE: ReadonlySet<string> = new Set<keyof TenantStub>([
   "decide",
   "event",
   "getReservation",
+  "listReservations",
+  "introspect",
   "balances",
   "checkKey",
   "createTenant",
   "fund",
+  "readApiKeySettings",
+  "changeApiKeySettings",
+  "readCounters",
 ]);
 
 export function tenantStub(env: Env, tenant: string): TenantStub {
@@ -39,6 +44,8 @@ export function tenantStub(env: Env, tenant: string): TenantStub {
   const first = open();
   return new Proxy(first, {
     get: (_, name) => {
+      // A stub is no promise: whoever returns one from an async function must not call an operation "then".
+      if (name === "then") return undefined;
       const ask = async (stub: object, args: unknown[]): Promise<unknown> =>
         Reflect.apply(Reflect.get(stub, name), stub, args);
       if (typeof name !== "string" || !REPEATABLE.has(name)) return (...args: unknown[]) => ask(first, args);

@@ -46,8 +46,8 @@ export interface AccountRow {
   updated_at_ms: number;
 }
 
-/** A row of `holds`, or of `finished` where the last group is there. */
-export interface HoldRow {
+/** A row of `reservations`; the last group is NULL while it is active. */
+export interface ReservationRow {
   id: string;
   unit: string;
   amount: string;
@@ -64,13 +64,13 @@ export interface HoldRow {
   created_fingerprint: string;
   created_reply: string;
 
-  status?: FinishedReservation["status"];
-  finished_at_ms?: number;
-  charged?: string | null;
-  settled_key?: string | null;
-  settled_fingerprint?: string | null;
-  settled_reply?: string | null;
-  report?: string | null;
+  status: Reservation["status"];
+  finished_at_ms: number | null;
+  charged: string | null;
+  settled_key: string | null;
+  settled_fingerprint: string | null;
+  settled_reply: string | null;
+  report: string | null;
 }
 
 export interface AnswerRow {
@@ -91,6 +91,8 @@ export interface ApiKeyRow {
   created_at_ms: number;
   expires_at_ms: number;
   revoked_at_ms: number | null;
+  remaining_ttl_ms: number;
+  allowed_origins: string | null;
 }
 
 export function tenantOf(row: TenantRow): TenantRecord {
@@ -129,7 +131,7 @@ export function accountOf(row: AccountRow): AccountRecord {
   };
 }
 
-export function reservationOf(row: HoldRow): Reservation {
+export function reservationOf(row: ReservationRow): Reservation {
   const base = {
     id: row.id,
     created: { key: row.created_key, fingerprint: row.created_fingerprint, reply: row.created_reply },
@@ -145,14 +147,14 @@ export function reservationOf(row: HoldRow): Reservation {
     details: read<ReservationDetails>(row.details) as ReservationDetails,
     keyId: row.key_id ?? undefined,
   };
-  if (row.status === undefined || row.finished_at_ms === undefined) return { ...base, status: "ACTIVE" };
+  if (row.status === "ACTIVE" || row.finished_at_ms === null) return { ...base, status: "ACTIVE" };
   return {
     ...base,
     status: row.status,
     finishedAtMs: row.finished_at_ms,
-    charged: typeof row.charged === "string" ? int64(row.charged) : undefined,
+    charged: row.charged === null ? undefined : int64(row.charged),
     settled: settledOf(row),
-    report: read<NonNullable<FinishedReservation["report"]>>(row.report ?? null),
+    report: read<NonNullable<FinishedReservation["report"]>>(row.report),
   };
 }
 
@@ -169,6 +171,8 @@ export function apiKeyOf(row: ApiKeyRow): ApiKeyRecord {
     createdAtMs: row.created_at_ms,
     expiresAtMs: row.expires_at_ms,
     revokedAtMs: row.revoked_at_ms ?? undefined,
+    remainingTtl: row.remaining_ttl_ms === 1,
+    allowedOrigins: read<string[]>(row.allowed_origins),
   };
 }
 
@@ -190,10 +194,8 @@ function settledOf({
   settled_key: key,
   settled_fingerprint: print,
   settled_reply: reply,
-}: HoldRow): Answer | undefined {
-  return typeof key === "string" && typeof print === "string" && typeof reply === "string"
-    ? { key, fingerprint: print, reply }
-    : undefined;
+}: ReservationRow): Answer | undefined {
+  return key === null || print === null || reply === null ? undefined : { key, fingerprint: print, reply };
 }
 
 function read<T>(text: string | null): T | undefined {

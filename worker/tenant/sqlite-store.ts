@@ -13,6 +13,7 @@ import type {
   FinishedReservation,
   LedgerStore,
   Reservation,
+  ReservationScan,
   TenantRecord,
   Unit,
 } from "purser/ledger";
@@ -23,10 +24,10 @@ import {
   type ApiKeyRow,
   accountOf,
   apiKeyOf,
-  type HoldRow,
   json,
   jsonOrNull,
   listOf,
+  type ReservationRow,
   reservationOf,
   type TenantRow,
   tenantOf,
@@ -39,7 +40,7 @@ const ACCOUNT_COLUMNS = `scope, unit, CAST(allocated AS TEXT) AS allocated, CAST
 const HOLD_COLUMNS = `id, unit, CAST(amount AS TEXT) AS amount, scopes, overage_policy, created_at_ms, expires_at_ms,
   grace_period_ms, extensions_max, extensions, details, key_id, created_key, created_fingerprint, created_reply`;
 
-const FINISHED_COLUMNS = `${HOLD_COLUMNS}, status, finished_at_ms, CAST(charged AS TEXT) AS charged,
+const RESERVATION_COLUMNS = `${HOLD_COLUMNS}, status, finished_at_ms, CAST(charged AS TEXT) AS charged,
   settled_key, settled_fingerprint, settled_reply, report`;
 
 /** Sorts after every character of an id, so that `stem … stem~` is the range of ids that begin with the stem. */
@@ -210,19 +211,20 @@ export class SqliteStore implements LedgerStore {
   }
 
   readReservation(id: string): Reservation | undefined {
-    const [hold] = this.#rows<HoldRow>(`SELECT ${HOLD_COLUMNS} FROM holds WHERE id = ?`, id);
-    if (hold !== undefined) return reservationOf(hold);
-    const [done] = this.#rows<HoldRow>(`SELECT ${FINISHED_COLUMNS} FROM finished WHERE id = ?`, id);
-    return done === undefined ? undefined : reservationOf(done);
+    const [row] = this.#rows<ReservationRow>(
+      `SELECT ${RESERVATION_COLUMNS} FROM reservations WHERE finished IN (0, 1) AND id = ?`,
+      id,
+    );
+    return row === undefined ? undefined : reservationOf(row);
   }
 
   findReservation(stems: readonly string[]): Reservation | undefined {
-    // Nearly always nothing is found, so both tables are asked at once and for ids alone.
+    // Nearly always nothing is found, so both halves are asked at once and for ids alone.
     const [found] = this.#rows<{ id: string }>(
       `WITH stems AS (SELECT value AS stem FROM json_each(?))
-       SELECT id FROM stems CROSS JOIN holds WHERE id > stem AND id < stem || '${AFTER_ID}'
+       SELECT id FROM stems CROSS JOIN reservations WHERE finished = 0 AND id > stem AND id < stem || '${AFTER_ID}'
        UNION ALL
-       SELECT id FROM stems CROSS JOIN finished WHERE id > stem AND id < stem || '${AFTER_ID}'
+       SELECT id FROM stems CROSS JOIN reservations WHERE finished = 1 AND id > stem AND id < stem || '${AFTER_ID}'
        LIMIT 1`,
       json(stems),
     );
@@ -231,14 +233,29 @@ export class SqliteStore implements LedgerStore {
 
   insertReservation(reservation: ActiveReservation): void {
     this.#sql.exec(
-      "INSERT INTO holds VALUES (?, ?, CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      ...holdValues(reservation),
+      `INSERT INTO reservations VALUES (0, ?, ?, CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+         'ACTIVE', NULL, NULL, NULL, NULL, NULL, NULL)`,
+      reservation.id,
+      reservation.unit,
+      int64Text(reservation.amount),
+      json(reservation.scopes),
+      reservation.overagePolicy,
+      reservation.createdAtMs,
+      reservation.expiresAtMs,
+      reservation.gracePeriodMs,
+      reservation.extensionsMax,
+      listOf(reservation.extensions),
+      json(reservation.details),
+      reservation.keyId ?? null,
+      reservation.created.key,
+      reservation.created.fingerprint,
+      reservation.created.reply,
     );
   }
 
   updateReservation(reservation: ActiveReservation): void {
     this.#sql.exec(
-      "UPDATE holds SET expires_at_ms = ?, extensions = ? WHERE id = ?",
+      "UPDATE reservations SET expires_at_ms = ?, extensions = ? WHERE finished = 0 AND id = ?",
       reservation.expiresAtMs,
       listOf(reservation.extensions),
       reservation.id,
@@ -246,11 +263,9 @@ export class SqliteStore implements LedgerStore {
   }
 
   finishReservation(reservation: FinishedReservation): void {
-    this.#sql.exec("DELETE FROM holds WHERE id = ?", reservation.id);
     this.#sql.exec(
-      `INSERT INTO finished VALUES (?, ?, CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-         ?, ?, CAST(? AS INTEGER), ?, ?, ?, ?)`,
-      ...holdValues(reservation),
+      `UPDATE reservations SET finished = 1, status = ?, finished_at_ms = ?, charged = CAST(? AS INTEGER),
+         settled_key = ?, settled_fingerprint = ?, settled_reply = ?, report = ? WHERE finished = 0 AND id = ?`,
       reservation.status,
       reservation.finishedAtMs,
       reservation.charged === undefined ? null : int64Text(reservation.charged),
@@ -258,12 +273,56 @@ export class SqliteStore implements LedgerStore {
       reservation.settled?.fingerprint ?? null,
       reservation.settled?.reply ?? null,
       jsonOrNull(reservation.report),
+      reservation.id,
     );
+  }
+
+  *scanReservations(scan: ReservationScan): Iterable<Reservation> {
+    // Places first, whole rows only as they are asked for, so that no cursor stays open while the caller works.
+    const rowsAtOnce = 100;
+    const places = this.#placesOf(scan);
+    for (let from = 0; from < places.length; from += rowsAtOnce) {
+      const rows = this.#rows<ReservationRow>(
+        `WITH places AS (SELECT key AS number, value ->> 0 AS half, value ->> 1 AS place FROM json_each(?))
+         SELECT ${RESERVATION_COLUMNS} FROM places CROSS JOIN reservations ON finished = half AND id = place
+         ORDER BY number`,
+        json(places.slice(from, from + rowsAtOnce)),
+      );
+      for (const row of rows) yield reservationOf(row);
+    }
+  }
+
+  /** Where the rows of a scan stand: [finished, id], in the scan's order. */
+  #placesOf({ order, descending, halves, above, below, rowsMax }: ReservationScan): [number, string][] {
+    if (halves.length === 0) return [];
+    const direction = descending ? "DESC" : "ASC";
+    const by = order === "created" ? `created_at_ms ${direction}, id ${direction}` : `id ${direction}`;
+    const range =
+      order === "created"
+        ? "created_at_ms BETWEEN ?1 AND ?2 AND (created_at_ms, id) > (?1, ?3) AND (created_at_ms, id) < (?2, ?4)"
+        : "id > ?3 AND id < ?4";
+    // One branch a half, each in order by its own index, then merged; the number stands in the text for the index's sake.
+    const branches = halves.map((half) => {
+      const finished = half === "finished" ? 1 : 0;
+      // By itself SQLite takes the primary key, and sorts.
+      const hint = finished === 1 && order === "created" ? "INDEXED BY finished_by_creation" : "";
+      return `SELECT * FROM (SELECT finished, id, created_at_ms FROM reservations ${hint}
+                WHERE finished = ${finished} AND ${range} ORDER BY ${by} LIMIT ?5)`;
+    });
+    const rows = this.#rows<{ finished: number; id: string }>(
+      `SELECT finished, id FROM (${branches.join(" UNION ALL ")}) ORDER BY ${by} LIMIT ?5`,
+      above.createdAtMs,
+      below.createdAtMs,
+      above.id,
+      below.id,
+      rowsMax,
+    );
+    return rows.map(({ finished, id }) => [finished, id]);
   }
 
   scanDeadlines(): Iterable<Deadline> {
     const rows = this.#rows<{ id: string; deadline_ms: number; unit: string; scopes: string }>(
-      "SELECT id, expires_at_ms + grace_period_ms AS deadline_ms, unit, scopes FROM holds",
+      "SELECT id, expires_at_ms + grace_period_ms AS deadline_ms, unit, scopes FROM reservations WHERE finished = 0",
     );
     return rows.map((row) => ({
       id: row.id,
@@ -275,8 +334,8 @@ export class SqliteStore implements LedgerStore {
 
   pruneFinished(query: { idBelow: string; finishedBeforeMs: number; rowsMax: number }): number {
     const { rowsWritten } = this.#sql.exec(
-      `DELETE FROM finished WHERE id IN
-         (SELECT id FROM finished WHERE id < ? AND finished_at_ms < ? ORDER BY id LIMIT ?)`,
+      `DELETE FROM reservations WHERE finished = 1 AND id IN
+         (SELECT id FROM reservations WHERE finished = 1 AND id < ? AND finished_at_ms < ? ORDER BY id LIMIT ?)`,
       query.idBelow,
       query.finishedBeforeMs,
       query.rowsMax,
@@ -333,7 +392,7 @@ export class SqliteStore implements LedgerStore {
 
   insertApiKey(key: ApiKeyRecord): void {
     this.sql.exec(
-      "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       key.keyId,
       key.digest,
       key.prefix,
@@ -345,6 +404,17 @@ export class SqliteStore implements LedgerStore {
       key.createdAtMs,
       key.expiresAtMs,
       key.revokedAtMs ?? null,
+      key.remainingTtl ? 1 : 0,
+      jsonOrNull(key.allowedOrigins),
+    );
+  }
+
+  updateApiKeySettings({ keyId, remainingTtl, allowedOrigins }: ApiKeyRecord): void {
+    this.sql.exec(
+      "UPDATE api_keys SET remaining_ttl_ms = ?, allowed_origins = ? WHERE key_id = ?",
+      remainingTtl ? 1 : 0,
+      jsonOrNull(allowedOrigins),
+      keyId,
     );
   }
 
@@ -364,25 +434,4 @@ export class SqliteStore implements LedgerStore {
 
 function accountKey(scope: string, unit: Unit): string {
   return `${unit}\n${scope}`;
-}
-
-/** The values that a hold and its finished row share, in the order of both tables' columns. */
-function holdValues(reservation: Reservation): (string | number | null)[] {
-  return [
-    reservation.id,
-    reservation.unit,
-    int64Text(reservation.amount),
-    json(reservation.scopes),
-    reservation.overagePolicy,
-    reservation.createdAtMs,
-    reservation.expiresAtMs,
-    reservation.gracePeriodMs,
-    reservation.extensionsMax,
-    listOf(reservation.extensions),
-    json(reservation.details),
-    reservation.keyId ?? null,
-    reservation.created.key,
-    reservation.created.fingerprint,
-    reservation.created.reply,
-  ];
 }

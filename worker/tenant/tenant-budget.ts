@@ -7,6 +7,8 @@
 import { DurableObject } from "cloudflare:workers";
 import type {
   ApiKeyBody,
+  ApiKeySettingsBody,
+  ApiKeySettingsInput,
   BalancesBody,
   BalancesQuery,
   BudgetBody,
@@ -14,6 +16,7 @@ import type {
   Caller,
   CommitBody,
   CommitInput,
+  CountersBody,
   DecideBody,
   DecideInput,
   EventBody,
@@ -22,12 +25,15 @@ import type {
   ExtendInput,
   FundBody,
   FundInput,
+  IntrospectBody,
   MintedKey,
   Refusal,
   ReleaseBody,
   ReleaseInput,
   Reply,
   ReservationBody,
+  ReservationListBody,
+  ReservationsQuery,
   ReserveBody,
   ReserveInput,
   TenantBody,
@@ -108,6 +114,14 @@ export class TenantBudget extends DurableObject<Env> {
     return this.#decide(caller, (ledger, turn) => ledger.getReservation(reservationId, turn));
   }
 
+  listReservations(query: ReservationsQuery, caller?: Caller): Promise<Reply<ReservationListBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.listReservations(query, turn));
+  }
+
+  introspect(caller?: Caller): Promise<Reply<IntrospectBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.introspect(turn));
+  }
+
   balances(query: BalancesQuery, caller?: Caller): Promise<Reply<BalancesBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.balances(query, turn));
   }
@@ -140,6 +154,18 @@ export class TenantBudget extends DurableObject<Env> {
     minted: Pick<MintedKey, "keyId" | "digest" | "prefix">,
   ): Promise<Reply<ApiKeyBody>> {
     return this.#decide(undefined, (ledger, turn) => ledger.createApiKey(request, minted, turn));
+  }
+
+  readApiKeySettings(keyId: string): Promise<Reply<ApiKeySettingsBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.readApiKeySettings(keyId, turn));
+  }
+
+  changeApiKeySettings(keyId: string, settings: ApiKeySettingsInput): Promise<Reply<ApiKeySettingsBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.changeApiKeySettings(keyId, settings, turn));
+  }
+
+  readCounters(): Promise<Reply<CountersBody>> {
+    return this.#decide(undefined, (ledger) => ledger.readCounters());
   }
 
   /** Sweeps what is due. Only tidies: every decision settles what it needs itself, and an alarm may be late or double. */

@@ -1,0 +1,52 @@
+// What Purser adds to an API key beyond the protocol: whether replies say `remaining_ttl_ms`, and the origins it is bound
+// to. Invariant: what a request leaves out stays as it is. Who may call: the Ledger, for operators.
+
+import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
+import type { LedgerCore, Turn } from "./core.ts";
+import { apiKeySettingsSchema, validate } from "./schema.ts";
+import type { ApiKeyRecord } from "./store.ts";
+import type { ApiKeySettingsBody } from "./wire.ts";
+
+export function readApiKeySettings(core: LedgerCore, keyId: string, turn: Turn): Reply<ApiKeySettingsBody> {
+  return core.run(turn, () => {
+    const found = find(core, keyId);
+    return found.ok ? succeed(bodyOf(core, found.key)) : found;
+  });
+}
+
+export function changeApiKeySettings(
+  core: LedgerCore,
+  keyId: string,
+  input: unknown,
+  turn: Turn,
+): Reply<ApiKeySettingsBody> {
+  return core.run(turn, () => {
+    const checked = validate(apiKeySettingsSchema, input);
+    if (!checked.ok) return checked;
+    const found = find(core, keyId);
+    if (!found.ok) return found;
+    const { remaining_ttl_ms = found.key.remainingTtl, allowed_origins = found.key.allowedOrigins } =
+      checked.value;
+    const changed: ApiKeyRecord = {
+      ...found.key,
+      remainingTtl: remaining_ttl_ms,
+      allowedOrigins: allowed_origins?.length === 0 ? undefined : allowed_origins,
+    };
+    core.store.updateApiKeySettings(changed);
+    return succeed(bodyOf(core, changed));
+  });
+}
+
+function find(core: LedgerCore, keyId: string): { readonly ok: true; readonly key: ApiKeyRecord } | Refusal {
+  const key = core.store.readApiKey(keyId);
+  return key === undefined ? refuse("NOT_FOUND", `API key not found: ${keyId}`) : { ok: true, key };
+}
+
+function bodyOf(core: LedgerCore, key: ApiKeyRecord): ApiKeySettingsBody {
+  return {
+    key_id: key.keyId,
+    tenant_id: core.tenant,
+    remaining_ttl_ms: key.remainingTtl,
+    ...(key.allowedOrigins !== undefined && { allowed_origins: key.allowedOrigins }),
+  };
+}
