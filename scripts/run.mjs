@@ -1,4 +1,4 @@
-// The door of every npm script: `node scripts/run.mjs start|serve|build|test|bench [arguments …]`. Plain JavaScript for
+// The door of every npm script: `node scripts/run.mjs start|serve|build|test|bench|bench:edge [arguments …]`. Plain JavaScript for
 // Node >= 20 with nothing installed, because it is what installs. It makes the checkout ready (packages as in the
 // lockfile, wasm and dist built), then runs the TypeScript script with the project's own Node 24.
 // Invariants: two runs at once never install or build at the same time; signals and exit codes pass through; a script
@@ -28,6 +28,7 @@ const scripts = {
   build: "build.ts",
   test: "test.ts",
   bench: "../bench/run.ts",
+  "bench:edge": "../bench/edge.ts",
 };
 
 class Refusal extends Error {}

@@ -1,0 +1,87 @@
+// A tenant with a past: many finished and active reservations, written straight into its database while the authority
+// is stopped. Each row is a copy of a real one under an id and times of its own, so whatever columns there are, they hold
+// what the authority writes. Called by edge.ts.
+
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { dayPrefix } from "../../src/ledger/ids.ts";
+import { COMMIT_TOKENS, RESERVE_TOKENS } from "./flows.ts";
+import { PAST_RETENTION_EVERY } from "./settings.ts";
+
+const MS_PER_DAY = 86_400_000;
+/** Days over which finished reservations are spread: the retention, and some days past it. */
+const SPREAD_DAYS = 30;
+const PAST_RETENTION_DAYS = 40;
+
+export interface Past {
+  readonly finished: number;
+  readonly active: number;
+}
+
+/** The balance that this past leaves, beside what the two templates did. */
+export function balanceOf({ finished, active }: Past) {
+  return { spent: finished * COMMIT_TOKENS, reserved: active * RESERVE_TOKENS };
+}
+
+/** Needs one active and one committed reservation to copy. */
+export function writePast(dataDir: string, tenant: string, past: Past, nowMs: number): void {
+  const database = new DatabaseSync(databaseOf(dataDir, tenant));
+  try {
+    database.exec("PRAGMA synchronous = OFF; BEGIN");
+    const today = Math.floor(nowMs / MS_PER_DAY);
+    database.exec("CREATE TEMP TABLE days (ago INTEGER PRIMARY KEY, prefix TEXT)");
+    const addDay = database.prepare("INSERT INTO days VALUES (?, ?)");
+    for (let day = 0; day <= PAST_RETENTION_DAYS; day += 1) addDay.run(day, dayPrefix(today - day));
+
+    const isOld = `n % ${PAST_RETENTION_EVERY} = 0`;
+    const daysAgo = `CASE WHEN ${isOld} THEN ${PAST_RETENTION_DAYS} ELSE 1 + n % ${SPREAD_DAYS - 2} END`;
+    copyRows(database, "finished", past.finished, {
+      id: `(SELECT prefix FROM days WHERE ago = ${daysAgo}) || printf('%016d', n) || substr(id, 21)`,
+      created_key: "'past-' || n",
+      created_at_ms: `created_at_ms - ${MS_PER_DAY} * (${daysAgo})`,
+      expires_at_ms: `expires_at_ms - ${MS_PER_DAY} * (${daysAgo})`,
+      finished_at_ms: `finished_at_ms - ${MS_PER_DAY} * (${daysAgo})`,
+    });
+    copyRows(database, "holds", past.active, {
+      id: "substr(id, 1, 4) || printf('%016d', n) || substr(id, 21)",
+      created_key: "'open-' || n",
+      // All end after the bench.
+      expires_at_ms: `expires_at_ms + ${MS_PER_DAY / 2} + n`,
+    });
+    const { spent, reserved } = balanceOf(past);
+    database.prepare("UPDATE accounts SET spent = spent + ?, reserved = reserved + ?").run(spent, reserved);
+    database.exec("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)");
+  } finally {
+    database.close();
+  }
+}
+
+/** Copies the table's first row `count` times, with these columns computed from it and the copy's number `n`. */
+function copyRows(
+  database: DatabaseSync,
+  table: string,
+  count: number,
+  changed: Record<string, string>,
+): void {
+  const columns = database.prepare(`SELECT name FROM pragma_table_info('${table}')`).all();
+  const values = columns.map(({ name }) => changed[String(name)] ?? String(name));
+  database.exec(
+    `INSERT INTO ${table}
+     WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ${count})
+     SELECT ${values.join(", ")} FROM numbers CROSS JOIN (SELECT * FROM ${table} LIMIT 1)`,
+  );
+}
+
+/** The file whose tenant this is; the names of the files are ids of the platform's own. */
+function databaseOf(dataDir: string, tenant: string): string {
+  const folder = join(dataDir, "databases", "purser-TenantBudget");
+  for (const name of readdirSync(folder)) {
+    if (!name.endsWith(".sqlite") || name === "metadata.sqlite") continue;
+    const database = new DatabaseSync(join(folder, name));
+    const row = database.prepare("SELECT tenant_id FROM tenant").get();
+    database.close();
+    if (row?.tenant_id === tenant) return join(folder, name);
+  }
+  throw new Error(`no database of ${tenant} in ${folder}`);
+}
