@@ -1,5 +1,5 @@
-// The door of every npm script: `node scripts/run.mjs start|serve|build|test|bench|bench:edge [arguments …]`. Plain JavaScript for
-// Node >= 20 with nothing installed, because it is what installs. It makes the checkout ready (packages as in the
+// The door of every npm script: `node scripts/run.mjs <command> [arguments …]` (see `scripts` below). Plain JavaScript for Node
+// >= 20 with nothing installed, because it is what installs. It makes the checkout ready (packages as in the
 // lockfile, wasm and dist built), then runs the TypeScript script with the project's own Node 24.
 // Invariants: two runs at once never install or build at the same time; signals and exit codes pass through; a script
 // started here never outlives this process (the IPC channel is its lifeline, see lib/stop-signal.ts).
@@ -29,6 +29,7 @@ const scripts = {
   test: "test.ts",
   bench: "../bench/run.ts",
   "bench:edge": "../bench/edge.ts",
+  crash: "crash.ts",
 };
 
 class Refusal extends Error {}

@@ -36,14 +36,14 @@ export function writePast(dataDir: string, tenant: string, past: Past, nowMs: nu
 
     const isOld = `n % ${PAST_RETENTION_EVERY} = 0`;
     const daysAgo = `CASE WHEN ${isOld} THEN ${PAST_RETENTION_DAYS} ELSE 1 + n % ${SPREAD_DAYS - 2} END`;
-    copyRows(database, "finished", past.finished, {
+    copyRows(database, "finished = 1", past.finished, {
       id: `(SELECT prefix FROM days WHERE ago = ${daysAgo}) || printf('%016d', n) || substr(id, 21)`,
       created_key: "'past-' || n",
       created_at_ms: `created_at_ms - ${MS_PER_DAY} * (${daysAgo})`,
       expires_at_ms: `expires_at_ms - ${MS_PER_DAY} * (${daysAgo})`,
       finished_at_ms: `finished_at_ms - ${MS_PER_DAY} * (${daysAgo})`,
     });
-    copyRows(database, "holds", past.active, {
+    copyRows(database, "finished = 0", past.active, {
       id: "substr(id, 1, 4) || printf('%016d', n) || substr(id, 21)",
       created_key: "'open-' || n",
       // All end after the bench.
@@ -57,19 +57,19 @@ export function writePast(dataDir: string, tenant: string, past: Past, nowMs: nu
   }
 }
 
-/** Copies the table's first row `count` times, with these columns computed from it and the copy's number `n`. */
+/** Copies one reservation `count` times, with these columns computed from it and the copy's number `n`. */
 function copyRows(
   database: DatabaseSync,
-  table: string,
+  template: string,
   count: number,
   changed: Record<string, string>,
 ): void {
-  const columns = database.prepare(`SELECT name FROM pragma_table_info('${table}')`).all();
+  const columns = database.prepare("SELECT name FROM pragma_table_info('reservations')").all();
   const values = columns.map(({ name }) => changed[String(name)] ?? String(name));
   database.exec(
-    `INSERT INTO ${table}
+    `INSERT INTO reservations
      WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ${count})
-     SELECT ${values.join(", ")} FROM numbers CROSS JOIN (SELECT * FROM ${table} LIMIT 1)`,
+     SELECT ${values.join(", ")} FROM numbers CROSS JOIN (SELECT * FROM reservations WHERE ${template} LIMIT 1)`,
   );
 }
 

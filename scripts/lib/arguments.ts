@@ -1,7 +1,7 @@
 // Reading numbers off the command line. Each function takes the text and returns the number or tells commander what is
 // wrong with it; commander adds the name of the option and the text. Called by the commands in scripts/.
 import { InvalidArgumentError } from "commander";
-import { PORT_MAX, THREADS_MAX } from "./limits.ts";
+import { KILLS_MAX, PORT_MAX, SEED_MAX, THREADS_MAX } from "./limits.ts";
 
 export function parsePort(text: string): number {
   return parseWhole(text, 0, PORT_MAX);
@@ -14,6 +14,14 @@ export function parseThreads(text: string): number {
 /** A number of tokens that is worth having; thousands may be set apart by `_`, as in code. */
 export function parseTokens(text: string): number {
   return parseWhole(text.replaceAll("_", ""), 1, Number.MAX_SAFE_INTEGER);
+}
+
+export function parseKills(text: string): number {
+  return parseWhole(text, 1, KILLS_MAX);
+}
+
+export function parseSeed(text: string): number {
+  return parseWhole(text, 0, SEED_MAX);
 }
 
 function parseWhole(text: string, min: number, max: number): number {

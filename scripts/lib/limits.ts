@@ -45,3 +45,9 @@ export const BROWSER_START_MS_MAX = 30_000;
 
 /** Between two looks at the replay's progress: fast enough for the eye, too rare to cost anything. */
 export const PROGRESS_EVERY_MS = 100;
+
+/** Kills of one crash run: at about a second each, some hours. */
+export const KILLS_MAX = 10_000;
+
+/** Seeds are 32 bits wide. */
+export const SEED_MAX = 0xffff_ffff;

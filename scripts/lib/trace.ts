@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { CsvError, parse } from "csv-parse";
 import { errorCode } from "./errors.ts";
 import { SAMPLE_CALLS, SAMPLE_SEED } from "./limits.ts";
+import { seededRandom } from "./seeded-random.ts";
 import { printable, UserError } from "./user-error.ts";
 
 export interface Trace {
@@ -116,15 +117,4 @@ function sharedColumn(values: readonly number[]): Float64Array<SharedArrayBuffer
   const column = new Float64Array(new SharedArrayBuffer(values.length * Float64Array.BYTES_PER_ELEMENT));
   column.set(values);
   return column;
-}
-
-/** Mulberry32: a small generator with one 32-bit word of state; uniform in [0, 1). Good enough for made-up traffic. */
-function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
