@@ -1,6 +1,7 @@
 // The contract of the authority, met by the real Durable Object: by RPC, and through the HTTP front.
 
 import { env, exports } from "cloudflare:workers";
+import { tenantStub } from "../../worker/http/tenant-stub.ts";
 import { answerOf, authorityContract } from "../support/authority-contract.ts";
 import { httpWay } from "../support/http-way.ts";
 import { freshTenantName, START_MS, stubOf, within } from "./support.ts";
@@ -21,7 +22,7 @@ authorityContract("by RPC", () => {
     int64: true,
     open: async () => {
       const tenant = freshTenantName();
-      const stub = stubOf(tenant);
+      const stub = tenantStub(env, tenant);
       await advance(tenant, 0);
       await stub.createTenant({ tenant_id: tenant, name: tenant });
       return {
