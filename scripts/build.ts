@@ -22,6 +22,7 @@ import {
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
+import { encodeWasm } from "../src/kernel/wasm-text.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const at = (...parts: string[]): string => join(root, ...parts);
@@ -99,25 +100,35 @@ function buildWasm(): void {
   writeFileSync(at("build/kernel.wasm"), unshare(readFileSync(at("build/kernel.shared.wasm"))));
 }
 
-/** Turns the enumerations and limits of assembly/ into constants for TypeScript. */
-async function generateAbi(): Promise<string> {
-  const blocks: string[] = [];
+/**
+ * Turns the enumerations and limits of assembly/ into constants for TypeScript. An enumeration becomes a module of its own:
+ * of `import * as Status` bundlers see through `Status.Ok` and keep only what is used.
+ */
+async function generateAbi(): Promise<void> {
+  const head =
+    "// Generated from assembly/status.ts and assembly/abi.ts by scripts/build.ts. Do not edit.\n\n";
+  const write = (name: string, lines: readonly string[]): void =>
+    writeFileSync(at(`src/kernel/generated/${name}.ts`), `${head}${lines.join("\n")}\n`);
+  const abi: string[] = [];
   for (const file of ["assembly/status.ts", "assembly/abi.ts"]) {
     const { code } = await esbuild.transform(readFileSync(at(file), "utf8"), { loader: "ts", format: "esm" });
     const module: Record<string, unknown> = await import(`data:text/javascript,${encodeURIComponent(code)}`);
     for (const [name, value] of Object.entries(module)) {
       if (typeof value === "number") {
-        blocks.push(`export const ${name} = ${value};`);
+        abi.push(`export const ${name} = ${value};`);
         continue;
       }
       const members = Object.entries(value as Record<string, number>).filter(([key]) =>
         Number.isNaN(Number(key)),
       );
-      const lines = members.map(([key, number]) => `  ${key}: ${number},`);
-      blocks.push(`export const ${name} = {\n${lines.join("\n")}\n} as const;`);
+      write(
+        name,
+        members.map(([key, number]) => `export const ${key} = ${number};`),
+      );
+      abi.push(`export * as ${name} from "./${name}.ts";`);
     }
   }
-  return `// Generated from assembly/status.ts and assembly/abi.ts by scripts/build.ts. Do not edit.\n\n${blocks.join("\n\n")}\n`;
+  write("abi", abi);
 }
 
 /** The wasm as text. Both kernels as one: they differ in one byte, so the second is told by where that byte stands. */
@@ -127,21 +138,21 @@ function generateBytes(): string {
   return [
     "// Generated from build/kernel.wasm and build/accounts.wasm by scripts/build.ts. Do not edit.",
     "",
-    "/** The kernel for unshared memory. Hexadecimal, because gzip finds repeated code in it, which base64 hides. */",
-    `export const KERNEL_HEX =\n  "${wasm.toString("hex")}";`,
+    "/** The kernel for unshared memory, as src/kernel/wasm-text.ts writes it. */",
+    `export const KERNEL_TEXT =\n  "${encodeWasm(wasm)}";`,
     "",
     "/** The byte that becomes 3 in the kernel for shared memory. */",
     `export const MEMORY_FLAG_OFFSET = ${memoryFlagOffset(wasm)};`,
     "",
     "/** The authority's arithmetic. */",
-    `export const ACCOUNTS_HEX =\n  "${accounts.toString("hex")}";`,
+    `export const ACCOUNTS_TEXT =\n  "${encodeWasm(accounts)}";`,
     "",
   ].join("\n");
 }
 
 async function generate(): Promise<void> {
   mkdirSync(at("src/kernel/generated"), { recursive: true });
-  writeFileSync(at("src/kernel/generated/abi.ts"), await generateAbi());
+  await generateAbi();
   writeFileSync(at("src/kernel/generated/bytes.ts"), generateBytes());
 }
 
@@ -180,6 +191,7 @@ async function buildDist(): Promise<void> {
     sourcemap: true,
     sourcesContent: false,
     legalComments: "inline",
+    minifySyntax: true, // folds constants, so that unused ones can be left out
     logLevel: "warning",
   } satisfies esbuild.BuildOptions;
   const inputs: string[] = [];

@@ -2,7 +2,8 @@
 // Source: seed rig-compose, AtomicBudget; a release beyond capacity is counted there as here, not hidden.
 
 import { checkAmount } from "../arguments.ts";
-import { Figure, Kind } from "../kernel/generated/abi.ts";
+import * as Figure from "../kernel/generated/Figure.ts";
+import * as Kind from "../kernel/generated/Kind.ts";
 import { type BudgetOptions, CountedBudget } from "./kernel-budget.ts";
 import type { BudgetGuard } from "./traits.ts";
 

@@ -5,7 +5,10 @@
 
 import { checkAmount, checkInteger, invalidType } from "../arguments.ts";
 import { BudgetOverflowError, ReservationSettledError } from "../errors.ts";
-import { Figure, Kind, OWNERS_MAX, Status, TICKET_MAX } from "../kernel/generated/abi.ts";
+import { OWNERS_MAX, TICKET_MAX } from "../kernel/generated/abi.ts";
+import * as Figure from "../kernel/generated/Figure.ts";
+import * as Kind from "../kernel/generated/Kind.ts";
+import * as Status from "../kernel/generated/Status.ts";
 import { type BudgetOptions, CountedBudget } from "./kernel-budget.ts";
 import { KernelCounter } from "./kernel-counter.ts";
 import { TokenReservation } from "./token-reservation.ts";

@@ -4,7 +4,7 @@
 
 import { checkAmount, checkName, invalidType } from "../arguments.ts";
 import { type Denial, explainDenial } from "../denial.ts";
-import { Figure } from "../kernel/generated/abi.ts";
+import * as Figure from "../kernel/generated/Figure.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import type { Counter } from "./counter.ts";
 import { KernelCounter } from "./kernel-counter.ts";

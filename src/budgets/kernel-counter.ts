@@ -4,7 +4,8 @@
 
 import { invalidType } from "../arguments.ts";
 import { BudgetOverflowError } from "../errors.ts";
-import { Figure, Status } from "../kernel/generated/abi.ts";
+import * as Figure from "../kernel/generated/Figure.ts";
+import * as Status from "../kernel/generated/Status.ts";
 import { type Kernel, openIn } from "../kernel/kernel.ts";
 import type { Counter } from "./counter.ts";
 import type { BudgetOptions } from "./kernel-budget.ts";

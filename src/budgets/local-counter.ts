@@ -5,7 +5,8 @@
 // Who may call: the budgets of this folder; arguments were checked before.
 
 import { BudgetOverflowError, BudgetRemovedError } from "../errors.ts";
-import { Figure, Status } from "../kernel/generated/abi.ts";
+import * as Figure from "../kernel/generated/Figure.ts";
+import * as Status from "../kernel/generated/Status.ts";
 import type { Counter } from "./counter.ts";
 import { TokenReservation } from "./token-reservation.ts";
 

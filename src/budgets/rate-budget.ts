@@ -11,7 +11,7 @@ import {
   invalidType,
 } from "../arguments.ts";
 import type { Denial } from "../denial.ts";
-import { Status } from "../kernel/generated/abi.ts";
+import * as Status from "../kernel/generated/Status.ts";
 import { type Kernel, openIn } from "../kernel/kernel.ts";
 import { type BudgetOptions, checkKernel, NAME_LENGTH_MAX } from "./kernel-budget.ts";
 import type { BudgetGuard, ExplainsDenial } from "./traits.ts";
@@ -79,7 +79,9 @@ export class RateBudget implements BudgetGuard, ExplainsDenial {
     this.name = name ?? "";
     this.#now = now;
     const opened = openIn(options, (candidate, key) =>
-      candidate.openRate(burst, limit / divisor, windowMs / divisor, key),
+      candidate.open("rate", key, (high, low) =>
+        candidate.exports.rateOpen(high, low, burst, limit / divisor, windowMs / divisor, candidate.owner),
+      ),
     );
     this.#kernel = opened.kernel;
     this.#handle = opened.handle;

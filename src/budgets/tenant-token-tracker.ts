@@ -7,8 +7,11 @@
 import { checkAmount, checkInteger, checkName, invalidType } from "../arguments.ts";
 import { Scoped } from "../dispose.ts";
 import { PurserError } from "../errors.ts";
-import { Figure, Kind, Status } from "../kernel/generated/abi.ts";
+import * as Figure from "../kernel/generated/Figure.ts";
+import * as Kind from "../kernel/generated/Kind.ts";
+import * as Status from "../kernel/generated/Status.ts";
 import { defaultKernel, type Kernel } from "../kernel/kernel.ts";
+import { directoryKey } from "../kernel/name.ts";
 import { type BudgetOptions, checkKernel, NAME_LENGTH_MAX } from "./kernel-budget.ts";
 
 /** Whose tokens they are. Without an id it is the tenant `""`. */
@@ -148,7 +151,8 @@ export class TenantTokenTracker {
   forgetIdle(): number {
     let forgotten = 0;
     for (const [tenantId, handle] of this.#handles) {
-      const status = this.#kernel.removeIdleBudget(handle);
+      const { exports, owner } = this.#kernel;
+      const status = this.#kernel.patiently(Status.Busy, () => exports.budgetRemoveIdle(handle, owner));
       if (status === Status.NotIdle) continue;
       if (status !== Status.Ok && status !== Status.Stale)
         throw this.#kernel.failure(status, `tenant "${tenantId}"`);
@@ -177,10 +181,14 @@ export class TenantTokenTracker {
 
   /** The tenant's handle if the tenant exists, in this thread or another. */
   #find(tenantId: string): number | undefined {
-    const known =
-      this.#handles.get(tenantId) ?? this.#kernel.findBudget(Kind.Tokens, this.#prefix + tenantId);
-    if (known !== undefined) this.#handles.set(tenantId, known);
-    return known;
+    const known = this.#handles.get(tenantId);
+    if (known !== undefined) return known;
+    const { high, low } = directoryKey(this.#prefix + tenantId);
+    const found = this.#kernel.exports.budgetFind(high, low, Kind.Tokens);
+    if (found === -Status.NotFound) return undefined;
+    if (found < 0) throw this.#kernel.failure(-found, `tenant "${tenantId}"`);
+    this.#handles.set(tenantId, found);
+    return found;
   }
 
   #state(tenantId: string): TenantTokenState | undefined {

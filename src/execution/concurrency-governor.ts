@@ -8,8 +8,9 @@ import { checkInteger, checkName } from "../arguments.ts";
 import { checkKernel, NAME_LENGTH_MAX } from "../budgets/kernel-budget.ts";
 import { Scoped } from "../dispose.ts";
 import { PurserError } from "../errors.ts";
-import { Status } from "../kernel/generated/abi.ts";
+import * as Status from "../kernel/generated/Status.ts";
 import { type Kernel, openIn } from "../kernel/kernel.ts";
+import { waitersOf, wakeSequence, watch } from "../kernel/waiting.ts";
 
 /** All limits together must fit into 54 bits: for each one as many as its value needs, and one more. */
 export interface GovernorLimits {
@@ -127,7 +128,11 @@ export class ConcurrencyGovernor {
     for (const category of rest) this.#categories.set(category.name, category);
     const limitBits = fields.reduce((bits, { limit, shift }) => bits | (BigInt(limit) << BigInt(shift)), 0n);
     const guards = fields.reduce((bits, { shift, bits: width }) => bits | (1n << BigInt(shift + width)), 0n);
-    const opened = openIn(options, (kernel, name) => kernel.openPermits(limitBits, guards, name));
+    const opened = openIn(options, (kernel, name) =>
+      kernel.open("governor", name, (high, low) =>
+        kernel.exports.permitOpen(high, low, limitBits, guards, kernel.owner),
+      ),
+    );
     this.#kernel = opened.kernel;
     this.#handle = opened.handle;
     if (options.name === undefined) this.#kernel.removeWhenUnreachable(this, this.#handle);
@@ -264,7 +269,7 @@ export class ConcurrencyGovernor {
     const status = kernel.settle(this.#handle, slot, kernel.owner, ticket, 0);
     if (status === Status.Ok) kernel.slotFreed(slot);
     else if (status !== Status.NotHeld && status !== Status.Stale) throw kernel.failure(status, "a permit");
-    if (kernel.waitersOf(this.#handle) === 0) return;
+    if (waitersOf(kernel, this.#handle) === 0) return;
     kernel.wakeWaiters();
     this.#serve();
   }
@@ -322,7 +327,8 @@ export class ConcurrencyGovernor {
 
   /** Gives permits to those of this thread whose turn it is, then watches for the others' turns. */
   #serve(): void {
-    const { exports, owner, wakeSequence } = this.#kernel;
+    const { exports, owner } = this.#kernel;
+    const sequence = wakeSequence(this.#kernel);
     let moved = false;
     const stuck = new Set<Category>();
     const served: [Waiter, ConcurrencyPermit | Error][] = [];
@@ -345,7 +351,7 @@ export class ConcurrencyGovernor {
     });
     if (moved) this.#kernel.wakeWaiters();
     for (const [waiter, outcome] of served) waiter.settle(outcome);
-    if (this.#waiters.length > 0) this.#watch(wakeSequence);
+    if (this.#waiters.length > 0) this.#watch(sequence);
     this.#stayAwake(this.#waiters.length > 0);
   }
 
@@ -364,7 +370,7 @@ export class ConcurrencyGovernor {
   #watch(seen: number): void {
     if (this.#watching) return;
     this.#watching = true;
-    this.#kernel.watch(seen, () => {
+    watch(this.#kernel, seen, () => {
       this.#watching = false;
       if (this.#waiters.length > 0) this.#serve();
     });

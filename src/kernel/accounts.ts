@@ -2,7 +2,12 @@
 // Invariant: every account that leaves here satisfies remaining = allocated − spent − reserved − debt within int64;
 // a refusal leaves the given accounts as they were. Who may call: src/ledger. One instance, one thread, no sharing.
 
-import { Account, AccountState, FRAME_ACCOUNTS, Fund, Overage, Status } from "./generated/abi.ts";
+import * as Account from "./generated/Account.ts";
+import * as AccountState from "./generated/AccountState.ts";
+import { FRAME_ACCOUNTS } from "./generated/abi.ts";
+import * as Fund from "./generated/Fund.ts";
+import * as Overage from "./generated/Overage.ts";
+import * as Status from "./generated/Status.ts";
 import { type AccountExports, instantiateAccounts } from "./instance.ts";
 
 /** What happens to usage beyond the estimate. @see Cycles protocol, CommitOveragePolicy */

@@ -2,26 +2,22 @@
 // The two kernels differ in one byte, so only one of them is carried.
 
 import type { KernelArtefacts } from "./artefacts.ts";
-import { ACCOUNTS_HEX, KERNEL_HEX, MEMORY_FLAG_OFFSET } from "./generated/bytes.ts";
+import { ACCOUNTS_TEXT, KERNEL_TEXT, MEMORY_FLAG_OFFSET } from "./generated/bytes.ts";
+import { decodeWasm } from "./wasm-text.ts";
 
 const LIMITS_WITH_SHARED_FLAG = 3;
-
-function bytes(hex: string): Uint8Array<ArrayBuffer> {
-  const pairs = hex.match(/../g) ?? [];
-  return Uint8Array.from(pairs, (pair) => Number.parseInt(pair, 16));
-}
 
 let unshared: WebAssembly.Module | undefined;
 let shared: WebAssembly.Module | undefined;
 
 export const inlineArtefacts: KernelArtefacts = {
   unshared() {
-    unshared ??= new WebAssembly.Module(bytes(KERNEL_HEX));
+    unshared ??= new WebAssembly.Module(decodeWasm(KERNEL_TEXT));
     return unshared;
   },
   shared() {
     if (shared === undefined) {
-      const patched = bytes(KERNEL_HEX);
+      const patched = decodeWasm(KERNEL_TEXT);
       patched[MEMORY_FLAG_OFFSET] = LIMITS_WITH_SHARED_FLAG;
       shared = new WebAssembly.Module(patched);
     }
@@ -32,6 +28,6 @@ export const inlineArtefacts: KernelArtefacts = {
 let accounts: WebAssembly.Module | undefined;
 
 export function inlineAccounts(): WebAssembly.Module {
-  accounts ??= new WebAssembly.Module(bytes(ACCOUNTS_HEX));
+  accounts ??= new WebAssembly.Module(decodeWasm(ACCOUNTS_TEXT));
   return accounts;
 }

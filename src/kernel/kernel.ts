@@ -15,19 +15,18 @@ import { hasSharedArtefact } from "./artefacts.ts";
 import {
   BUDGETS_MAX,
   COUNTER_BYTES,
-  COUNTER_WAITING,
   HEADER_BYTES,
   HEADER_LOCK,
-  HEADER_SEQUENCE,
   HOLD_BYTES,
   HOLDS_MAX,
   OWNERS_MAX,
   PENDING_BYTES,
   PENDING_MAX,
-  Status,
 } from "./generated/abi.ts";
+import * as Status from "./generated/Status.ts";
 import { instantiate, isShared, type KernelExports } from "./instance.ts";
 import { directoryKey } from "./name.ts";
+import { wakeWaiters } from "./waiting.ts";
 
 export interface KernelOptions {
   /** Whether threads can share it. Default: what the runtime allows. */
@@ -150,14 +149,13 @@ export class Kernel implements Disposable {
   readonly holds: number;
   /** @internal */
   readonly exports: KernelExports;
+  /** @internal The memory as words, for what threads watch and wait on. */
+  readonly words: Int32Array;
 
   #tickets = 0;
   #anonymous = 0;
-  /** The memory as words, for what threads watch and wait on. */
-  readonly #words: Int32Array;
-  /** Slots that this thread freed, to be tried first; only speed depends on it. */
-  readonly #freeSlots: number[] = [];
-  #freshSlot: number;
+  /** Where to look for a free hold first; only speed depends on it. */
+  #slotHint: number;
   #unreachable: FinalizationRegistry<number> | undefined;
 
   /** @internal */
@@ -166,11 +164,11 @@ export class Kernel implements Disposable {
     this.exports = exports;
     this.owner = owner;
     this.shared = isShared(memory);
-    this.#words = new Int32Array(memory.buffer);
+    this.words = new Int32Array(memory.buffer);
     this.budgets = exports.budgetsInitialised();
     this.holds = exports.holdsInitialised();
-    // Threads begin to look for free slots in different places.
-    this.#freshSlot = (owner * 61) % this.holds;
+    // Threads begin to look for free holds in different places.
+    this.#slotHint = (owner * 61) % this.holds;
   }
 
   /**
@@ -222,24 +220,24 @@ export class Kernel implements Disposable {
     return `\0${this.owner}/${this.#anonymous++}`;
   }
 
+  /** @internal Opens or creates what `ask` says, under a name. @returns its handle */
+  open(what: string, name: string, ask: (keyHigh: bigint, keyLow: bigint) => number): number {
+    const { high, low } = directoryKey(name);
+    const handle = this.patiently(-Status.Busy, () => ask(high, low));
+    if (handle < 0) throw this.failure(-handle, `${what} ${JSON.stringify(name)}`);
+    return handle;
+  }
+
   /** @internal Opens or creates a budget. */
   openBudget(kind: number, capacity: number, name: string): number {
-    const key = directoryKey(name);
-    const handle = this.patiently(-Status.Busy, () =>
-      this.exports.budgetOpen(key.high, key.low, kind, capacity, this.owner),
+    return this.open("budget", name, (high, low) =>
+      this.exports.budgetOpen(high, low, kind, capacity, this.owner),
     );
-    if (handle < 0) throw this.failure(-handle, `budget ${JSON.stringify(name)}`);
-    return handle;
   }
 
   /** @internal @returns a status */
   removeBudget(handle: number): number {
     return this.patiently(Status.Busy, () => this.exports.budgetRemove(handle, this.owner));
-  }
-
-  /** @internal @returns a status */
-  removeIdleBudget(handle: number): number {
-    return this.patiently(Status.Busy, () => this.exports.budgetRemoveIdle(handle, this.owner));
   }
 
   /**
@@ -254,12 +252,12 @@ export class Kernel implements Disposable {
       const answer = ask();
       if (answer !== busy) return answer;
       try {
-        Atomics.wait(this.#words, lock, Atomics.load(this.#words, lock), DIRECTORY_WAIT_MS);
+        Atomics.wait(this.words, lock, Atomics.load(this.words, lock), DIRECTORY_WAIT_MS);
       } catch {
         // Not allowed here: look again.
       }
     }
-    throw new KernelBusyError(Atomics.load(this.#words, lock));
+    throw new KernelBusyError(Atomics.load(this.words, lock));
   }
 
   /** @internal Settles a hold. @returns a status */
@@ -269,15 +267,6 @@ export class Kernel implements Disposable {
     return this.patiently(Status.Busy, () =>
       this.exports.holdSettle(handle, slot, owner, ticket, actual, this.owner),
     );
-  }
-
-  /** @internal The budget of that kind and name, if it exists. */
-  findBudget(kind: number, name: string): number | undefined {
-    const key = directoryKey(name);
-    const handle = this.exports.budgetFind(key.high, key.low, kind);
-    if (handle >= 0) return handle;
-    if (handle === -Status.NotFound) return undefined;
-    throw this.failure(-handle, `budget ${JSON.stringify(name)}`);
   }
 
   /**
@@ -297,78 +286,21 @@ export class Kernel implements Disposable {
     return ++this.#tickets;
   }
 
-  /** @internal A hold slot that is probably free. */
+  /** @internal A hold slot that is probably free: the one freed last, then the next ones in turn. */
   slotHint(): number {
-    const freed = this.#freeSlots.pop();
-    if (freed !== undefined) return freed;
-    this.#freshSlot = this.#freshSlot + 1 === this.holds ? 0 : this.#freshSlot + 1;
-    return this.#freshSlot;
+    const hint = this.#slotHint;
+    this.#slotHint = hint + 1 === this.holds ? 0 : hint + 1;
+    return hint;
   }
 
   /** @internal */
   slotFreed(slot: number): void {
-    if (this.#freeSlots.length < this.holds) this.#freeSlots.push(slot);
-  }
-
-  /** @internal Opens or creates permits; assembly/permit.ts says what limits and guards are. */
-  openPermits(limits: bigint, guards: bigint, name: string): number {
-    const key = directoryKey(name);
-    const handle = this.patiently(-Status.Busy, () =>
-      this.exports.permitOpen(key.high, key.low, limits, guards, this.owner),
-    );
-    if (handle < 0) throw this.failure(-handle, `governor ${JSON.stringify(name)}`);
-    return handle;
-  }
-
-  /** @internal Opens or creates a rate; limit and window reduced by their common divisor. */
-  openRate(burst: number, limit: number, windowMs: number, name: string): number {
-    const key = directoryKey(name);
-    const { exports, owner } = this;
-    const handle = this.patiently(-Status.Busy, () =>
-      exports.rateOpen(key.high, key.low, burst, limit, windowMs, owner),
-    );
-    if (handle < 0) throw this.failure(-handle, `rate ${JSON.stringify(name)}`);
-    return handle;
-  }
-
-  /** @internal How many wait for a permit, in every thread. One load. */
-  waitersOf(handle: number): number {
-    const slot = handle % BUDGETS_MAX;
-    return Atomics.load(
-      this.#words,
-      (HEADER_BYTES + PENDING_BYTES + slot * COUNTER_BYTES + COUNTER_WAITING) / 4,
-    );
+    this.#slotHint = slot;
   }
 
   /** @internal Tells everybody who watches that a permit came back or a line moved. */
   wakeWaiters(): void {
-    if (canWatchThreads(this)) {
-      Atomics.notify(this.#words, HEADER_SEQUENCE / 4);
-      return;
-    }
-    const watchers = localWatchers.get(this.memory);
-    localWatchers.delete(this.memory);
-    for (const watcher of watchers ?? []) watcher();
-  }
-
-  /** @internal What `watch` compares with: read it, look for a permit, then watch. */
-  get wakeSequence(): number {
-    return Atomics.load(this.#words, HEADER_SEQUENCE / 4);
-  }
-
-  /** @internal Calls back, later, once the sequence is another one than `seen`. */
-  watch(seen: number, changed: () => void): void {
-    if (canWatchThreads(this)) {
-      void Promise.resolve(Atomics.waitAsync(this.#words, HEADER_SEQUENCE / 4, seen).value).then(changed);
-      return;
-    }
-    if (this.wakeSequence !== seen) {
-      queueMicrotask(changed);
-      return;
-    }
-    const watchers = localWatchers.get(this.memory) ?? [];
-    watchers.push(() => queueMicrotask(changed));
-    localWatchers.set(this.memory, watchers);
+    wakeWaiters(this);
   }
 
   /** @internal The error for a status that is no decision. */
@@ -388,13 +320,6 @@ export class Kernel implements Disposable {
         return new Error(`the kernel answered status ${status} for ${subject}: a bug in purser`);
     }
   }
-}
-
-/** Who watches a memory that only this thread can change, or a runtime without `Atomics.waitAsync`. */
-const localWatchers = new WeakMap<WebAssembly.Memory, (() => void)[]>();
-
-function canWatchThreads(kernel: Kernel): boolean {
-  return kernel.shared && typeof Atomics.waitAsync === "function";
 }
 
 /** Shared memory needs threads to share it with, and in a page cross-origin isolation. */
