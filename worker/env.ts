@@ -1,10 +1,12 @@
 // What a deployment must provide, and the one place that reads it. Invariant: a missing secret is an answer that names
-// the variable, never a crash and never a default. Who may call: the HTTP front and TenantBudget.
+// the variable, never a crash and never a default. Who may call: the HTTP front and the objects.
 
+import type { TenantRegistry } from "./registry/tenant-registry.ts";
 import type { TenantBudget } from "./tenant/tenant-budget.ts";
 
 export interface Env {
   readonly TENANT_BUDGET: DurableObjectNamespace<TenantBudget>;
+  readonly TENANT_REGISTRY: DurableObjectNamespace<TenantRegistry>;
   /** The operator's key, for the governance plane. A secret. */
   readonly PURSER_ADMIN_KEY?: string;
   /** What API keys and reservation ids are derived from. A secret; changing it voids every key. */

@@ -6,6 +6,8 @@ import type { LedgerCounters } from "../ledger/counters.ts";
 import type {
   BalancesQuery,
   BudgetInput,
+  BudgetName,
+  BudgetPatch,
   CommitInput,
   DecideInput,
   EventInput,
@@ -17,7 +19,6 @@ import type {
 } from "../ledger/inputs.ts";
 import { Ledger } from "../ledger/ledger.ts";
 import { MemoryStore } from "../ledger/memory-store.ts";
-import type { Unit } from "../ledger/schema.ts";
 import type { LedgerStore } from "../ledger/store.ts";
 
 export interface LocalAuthorityOptions {
@@ -99,8 +100,30 @@ export class LocalAuthority {
     return this.#ledger.createBudget(request, this.#turn());
   }
 
-  fund(budget: { readonly scope: string; readonly unit: Unit }, request: FundInput) {
+  lookupBudget(budget: BudgetName) {
+    return this.#ledger.lookupBudget(budget, this.#turn());
+  }
+
+  updateBudget(budget: BudgetName, request: BudgetPatch) {
+    return this.#ledger.updateBudget(budget, request, this.#turn());
+  }
+
+  /** Stops reserves, events and funding; what is reserved can still be settled. */
+  freezeBudget(budget: BudgetName, request: { readonly reason?: string } = {}) {
+    return this.#ledger.freezeBudget(budget, request, this.#turn());
+  }
+
+  unfreezeBudget(budget: BudgetName, request: { readonly reason?: string } = {}) {
+    return this.#ledger.unfreezeBudget(budget, request, this.#turn());
+  }
+
+  fund(budget: BudgetName, request: FundInput) {
     return this.#ledger.fund(budget, request, this.#turn());
+  }
+
+  /** What was changed and when, newest first. */
+  listAudit(query: { readonly operation?: string; readonly limit?: number; readonly cursor?: string } = {}) {
+    return this.#ledger.listAudit(query, this.#turn());
   }
 
   /** What was counted since this authority was made. */

@@ -5,6 +5,7 @@
 import { createMac, equalInConstantTime, hex, type Mac } from "./digest.ts";
 
 const KEY = /^cyc_live_([a-z0-9-]{3,64})_([0-9a-f]{12})_([0-9a-f]{32})([0-9a-f]{32})$/;
+const KEY_NAME = /^([a-z0-9-]{3,64})_([0-9a-f]{12})$/;
 const MAC_BYTES = 16;
 const KEY_ID_BYTES = 6;
 const SECRET_BYTES = 16;
@@ -24,6 +25,17 @@ export interface MintedKey extends Pick<Caller, "keyId" | "digest"> {
   readonly text: string;
   /** The part that may be shown later to tell keys apart. */
   readonly prefix: string;
+}
+
+/** A key's name on the governance plane. It carries the tenant, so that whoever holds it needs no directory of keys. */
+export function apiKeyIdOf(tenant: string, keyId: string): string {
+  return `${tenant}_${keyId}`;
+}
+
+/** The parts of such a name; `undefined` for a text that is none. Says nothing about whether there is such a key. */
+export function parseApiKeyId(text: string): { readonly tenant: string; readonly keyId: string } | undefined {
+  const [, tenant, keyId] = KEY_NAME.exec(text) ?? [];
+  return tenant === undefined || keyId === undefined ? undefined : { tenant, keyId };
 }
 
 interface KeyMacs {

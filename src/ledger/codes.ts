@@ -29,6 +29,8 @@ export const STATUS_OF_ERROR = {
   BUDGET_NOT_FOUND: 404,
   INSUFFICIENT_PERMISSIONS: 403,
   DUPLICATE_RESOURCE: 409,
+  KEY_REVOKED: 409,
+  KEY_EXPIRED: 409,
 } as const;
 
 export type ErrorCode = keyof typeof STATUS_OF_ERROR;

@@ -39,12 +39,27 @@ export interface LedgerOptions {
 }
 
 /** How much one tenant may keep. @see LIMITS */
-export type TenantLimits = Record<"activeReservationsMax" | "budgetsMax" | "apiKeysMax", number>;
+export type TenantLimits = Record<
+  "activeReservationsMax" | "budgetsMax" | "apiKeysMax" | "auditRowsMax" | "auditRowsPerCall",
+  number
+>;
 
 /** One call: its time, and its caller. Without a caller it is trusted: an operator, or a Worker with the binding. */
 export interface Turn {
   readonly nowMs: number;
   readonly caller?: Caller | undefined;
+  readonly source?: CallSource | undefined;
+}
+
+/** The HTTP request that a call came in by. No decision looks at it; the audit log keeps it. */
+export interface CallSource {
+  readonly requestId: string;
+  /** 32 lower-case hex characters. */
+  readonly traceId: string;
+  /** The front has checked the operator's key. */
+  readonly operator: boolean;
+  readonly userAgent?: string | undefined;
+  readonly sourceIp?: string | undefined;
 }
 
 /** Who a call acts for, once its key is checked. */
@@ -90,7 +105,7 @@ export class LedgerCore {
     this.tenant = options.tenant;
     this.store = options.store;
     this.ids = new ReservationIds(options.secrets);
-    this.limits = { ...LIMITS, ...options.limits };
+    this.limits = { ...LIMITS, ...RETENTION, ...options.limits };
     this.counters = options.counters ?? newCounters();
     this.#onFigureFault = options.onFigureFault;
   }
@@ -294,8 +309,16 @@ export class LedgerCore {
         idBelow: dayPrefix(today - RETENTION.finishedDays),
         finishedBeforeMs: nowMs - RETENTION.finishedMs,
         rowsMax,
-      }) + this.store.pruneAnswers({ expiresBeforeDay: today, rowsMax });
+      }) +
+      this.store.pruneAnswers({ expiresBeforeDay: today, rowsMax }) +
+      this.pruneAudit(nowMs, rowsMax);
     if (rows === 0) this.#prunedDay = today;
+  }
+
+  /** The audit log's own part of it, which also runs whenever a row is added. */
+  pruneAudit(nowMs: number, rowsMax: number): number {
+    const beforeMs = nowMs - RETENTION.auditDays * MS_PER_DAY;
+    return this.store.pruneAudit({ beforeMs, rowsKept: this.limits.auditRowsMax, rowsMax });
   }
 }
 

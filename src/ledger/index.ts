@@ -1,7 +1,11 @@
 // The public face of the ledger: what an authority is built from. Everything else in this folder is private to it.
 
-export { checkTenantRequest } from "./admin.ts";
-export { API_KEY_RANDOM_BYTES, ApiKeys, type Caller, type MintedKey } from "./api-keys.ts";
+export { pageSchema, type TenantListQuery, tenantListSchema } from "./admin-schema.ts";
+export { checkTenantRequest } from "./admin-tenants.ts";
+export type * from "./admin-wire.ts";
+export { pageBody, tenantBody } from "./admin-wire.ts";
+export { API_KEY_RANDOM_BYTES, ApiKeys, type Caller, type MintedKey, parseApiKeyId } from "./api-keys.ts";
+export type { ActorType, AuditRecord } from "./audit.ts";
 export {
   type ErrorCode,
   type Refusal,
@@ -12,8 +16,9 @@ export {
   succeed,
   unauthorized,
 } from "./codes.ts";
-export type { LedgerOptions, TenantLimits, Turn } from "./core.ts";
+export type { CallSource, LedgerOptions, TenantLimits, Turn } from "./core.ts";
 export { type LedgerCounters, newCounters } from "./counters.ts";
+export { readCursor, refuseCursor, writeCursor } from "./cursor.ts";
 export type { Deadline } from "./deadlines.ts";
 export { ReservationIds } from "./ids.ts";
 export type * from "./inputs.ts";
@@ -32,9 +37,10 @@ export { LIMITS as LEDGER_LIMITS } from "./limits.ts";
 export { MemoryStore } from "./memory-store.ts";
 export { isWebOrigin } from "./origins.ts";
 export { PERMISSIONS, type Permission } from "./permissions.ts";
-export { type Amount, type AmountInput, UNITS, type Unit } from "./schema.ts";
-export { isTenantId, type Subject } from "./scope.ts";
+export { type Amount, type AmountInput, UNITS, type Unit, validate } from "./schema.ts";
+export { isTenantId, parseScope, type Subject } from "./scope.ts";
 export { checkReservationId } from "./settle.ts";
 export type * from "./store.ts";
 export { shorten } from "./text.ts";
 export type * from "./wire.ts";
+export { reviveReply } from "./wire.ts";

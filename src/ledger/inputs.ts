@@ -105,6 +105,19 @@ export interface BudgetInput {
   readonly metadata?: JsonObject;
 }
 
+/** Names one budget. */
+export interface BudgetName {
+  readonly scope: string;
+  readonly unit: Unit;
+}
+
+/** @see Cycles governance, updateBudget */
+export interface BudgetPatch {
+  readonly overdraft_limit?: AmountInput;
+  readonly commit_overage_policy?: OveragePolicy;
+  readonly metadata?: JsonObject;
+}
+
 /** @see Cycles governance, BudgetFundingRequest */
 export interface FundInput {
   readonly operation: FundOperation;

@@ -1,6 +1,9 @@
 // What Purser adds to an API key beyond the protocol: whether replies say `remaining_ttl_ms`, and the origins it is bound
 // to. Invariant: what a request leaves out stays as it is. Who may call: the Ledger, for operators.
 
+import { changesOf } from "./admin-tenants.ts";
+import { apiKeyIdOf } from "./api-keys.ts";
+import { recordAudit } from "./audit.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import type { LedgerCore, Turn } from "./core.ts";
 import { apiKeySettingsSchema, validate } from "./schema.ts";
@@ -20,7 +23,7 @@ export function changeApiKeySettings(
   input: unknown,
   turn: Turn,
 ): Reply<ApiKeySettingsBody> {
-  return core.run(turn, () => {
+  return core.run(turn, (nowMs) => {
     const checked = validate(apiKeySettingsSchema, input);
     if (!checked.ok) return checked;
     const found = find(core, keyId);
@@ -32,19 +35,27 @@ export function changeApiKeySettings(
       remainingTtl: remaining_ttl_ms,
       allowedOrigins: allowed_origins?.length === 0 ? undefined : allowed_origins,
     };
-    core.store.updateApiKeySettings(changed);
+    core.store.updateApiKey(changed);
+    recordAudit(core, turn, nowMs, {
+      operation: "updateApiKeySettings",
+      resourceType: "api_key",
+      resourceId: apiKeyIdOf(core.tenant, keyId),
+      metadata: { changes: changesOf(checked.value) },
+    });
     return succeed(bodyOf(core, changed));
   });
 }
 
 function find(core: LedgerCore, keyId: string): { readonly ok: true; readonly key: ApiKeyRecord } | Refusal {
   const key = core.store.readApiKey(keyId);
-  return key === undefined ? refuse("NOT_FOUND", `API key not found: ${keyId}`) : { ok: true, key };
+  return key === undefined
+    ? refuse("NOT_FOUND", `API key not found: ${apiKeyIdOf(core.tenant, keyId)}`)
+    : { ok: true, key };
 }
 
 function bodyOf(core: LedgerCore, key: ApiKeyRecord): ApiKeySettingsBody {
   return {
-    key_id: key.keyId,
+    key_id: apiKeyIdOf(core.tenant, key.keyId),
     tenant_id: core.tenant,
     remaining_ttl_ms: key.remainingTtl,
     ...(key.allowedOrigins !== undefined && { allowed_origins: key.allowedOrigins }),

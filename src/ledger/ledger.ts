@@ -3,8 +3,29 @@
 // moment, remaining = allocated − spent − reserved − debt. Who may call: the Durable Object, LocalAuthority, tests.
 // Source: Cycles protocol v0.1.25; docs name where it is stricter.
 
-import { createApiKey, createBudget, createTenant, fund } from "./admin.ts";
+import {
+  createBudget,
+  freezeBudget,
+  listBudgets,
+  lookupBudget,
+  unfreezeBudget,
+  updateBudget,
+} from "./admin-budgets.ts";
+import { fund } from "./admin-funding.ts";
+import { createApiKey, listApiKeys, revokeApiKey, updateApiKey } from "./admin-keys.ts";
+import { createTenant, getTenant, updateTenant } from "./admin-tenants.ts";
+import type {
+  ApiKeyBody,
+  ApiKeyDetailBody,
+  ApiKeyListBody,
+  AuditListBody,
+  BudgetBody,
+  BudgetListBody,
+  FundBody,
+  TenantBody,
+} from "./admin-wire.ts";
 import type { MintedKey } from "./api-keys.ts";
+import { listAudit } from "./audit.ts";
 import { type Reply, succeed } from "./codes.ts";
 import { LedgerCore, type LedgerOptions, type Turn } from "./core.ts";
 import type { LedgerCounters } from "./counters.ts";
@@ -18,22 +39,18 @@ import { balances, getReservation } from "./reads.ts";
 import { reserve } from "./reserve.ts";
 import { commit, extend, release } from "./settle.ts";
 import type {
-  ApiKeyBody,
   ApiKeySettingsBody,
   BalancesBody,
-  BudgetBody,
   CommitBody,
   CountersBody,
   DecideBody,
   EventBody,
   ExtendBody,
-  FundBody,
   IntrospectBody,
   ReleaseBody,
   ReservationBody,
   ReservationListBody,
   ReserveBody,
-  TenantBody,
 } from "./wire.ts";
 
 /**
@@ -125,8 +142,38 @@ export class Ledger {
     return createTenant(this.#core, request, turn);
   }
 
+  getTenant(turn: Turn): Reply<TenantBody> {
+    return getTenant(this.#core, turn);
+  }
+
+  /** Changes, suspends, activates or closes the tenant. Closing ends all that it owns, in the same transaction. */
+  updateTenant(request: unknown, turn: Turn): Reply<TenantBody> {
+    return updateTenant(this.#core, request, turn);
+  }
+
   createBudget(request: unknown, turn: Turn): Reply<BudgetBody> {
     return createBudget(this.#core, request, turn);
+  }
+
+  /** The budget that `query` names by scope and unit. */
+  lookupBudget(query: unknown, turn: Turn): Reply<BudgetBody> {
+    return lookupBudget(this.#core, query, turn);
+  }
+
+  listBudgets(query: unknown, turn: Turn): Reply<BudgetListBody> {
+    return listBudgets(this.#core, query, turn);
+  }
+
+  updateBudget(query: unknown, request: unknown, turn: Turn): Reply<BudgetBody> {
+    return updateBudget(this.#core, query, request, turn);
+  }
+
+  freezeBudget(query: unknown, request: unknown, turn: Turn): Reply<BudgetBody> {
+    return freezeBudget(this.#core, query, request, turn);
+  }
+
+  unfreezeBudget(query: unknown, request: unknown, turn: Turn): Reply<BudgetBody> {
+    return unfreezeBudget(this.#core, query, request, turn);
   }
 
   /** CREDIT, DEBIT, RESET, RESET_SPENT or REPAY_DEBT on the budget that `query` names by scope and unit. */
@@ -148,6 +195,22 @@ export class Ledger {
 
   changeApiKeySettings(keyId: string, request: unknown, turn: Turn): Reply<ApiKeySettingsBody> {
     return changeApiKeySettings(this.#core, keyId, request, turn);
+  }
+
+  listApiKeys(query: unknown, turn: Turn): Reply<ApiKeyListBody> {
+    return listApiKeys(this.#core, query, turn);
+  }
+
+  updateApiKey(keyId: string, request: unknown, turn: Turn): Reply<ApiKeyDetailBody> {
+    return updateApiKey(this.#core, keyId, request, turn);
+  }
+
+  revokeApiKey(keyId: string, query: unknown, turn: Turn): Reply<ApiKeyDetailBody> {
+    return revokeApiKey(this.#core, keyId, query, turn);
+  }
+
+  listAudit(query: unknown, turn: Turn): Reply<AuditListBody> {
+    return listAudit(this.#core, query, turn);
   }
 
   /** Settles what is due, a bounded number, and prunes old rows. No decision depends on it ever running. */

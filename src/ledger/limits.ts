@@ -23,7 +23,6 @@ export const LIMITS = {
   actionTagLengthMax: 64,
   modelVersionLengthMax: 128,
   releaseReasonLengthMax: 256,
-  fundReasonLengthMax: 512,
 
   /** Protocol: the life of a reservation. */
   ttlMsMin: 1_000,
@@ -39,6 +38,12 @@ export const LIMITS = {
   tenantIdLengthMax: 64,
   nameLengthMax: 256,
   descriptionLengthMax: 1_024,
+  /** Why an operator did something: funding, freezing, revoking. */
+  reasonLengthMax: 512,
+  /** Governance plane: rows of one page, the text of a search, and the values of one filter. */
+  adminPageRowsMax: 100,
+  searchLengthMax: 128,
+  filterValuesMax: 25,
   tenantMetadataEntriesMax: 32,
   /** Ours: permissions and scope filters travel with every decision of a key. */
   permissionsMax: 64,
@@ -68,6 +73,16 @@ export const LIMITS = {
   apiKeysMax: 10_000,
 
   /**
+   * Rows of the audit log that one call looks at. Filters are applied row by row; a page that would need more is cut
+   * short and its cursor goes on from there. 5,000 rows are read in some 20 ms.
+   */
+  auditRowsPerCall: 5_000,
+  /** What the audit log keeps of a client's own description of itself. */
+  userAgentLengthMax: 256,
+  /** Tenants asked by one call that lists over all of them; each may have to wake. */
+  tenantsPerCall: 25,
+
+  /**
    * Due holds settled per turn that the turn's own decision does not need. Each writes three rows; 64 keep a turn well
    * under 10 ms. Due holds on the decision's own scopes are always settled, whatever their number; the rest of a backlog
    * is not even looked at.
@@ -91,6 +106,12 @@ export const RETENTION = {
   decideDays: 1,
   eventDays: 7,
   fundDays: 7,
+  /**
+   * The audit log: a year, as the governance plane recommends, and at most so many rows, whichever is less. A row takes
+   * about 500 bytes, so the log stays below a tenth of the 10 GB that one object may store.
+   */
+  auditDays: 365,
+  auditRowsMax: 1_000_000,
 } as const;
 
 export const MS_PER_DAY = 86_400_000;

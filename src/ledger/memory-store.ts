@@ -2,6 +2,7 @@
 // store, rollback included: every write leaves its undo, and a throw inside `transact` plays them back, newest first.
 // Who may call: LocalAuthority and whoever runs a ledger without a database. Nothing survives the process.
 
+import type { AuditRecord } from "./audit.ts";
 import type { Deadline } from "./deadlines.ts";
 import { STEM_LENGTH } from "./ids.ts";
 import { UNITS, type Unit } from "./schema.ts";
@@ -28,6 +29,8 @@ export class MemoryStore implements LedgerStore {
   readonly #finished = new Map<string, FinishedReservation>();
   readonly #answers = new Map<string, { readonly expiresDay: number; readonly answer: Answer }>();
   readonly #apiKeys = new Map<string, ApiKeyRecord>();
+  readonly #audit = new Map<string, AuditRecord>();
+  #auditSeq = 0;
   #latestTimeMs = 0;
   #undos: Undo[] | undefined;
 
@@ -78,6 +81,10 @@ export class MemoryStore implements LedgerStore {
   updateAccount(account: AccountRecord): void {
     this.#replace(this.#accounts, accountKey(account), account);
     this.#touch(account.updatedAtMs);
+  }
+
+  rewriteAccount(account: AccountRecord): void {
+    this.updateAccount(account);
   }
 
   *scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord> {
@@ -177,13 +184,49 @@ export class MemoryStore implements LedgerStore {
     this.#insert(this.#apiKeys, key.keyId, key);
   }
 
-  updateApiKeySettings({ keyId, remainingTtl, allowedOrigins }: ApiKeyRecord): void {
-    const key = this.#apiKeys.get(keyId);
-    if (key !== undefined) this.#replace(this.#apiKeys, keyId, { ...key, remainingTtl, allowedOrigins });
+  updateApiKey(key: ApiKeyRecord): void {
+    this.#replace(this.#apiKeys, key.keyId, key);
+  }
+
+  *scanApiKeys(afterKeyId = ""): Iterable<ApiKeyRecord> {
+    for (const keyId of [...this.#apiKeys.keys()].sort()) {
+      const key = this.#apiKeys.get(keyId);
+      if (keyId > afterKeyId && key !== undefined) yield key;
+    }
   }
 
   countApiKeys(): number {
     return this.#apiKeys.size;
+  }
+
+  insertAudit(row: Omit<AuditRecord, "seq">): void {
+    const seq = this.#auditSeq + 1;
+    this.#auditSeq = seq;
+    this.#undos?.push(() => {
+      this.#auditSeq = seq - 1;
+    });
+    this.#insert(this.#audit, String(seq), { ...row, seq });
+  }
+
+  *scanAudit(beforeSeq = this.#auditSeq + 1): Iterable<AuditRecord> {
+    for (let seq = Math.min(beforeSeq - 1, this.#auditSeq); seq > 0; seq -= 1) {
+      const row = this.#audit.get(String(seq));
+      if (row === undefined) return;
+      yield row;
+    }
+  }
+
+  pruneAudit(query: { beforeMs: number; rowsKept: number; rowsMax: number }): number {
+    const newest = this.#auditSeq;
+    let pruned = 0;
+    for (; pruned < query.rowsMax; pruned += 1) {
+      const seq = newest - this.#audit.size + 1;
+      const row = this.#audit.get(String(seq));
+      const mayGo = seq <= newest - query.rowsKept || (row?.atMs ?? 0) < query.beforeMs;
+      if (row === undefined || seq === newest || !mayGo) break;
+      this.#remove(this.#audit, String(seq));
+    }
+    return pruned;
   }
 
   #insert<T>(map: Map<string, T>, key: string, value: T): void {

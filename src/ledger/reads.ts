@@ -62,7 +62,7 @@ export function balances(core: LedgerCore, query: unknown, turn: Turn): Reply<Ba
 }
 
 /** The same accounts with what is due on them settled: read once more if anything was. */
-function settledRows(
+export function settledRows(
   core: LedgerCore,
   rows: readonly AccountRecord[],
   nowMs: number,
@@ -71,12 +71,9 @@ function settledRows(
   return rows.flatMap(({ scope, unit }) => core.store.readAccounts([scope], unit));
 }
 
-function takeRows(
-  rows: Iterable<AccountRecord>,
-  isWanted: (row: AccountRecord) => boolean,
-  rowsMax: number,
-): AccountRecord[] {
-  const taken: AccountRecord[] = [];
+/** The first rows that are wanted. */
+export function takeRows<Row>(rows: Iterable<Row>, isWanted: (row: Row) => boolean, rowsMax: number): Row[] {
+  const taken: Row[] = [];
   for (const row of rows) {
     if (isWanted(row)) taken.push(row);
     if (taken.length === rowsMax) break;

@@ -3,14 +3,13 @@
 // no blank subject level. Closed objects: an unknown field is an error that names its path. Who may call: operations.
 
 import * as v from "valibot";
-import type { FundOperation, OveragePolicy } from "../kernel/accounts.ts";
+import type { OveragePolicy } from "../kernel/accounts.ts";
 import { type Refusal, refuse } from "./codes.ts";
 import { INT64_MAX } from "./int64.ts";
 import { isBoxedNumber, type JsonObject, toJsonValue } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { isWebOrigin } from "./origins.ts";
-import { PERMISSIONS } from "./permissions.ts";
-import { isScopeFilterEntry, isTenantId, LEVELS, SCOPE_VALUE } from "./scope.ts";
+import { LEVELS, SCOPE_VALUE } from "./scope.ts";
 import { hasAtMostCharacters, shorten } from "./text.ts";
 
 export const UNITS = ["USD_MICROCENTS", "TOKENS", "CREDITS", "RISK_POINTS"] as const;
@@ -35,14 +34,6 @@ const RESERVATION_SORTS = [
   "expires_at_ms",
 ] as const;
 
-const FUND_OPERATIONS = [
-  "CREDIT",
-  "DEBIT",
-  "RESET",
-  "RESET_SPENT",
-  "REPAY_DEBT",
-] as const satisfies readonly FundOperation[];
-
 /** An amount in its unit, int64 ≥ 0 (`remaining` alone may be negative). */
 export interface Amount {
   readonly unit: Unit;
@@ -62,7 +53,7 @@ function atMost(lengthMax: number, rule = `must be at most ${lengthMax} characte
 }
 
 /** A text that may be empty. */
-function note(lengthMax: number) {
+export function note(lengthMax: number) {
   return v.pipe(v.string("must be a string"), atMost(lengthMax));
 }
 
@@ -76,7 +67,7 @@ function text(lengthMax: number) {
   );
 }
 
-function nonBlank(lengthMax: number) {
+export function nonBlank(lengthMax: number) {
   return v.pipe(
     text(lengthMax),
     v.check((value) => value.trim() !== "", "must not be blank"),
@@ -84,7 +75,7 @@ function nonBlank(lengthMax: number) {
 }
 
 /** A JSON integer within [min, max], as a number. */
-function integer(min: number, max: number) {
+export function integer(min: number, max: number) {
   const rule = `must be an integer from ${min} to ${max}`;
   return v.pipe(
     v.unknown(),
@@ -110,14 +101,14 @@ const int64 = v.pipe(
 );
 
 /** A point in time as ISO 8601 text with an offset; milliseconds since the epoch inside. */
-const instant = v.pipe(
+export const instant = v.pipe(
   v.string("must be an ISO 8601 time"),
   v.isoTimestamp("must be an ISO 8601 time with an offset"),
   v.transform((value) => Date.parse(value)),
   v.check((value) => Number.isSafeInteger(value), "must be an ISO 8601 time"),
 );
 
-const jsonObject = v.pipe(
+export const jsonObject = v.pipe(
   v.unknown(),
   v.rawTransform<unknown, JsonObject>(({ dataset, addIssue, NEVER }) => {
     const value = toJsonValue(dataset.value);
@@ -127,10 +118,25 @@ const jsonObject = v.pipe(
   }),
 );
 
-const unit = v.picklist(UNITS, `must be one of ${UNITS.join(", ")}`);
-const overagePolicy = v.picklist(OVERAGE_POLICIES, `must be one of ${OVERAGE_POLICIES.join(", ")}`);
-const amount = v.strictObject({ unit, amount: int64 }, objectMessage);
-const idempotencyKey = text(LIMITS.idempotencyKeyLengthMax);
+/** Rows of one page: an integer, or its text as a query has it. */
+export function pageLimit(rowsMax: number) {
+  const rule = `must be an integer from 1 to ${rowsMax}`;
+  const fromText = v.pipe(v.string(), v.regex(/^[0-9]{1,9}$/), v.transform(Number));
+  return v.optional(
+    v.pipe(
+      v.union([v.number(), fromText], rule),
+      v.integer(rule),
+      v.minValue(1, rule),
+      v.maxValue(rowsMax, rule),
+    ),
+    LIMITS.pageRowsDefault,
+  );
+}
+
+export const unit = v.picklist(UNITS, `must be one of ${UNITS.join(", ")}`);
+export const overagePolicy = v.picklist(OVERAGE_POLICIES, `must be one of ${OVERAGE_POLICIES.join(", ")}`);
+export const amount = v.strictObject({ unit, amount: int64 }, objectMessage);
+export const idempotencyKey = text(LIMITS.idempotencyKeyLengthMax);
 
 // A blank level counts as absent, so it is dropped before the pattern would refuse it.
 const level = v.optional(
@@ -267,16 +273,6 @@ export const eventSchema = v.strictObject(
   objectMessage,
 );
 
-const limitRule = `must be an integer from 1 to ${LIMITS.pageRowsMax}`;
-const pageLimit = v.optional(
-  v.pipe(
-    v.union([v.number(), v.pipe(v.string(), v.regex(/^[0-9]{1,9}$/), v.transform(Number))], limitRule),
-    v.integer(limitRule),
-    v.minValue(1, limitRule),
-    v.maxValue(LIMITS.pageRowsMax, limitRule),
-  ),
-  LIMITS.pageRowsDefault,
-);
 const cursor = v.optional(v.string("must be a string"));
 
 /** A bound of a time window; a blank one is none, since clients send what a variable without a value renders as. */
@@ -311,7 +307,7 @@ export const listSchema = v.object(
     ),
     sort_dir: v.optional(v.picklist(["asc", "desc"], "must be asc or desc"), "desc"),
     include: v.optional(v.string("must be a string"), ""),
-    limit: pageLimit,
+    limit: pageLimit(LIMITS.pageRowsMax),
     cursor,
   },
   objectMessage,
@@ -328,7 +324,7 @@ export const balancesSchema = v.pipe(
       agent: level,
       toolset: level,
       include_children: v.optional(v.unknown()),
-      limit: pageLimit,
+      limit: pageLimit(LIMITS.pageRowsMax),
       cursor,
     },
     objectMessage,
@@ -339,77 +335,7 @@ export const balancesSchema = v.pipe(
   ),
 );
 
-// ---- the governance plane --------------------------------------------------------------------------------------
-
-const tenantId = v.pipe(
-  v.string("must be a string"),
-  v.check((value) => isTenantId(value), "must be 3 to 64 lower-case letters, digits or '-'"),
-);
-
-export const tenantSchema = v.strictObject(
-  {
-    tenant_id: tenantId,
-    name: nonBlank(LIMITS.nameLengthMax),
-    parent_tenant_id: v.optional(tenantId),
-    metadata: v.optional(
-      v.pipe(
-        v.record(v.string(), v.string("must be a string")),
-        v.maxEntries(
-          LIMITS.tenantMetadataEntriesMax,
-          `must have at most ${LIMITS.tenantMetadataEntriesMax} entries`,
-        ),
-      ),
-    ),
-    default_commit_overage_policy: v.optional(overagePolicy),
-    default_reservation_ttl_ms: v.optional(integer(LIMITS.ttlMsMin, LIMITS.ttlMsMax)),
-    max_reservation_ttl_ms: v.optional(integer(LIMITS.ttlMsMin, LIMITS.ttlMsMax)),
-    max_reservation_extensions: v.optional(integer(0, LIMITS.extensionsMax)),
-    // MANUAL_CLEANUP contradicts the rule that an expired reservation answers 410, so it is refused, not ignored.
-    reservation_expiry_policy: v.optional(
-      v.picklist(
-        ["AUTO_RELEASE", "GRACE_ONLY"],
-        "must be AUTO_RELEASE or GRACE_ONLY; MANUAL_CLEANUP is not offered",
-      ),
-    ),
-  },
-  objectMessage,
-);
-
-export const budgetSchema = v.strictObject(
-  {
-    tenant_id: v.optional(tenantId),
-    scope: v.string("must be a string"),
-    unit,
-    allocated: amount,
-    overdraft_limit: v.optional(amount),
-    commit_overage_policy: v.optional(overagePolicy),
-    rollover_policy: v.optional(
-      v.picklist(
-        ["NONE", "CARRY_FORWARD", "CAP_AT_ALLOCATED"],
-        "must be NONE, CARRY_FORWARD or CAP_AT_ALLOCATED",
-      ),
-    ),
-    period_start: v.optional(instant),
-    period_end: v.optional(instant),
-    metadata: v.optional(jsonObject),
-  },
-  objectMessage,
-);
-
-export const fundQuerySchema = v.object({ scope: v.string("must be a string"), unit }, objectMessage);
-
-export const fundSchema = v.strictObject(
-  {
-    operation: v.picklist(FUND_OPERATIONS, `must be one of ${FUND_OPERATIONS.join(", ")}`),
-    amount,
-    spent: v.optional(amount),
-    reason: v.optional(note(LIMITS.fundReasonLengthMax)),
-    // Optional in the schema, required by the prose of the same page: without it a retry funds twice.
-    idempotency_key: idempotencyKey,
-    metadata: v.optional(jsonObject),
-  },
-  objectMessage,
-);
+// ---- Purser's own ----------------------------------------------------------------------------------------------
 
 /** An origin as browsers send it: scheme, host and a port that is not the scheme's own. */
 const origin = v.pipe(
@@ -432,37 +358,9 @@ export const apiKeySettingsSchema = v.strictObject(
   objectMessage,
 );
 
-export const apiKeySchema = v.strictObject(
-  {
-    tenant_id: tenantId,
-    name: nonBlank(LIMITS.nameLengthMax),
-    description: v.optional(note(LIMITS.descriptionLengthMax)),
-    permissions: v.optional(
-      v.pipe(
-        v.array(v.picklist(PERMISSIONS, "must be a known permission"), "must be an array"),
-        v.maxLength(LIMITS.permissionsMax, `must have at most ${LIMITS.permissionsMax} entries`),
-      ),
-    ),
-    scope_filter: v.optional(
-      v.pipe(
-        v.array(
-          v.pipe(v.string("must be a string"), v.check(isScopeFilterEntry, "must be level:id or level:*")),
-          "must be an array",
-        ),
-        v.maxLength(LIMITS.scopeFilterMax, `must have at most ${LIMITS.scopeFilterMax} entries`),
-      ),
-    ),
-    expires_at: v.optional(instant),
-    metadata: v.optional(jsonObject),
-  },
-  objectMessage,
-);
-
-export type TenantRequest = v.InferOutput<typeof tenantSchema>;
 export type ReserveRequest = v.InferOutput<typeof reserveSchema>;
 export type CommitRequest = v.InferOutput<typeof commitSchema>;
 export type ListRequest = v.InferOutput<typeof listSchema>;
-export type FundRequest = v.InferOutput<typeof fundSchema>;
 export type Action = v.InferOutput<typeof action>;
 export type Metrics = v.InferOutput<typeof metrics>;
 
@@ -480,7 +378,7 @@ export function validate<T>(schema: v.GenericSchema<unknown, T>, input: unknown)
 }
 
 /** The message of a closed object's own faults: not an object, a field missing, a field too many. */
-function objectMessage(issue: v.BaseIssue<unknown>): string {
+export function objectMessage(issue: v.BaseIssue<unknown>): string {
   if (issue.expected === "never") return "is not a known field";
   if (issue.expected === "Object") return "must be a JSON object";
   return "is required";

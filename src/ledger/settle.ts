@@ -4,6 +4,7 @@
 // Who may call: the Ledger.
 
 import { answerAgain, answerOf, forKey, printOf } from "./answers.ts";
+import { recordAudit } from "./audit.ts";
 import { type Refusal, type Reply, refuse, succeed, unauthorized } from "./codes.ts";
 import {
   accountsOn,
@@ -16,7 +17,7 @@ import {
 } from "./core.ts";
 import { closedTenant } from "./evaluation.ts";
 import { LIMITS } from "./limits.ts";
-import { commitSchema, extendSchema, releaseSchema } from "./schema.ts";
+import { type Action, commitSchema, extendSchema, releaseSchema } from "./schema.ts";
 import { passesScopeFilter, scopePathOf } from "./scope.ts";
 import type { ActiveReservation, Answer, Reservation, TenantRecord } from "./store.ts";
 import { hasAtMostCharacters } from "./text.ts";
@@ -105,7 +106,28 @@ export function release(core: LedgerCore, id: string, input: unknown, turn: Turn
     };
     const settled = answerOf(request.idempotency_key, print, body);
     core.finish({ ...reservation, status: "RELEASED", finishedAtMs: nowMs, settled }, nowMs);
+    if (turn.source?.operator) recordRelease(core, turn, nowMs, reservation, request);
     return succeed(body);
+  });
+}
+
+/** What an operator releases in a tenant's place is written down, with the reason that was given. */
+function recordRelease(
+  core: LedgerCore,
+  turn: Turn,
+  nowMs: number,
+  { id, details, unit, amount }: ActiveReservation,
+  { idempotency_key, reason }: { readonly idempotency_key: string; readonly reason?: string | undefined },
+): void {
+  recordAudit(core, turn, nowMs, {
+    operation: "releaseReservation",
+    resourceType: "reservation",
+    resourceId: id,
+    tenantMay: true,
+    subject: details.subject,
+    action: details.action as Action,
+    amount: { unit, amount },
+    metadata: { idempotency_key, ...(reason !== undefined && { reason }) },
   });
 }
 

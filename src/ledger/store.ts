@@ -3,6 +3,7 @@
 // changes nothing. Who may call: the ledger. Implementations: MemoryStore here, SqliteStore in the Durable Object.
 
 import type { AccountFigures, OveragePolicy } from "../kernel/accounts.ts";
+import type { AuditRecord } from "./audit.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { JsonObject } from "./json.ts";
 import type { Permission } from "./permissions.ts";
@@ -22,8 +23,12 @@ export interface TenantRecord {
   readonly maxReservationTtlMs: number;
   readonly maxReservationExtensions: number;
   readonly reservationExpiryPolicy: "AUTO_RELEASE" | "GRACE_ONLY";
+  /** Counts the writes of this record, from 1: whoever keeps a copy can tell which of two is the later one. */
+  readonly revision: number;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
+  readonly suspendedAtMs?: number | undefined;
+  readonly closedAtMs?: number | undefined;
 }
 
 /** What an operator set on a budget and no decision reads. Kept as one JSON text. */
@@ -115,6 +120,7 @@ export interface ApiKeyRecord {
   readonly remainingTtl: boolean;
   /** The only origins whose pages may use this key; absent: no page is asked where it comes from. */
   readonly allowedOrigins?: readonly string[] | undefined;
+  readonly revokedReason?: string | undefined;
 }
 
 /** An answer outside reservations. Found by any `expiresDay` from `fromDay` on, pruned once its day has passed. */
@@ -155,6 +161,8 @@ export interface LedgerStore {
   insertAccount(account: AccountRecord): void;
   /** Writes the figures and `updatedAtMs`. One row. */
   updateAccount(account: AccountRecord): void;
+  /** Writes everything that is not the key: also the overdraft limit, the status, the policy and the settings. One row. */
+  rewriteAccount(account: AccountRecord): void;
   /** All budgets after a position, ordered by scope, then unit. */
   scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord>;
   countAccounts(): number;
@@ -183,7 +191,23 @@ export interface LedgerStore {
 
   readApiKey(keyId: string): ApiKeyRecord | undefined;
   insertApiKey(key: ApiKeyRecord): void;
-  /** Writes `remainingTtl` and `allowedOrigins`. One row. */
-  updateApiKeySettings(key: ApiKeyRecord): void;
+  /** Writes what an operator may change: all but the id, the digest, the prefix and the key's life. One row. */
+  updateApiKey(key: ApiKeyRecord): void;
+  /** All keys after an id, ordered by id. */
+  scanApiKeys(afterKeyId?: string): Iterable<ApiKeyRecord>;
   countApiKeys(): number;
+
+  /** Adds a row under the next number. One row. */
+  insertAudit(row: Omit<AuditRecord, "seq">): void;
+  /** All rows below a number, newest first. */
+  scanAudit(beforeSeq?: number): Iterable<AuditRecord>;
+  /**
+   * Deletes the oldest rows up to the first that is neither older than `beforeMs` nor beyond the newest `rowsKept`, at
+   * most `rowsMax`; never the newest one, so that no number is given twice.
+   */
+  pruneAudit(query: {
+    readonly beforeMs: number;
+    readonly rowsKept: number;
+    readonly rowsMax: number;
+  }): number;
 }

@@ -2,14 +2,13 @@
 // amounts are BigInt; every emitted balance satisfies remaining = allocated − spent − reserved − debt.
 // Who may call: the operations. Field names are the protocol's own.
 
-import type { AccountArithmetic, OveragePolicy } from "../kernel/accounts.ts";
-import { fingerprint } from "./digest.ts";
+import type { AccountArithmetic } from "../kernel/accounts.ts";
 import { isSafeAmount } from "./int64.ts";
 import { type JsonObject, type JsonValue, readStoredJson } from "./json.ts";
-import type { Capabilities, Permission } from "./permissions.ts";
-import type { Action, Amount, Unit } from "./schema.ts";
+import type { Capabilities } from "./permissions.ts";
+import type { Action, Amount } from "./schema.ts";
 import { leafOf, type Subject, scopePathOf, scopesOf } from "./scope.ts";
-import type { AccountRecord, ApiKeyRecord, Reservation, TenantRecord } from "./store.ts";
+import type { AccountRecord, Reservation } from "./store.ts";
 
 /** @see Cycles protocol, Balance */
 export interface BalanceBody {
@@ -135,69 +134,6 @@ export interface IntrospectBody {
   readonly scope_filter?: readonly string[];
 }
 
-/** @see Cycles governance, Tenant */
-export interface TenantBody {
-  readonly tenant_id: string;
-  readonly name: string;
-  readonly status: TenantRecord["status"];
-  readonly parent_tenant_id?: string;
-  readonly default_commit_overage_policy?: OveragePolicy;
-  readonly default_reservation_ttl_ms: number;
-  readonly max_reservation_ttl_ms: number;
-  readonly max_reservation_extensions: number;
-  readonly reservation_expiry_policy: TenantRecord["reservationExpiryPolicy"];
-  readonly metadata?: Readonly<Record<string, string>>;
-  readonly created_at: string;
-  readonly updated_at: string;
-}
-
-/** @see Cycles governance, BudgetLedger */
-export interface BudgetBody {
-  readonly ledger_id: string;
-  readonly tenant_id: string;
-  readonly scope: string;
-  readonly scope_path: string;
-  readonly unit: Unit;
-  readonly allocated: Amount;
-  readonly remaining: Amount;
-  readonly reserved: Amount;
-  readonly spent: Amount;
-  readonly debt: Amount;
-  readonly overdraft_limit: Amount;
-  readonly is_over_limit: boolean;
-  readonly commit_overage_policy?: OveragePolicy;
-  readonly status: AccountRecord["status"];
-  readonly rollover_policy?: string;
-  readonly period_start?: string;
-  readonly period_end?: string;
-  readonly created_at: string;
-  readonly updated_at: string;
-}
-
-/** @see Cycles governance, BudgetFundingResponse */
-export interface FundBody {
-  readonly operation: string;
-  readonly previous_allocated: Amount;
-  readonly new_allocated: Amount;
-  readonly previous_remaining: Amount;
-  readonly new_remaining: Amount;
-  readonly previous_debt: Amount;
-  readonly new_debt: Amount;
-  readonly previous_spent: Amount;
-  readonly new_spent: Amount;
-  readonly timestamp: string;
-}
-
-/** @see Cycles governance, ApiKeyCreateResponse; the front adds `key_secret`, which the ledger never sees */
-export interface ApiKeyBody {
-  readonly key_id: string;
-  readonly key_prefix: string;
-  readonly tenant_id: string;
-  readonly permissions: readonly Permission[];
-  readonly created_at: string;
-  readonly expires_at: string;
-}
-
 export function balanceOf(account: AccountRecord, arithmetic: AccountArithmetic): BalanceBody {
   const amount = (value: bigint): Amount => ({ unit: account.unit, amount: value });
   return {
@@ -252,66 +188,6 @@ export function reservationBody(reservation: Reservation): ReservationBody {
     affected_scopes: scopesOf(details.subject),
     ...(details.metadata !== undefined && { metadata: details.metadata }),
     ...(committedMetadata !== undefined && { committed_metadata: committedMetadata }),
-  };
-}
-
-export function tenantBody(tenant: TenantRecord): TenantBody {
-  return {
-    tenant_id: tenant.tenantId,
-    name: tenant.name,
-    status: tenant.status,
-    ...(tenant.parentTenantId !== undefined && { parent_tenant_id: tenant.parentTenantId }),
-    ...(tenant.defaultCommitOveragePolicy !== undefined && {
-      default_commit_overage_policy: tenant.defaultCommitOveragePolicy,
-    }),
-    default_reservation_ttl_ms: tenant.defaultReservationTtlMs,
-    max_reservation_ttl_ms: tenant.maxReservationTtlMs,
-    max_reservation_extensions: tenant.maxReservationExtensions,
-    reservation_expiry_policy: tenant.reservationExpiryPolicy,
-    ...(tenant.metadata !== undefined && { metadata: tenant.metadata }),
-    created_at: isoTime(tenant.createdAtMs),
-    updated_at: isoTime(tenant.updatedAtMs),
-  };
-}
-
-export function budgetBody(
-  tenant: string,
-  account: AccountRecord,
-  arithmetic: AccountArithmetic,
-): BudgetBody {
-  const amount = (value: bigint): Amount => ({ unit: account.unit, amount: value });
-  const { rolloverPolicy, periodStartMs, periodEndMs } = account.settings;
-  return {
-    ledger_id: `ldg_${fingerprint(`${tenant}\n${account.scope}\n${account.unit}`).slice(0, 22)}`,
-    tenant_id: tenant,
-    scope: account.scope,
-    scope_path: account.scope,
-    unit: account.unit,
-    allocated: amount(account.allocated),
-    remaining: amount(arithmetic.remaining(account)),
-    reserved: amount(account.reserved),
-    spent: amount(account.spent),
-    debt: amount(account.debt),
-    overdraft_limit: amount(account.overdraftLimit),
-    is_over_limit: arithmetic.isOverLimit(account),
-    ...(account.commitOveragePolicy !== undefined && { commit_overage_policy: account.commitOveragePolicy }),
-    status: account.status,
-    ...(rolloverPolicy !== undefined && { rollover_policy: rolloverPolicy }),
-    ...(periodStartMs !== undefined && { period_start: isoTime(periodStartMs) }),
-    ...(periodEndMs !== undefined && { period_end: isoTime(periodEndMs) }),
-    created_at: isoTime(account.createdAtMs),
-    updated_at: isoTime(account.updatedAtMs),
-  };
-}
-
-export function apiKeyBody(tenant: string, key: ApiKeyRecord): ApiKeyBody {
-  return {
-    key_id: key.keyId,
-    key_prefix: key.prefix,
-    tenant_id: tenant,
-    permissions: key.permissions,
-    created_at: isoTime(key.createdAtMs),
-    expires_at: isoTime(key.expiresAtMs),
   };
 }
 

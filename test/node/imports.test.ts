@@ -20,8 +20,12 @@ const MAY_IMPORT: readonly (readonly [string, readonly string[]])[] = [
   ["src/authority", ["src/ledger", "src/kernel", "src/arguments.ts", "src/errors.ts"]],
   ["src", ["src", "build/kernel.wasm", "build/accounts.wasm"]],
   ["worker/index.ts", ["worker", "cloudflare:workers"]],
-  ["worker/http", ["purser/ledger", "worker/tenant", "worker/env.ts", "hono"]],
-  ["worker/tenant", ["purser/ledger", "worker/env.ts", "cloudflare:workers"]],
+  ["worker/http", ["purser/ledger", "worker/tenant", "worker/registry", "worker/env.ts", "hono"]],
+  [
+    "worker/tenant",
+    ["purser/ledger", "worker/registry", "worker/migrations.ts", "worker/env.ts", "cloudflare:workers"],
+  ],
+  ["worker/registry", ["purser/ledger", "worker/migrations.ts", "worker/env.ts", "cloudflare:workers"]],
   ["worker", ["purser/ledger", "worker"]],
 ];
 

@@ -4,6 +4,7 @@
 import {
   type AmountInput,
   type BudgetInput,
+  type EventInput,
   LocalAuthority,
   type ReserveInput,
   type Unit,
@@ -34,6 +35,20 @@ export function reserveRequest(
     subject: { tenant: TENANT },
     action: { kind: "llm.completion", name: "test-model" },
     estimate: tokens(estimate),
+    ...rest,
+  };
+}
+
+export function eventRequest(
+  key: string,
+  actual: bigint | number,
+  rest: Partial<EventInput> = {},
+): EventInput {
+  return {
+    idempotency_key: key,
+    subject: { tenant: TENANT },
+    action: { kind: "llm.completion", name: "test-model" },
+    actual: tokens(actual),
     ...rest,
   };
 }

@@ -5,6 +5,7 @@ import type {
   AccountRecord,
   ActiveReservation,
   ApiKeyRecord,
+  AuditRecord,
   FinishedReservation,
   LedgerStore,
   ReservationScan,
@@ -31,8 +32,11 @@ const TENANT: TenantRecord = {
   maxReservationTtlMs: 3_600_000,
   maxReservationExtensions: 10,
   reservationExpiryPolicy: "AUTO_RELEASE",
+  revision: 3,
   createdAtMs: 1_800_000_000_000,
   updatedAtMs: 1_800_000_000_001,
+  suspendedAtMs: 1_800_000_000_001,
+  closedAtMs: 1_800_000_000_001,
 };
 
 function account(scope: string, unit: AccountRecord["unit"] = "TOKENS"): AccountRecord {
@@ -101,6 +105,27 @@ const API_KEY: ApiKeyRecord = {
   revokedAtMs: 3,
   remainingTtl: false,
   allowedOrigins: ["https://app.example"],
+  revokedReason: "lost",
+};
+
+const AUDIT: Omit<AuditRecord, "seq"> = {
+  atMs: 1_800_000_000_000,
+  actorType: "admin_on_behalf_of",
+  keyId: "0123456789ab",
+  operation: "fundBudget",
+  resourceType: "budget",
+  resourceId: "ldg_x",
+  status: 200,
+  source: {
+    requestId: "req_1",
+    traceId: "0af7651916cd43dd8448eb211c80319c",
+    userAgent: "ü",
+    sourceIp: "::1",
+  },
+  subject: { tenant: "acme" },
+  action: { kind: "k", name: "n" },
+  amount: { unit: "TOKENS", amount: INT64_MAX },
+  metadata: BIG_JSON,
 };
 
 /** Stems of two days; what lies between is the same. */
@@ -147,11 +172,21 @@ export function describeStoreContract(
 
       store.insertApiKey(API_KEY);
       expect(store.readApiKey(API_KEY.keyId)).toEqual(API_KEY);
+
+      store.insertAudit(AUDIT);
+      expect([...store.scanAudit()]).toEqual([{ ...AUDIT, seq: 1 }]);
       expect(store.latestTimeMs()).toBe(1_800_000_000_002);
     });
 
     scenario("what was left out stays left out", (store) => {
-      const { parentTenantId: _, metadata: __, defaultCommitOveragePolicy: ___, ...tenant } = TENANT;
+      const {
+        parentTenantId: _,
+        metadata: __,
+        defaultCommitOveragePolicy: ___,
+        suspendedAtMs: _sus,
+        closedAtMs: _clo,
+        ...tenant
+      } = TENANT;
       store.writeTenant(tenant);
       expect(store.readTenant()).toEqual(tenant);
       const { commitOveragePolicy: ____, ...plain } = { ...account("tenant:acme"), settings: {} };
@@ -174,6 +209,7 @@ export function describeStoreContract(
         metadata: _m,
         revokedAtMs: _v,
         allowedOrigins: _o,
+        revokedReason: _w,
         ...key
       } = API_KEY;
       store.insertApiKey(key);
@@ -224,6 +260,64 @@ export function describeStoreContract(
       };
       store.updateAccount(changed);
       expect(store.readAccounts(["tenant:acme"])).toEqual([changed]);
+    });
+
+    scenario("an operator's change writes all of an account but its key", (store) => {
+      store.insertAccount(account("tenant:acme"));
+      store.insertAccount(account("tenant:acme", "CREDITS"));
+      const { commitOveragePolicy: _, ...changed } = {
+        ...account("tenant:acme"),
+        allocated: 8n,
+        spent: 1n,
+        reserved: 2n,
+        debt: 3n,
+        overdraftLimit: 4n,
+        overLimitMark: false,
+        status: "CLOSED" as const,
+        settings: { metadata: { new: true } },
+        updatedAtMs: 9,
+      };
+      store.rewriteAccount(changed);
+      expect(store.readAccounts(["tenant:acme"], "TOKENS")).toEqual([changed]);
+      expect(store.readAccounts(["tenant:acme"], "CREDITS")).toEqual([account("tenant:acme", "CREDITS")]);
+    });
+
+    scenario("API keys are changed and scanned by id", (store) => {
+      const key = (keyId: string) => ({ ...API_KEY, keyId });
+      for (const keyId of ["cccccccccccc", "aaaaaaaaaaaa", "bbbbbbbbbbbb"]) store.insertApiKey(key(keyId));
+      const {
+        revokedAtMs: _,
+        revokedReason: __,
+        ...changed
+      } = {
+        ...key("bbbbbbbbbbbb"),
+        name: "other",
+        description: "other",
+        permissions: ["admin:read" as const],
+        scopeFilter: ["app:x"],
+        metadata: {},
+        remainingTtl: true,
+        allowedOrigins: undefined,
+      };
+      store.updateApiKey(changed);
+      expect([...store.scanApiKeys()]).toEqual([key("aaaaaaaaaaaa"), changed, key("cccccccccccc")]);
+      expect([...store.scanApiKeys("aaaaaaaaaaaa")].map(({ keyId }) => keyId)).toEqual([
+        "bbbbbbbbbbbb",
+        "cccccccccccc",
+      ]);
+    });
+
+    scenario("the audit log counts up, is read backwards, and loses its oldest rows", (store) => {
+      for (let atMs = 1; atMs <= 6; atMs += 1) store.insertAudit({ ...AUDIT, atMs });
+      const seqs = (before?: number) => [...store.scanAudit(before)].map(({ seq }) => seq);
+      expect([seqs(), seqs(4), seqs(1)]).toEqual([[6, 5, 4, 3, 2, 1], [3, 2, 1], []]);
+      const prune = (beforeMs: number, rowsKept: number, rowsMax: number) =>
+        store.pruneAudit({ beforeMs, rowsKept, rowsMax });
+      expect([prune(1, 6, 9), prune(4, 6, 2), seqs()]).toEqual([0, 2, [6, 5, 4, 3]]);
+      expect([prune(0, 2, 9), seqs()]).toEqual([2, [6, 5]]);
+      expect([prune(100, 0, 9), seqs()]).toEqual([1, [6]]);
+      store.insertAudit({ ...AUDIT, atMs: 7 });
+      expect(seqs()).toEqual([7, 6]);
     });
 
     scenario("an extension moves the deadline", (store) => {
@@ -311,13 +405,6 @@ export function describeStoreContract(
       },
     );
 
-    scenario("a key's settings are changed, and nothing else of it", (store) => {
-      store.insertApiKey(API_KEY);
-      const changed = { ...API_KEY, remainingTtl: true, allowedOrigins: undefined };
-      store.updateApiKeySettings({ ...changed, name: "not this" });
-      expect(store.readApiKey(API_KEY.keyId)).toEqual(changed);
-    });
-
     scenario("answers are found within their days and pruned after them", (store) => {
       const answer = { key: "k", fingerprint: "f", reply: '{"amount":9223372036854775807}' };
       store.insertAnswer("fund:a", 20_010, answer);
@@ -344,6 +431,11 @@ export function describeStoreContract(
         store.updateReservation({ ...reservation(NEW), expiresAtMs: 5 });
         store.insertAnswer("n", 20_010, { key: "k", fingerprint: "f", reply: "{}" });
         store.insertApiKey(API_KEY);
+        store.updateApiKey({ ...API_KEY, name: "changed" });
+        store.rewriteAccount({ ...account("tenant:acme"), status: "CLOSED", updatedAtMs: 2_000_000_000_000 });
+        store.insertAudit(AUDIT);
+        store.insertAudit(AUDIT);
+        store.pruneAudit({ beforeMs: 0, rowsKept: 1, rowsMax: 9 });
       };
       const untouched = () => {
         expect(store.readTenant()).toEqual(TENANT);
@@ -354,6 +446,7 @@ export function describeStoreContract(
           store.readAnswer({ namespace: "n", key: "k", fromDay: 20_010, toDay: 20_010 }),
         ).toBeUndefined();
         expect(store.readApiKey(API_KEY.keyId)).toBeUndefined();
+        expect([...store.scanAudit()]).toEqual([]);
         expect(store.latestTimeMs()).toBe(1_800_000_000_002);
       };
       expect(() =>

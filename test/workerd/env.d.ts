@@ -6,3 +6,9 @@ declare namespace Cloudflare {
     mainModule: typeof import("../../worker/index.ts");
   }
 }
+
+/** A file's text, as vite hands it over. */
+declare module "*?raw" {
+  const text: string;
+  export default text;
+}

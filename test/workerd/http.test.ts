@@ -323,14 +323,14 @@ describe("introspection over HTTP", () => {
 
 describe("what Purser adds to a key", () => {
   const settingsOf = (key: Record<string, string>) =>
-    `/v1/x-purser/api-keys/${(key["x-cycles-api-key"] ?? "").split("_")[3]}?tenant_id=acme`;
+    `/v1/x-purser/api-keys/${(key["x-cycles-api-key"] ?? "").split("_").slice(2, 4).join("_")}`;
   const patch = (path: string, headers: Record<string, string>, body: unknown) =>
     send("PATCH", path, headers, JSON.stringify(body));
 
   test("is read and changed by the operator alone, and holds from the next request on", async () => {
     const key = await makeKey("acme");
     const path = settingsOf(key);
-    const keyId = path.split("/")[4]?.split("?")[0];
+    const keyId = path.split("/")[4];
     expect((await get(path, ADMIN)).json).toEqual({
       key_id: keyId,
       tenant_id: "acme",
@@ -367,12 +367,9 @@ describe("what Purser adds to a key", () => {
     expect(faultOf(await patch(path, ADMIN, { allowed_origins: ["https://app.example/path"] }))).toMatch(
       /^400 INVALID_REQUEST allowed_origins.0 must be an origin/,
     );
-    expect(faultOf(await get("/v1/x-purser/api-keys/ffffffffffff?tenant_id=acme", ADMIN))).toMatch(
-      /^404 NOT_FOUND/,
-    );
-    expect(faultOf(await get("/v1/x-purser/api-keys/ffffffffffff", ADMIN))).toMatch(
-      /^400 INVALID_REQUEST tenant_id/,
-    );
+    for (const id of ["acme_ffffffffffff", "ffffffffffff"]) {
+      expect(faultOf(await get(`/v1/x-purser/api-keys/${id}`, ADMIN))).toMatch(/^404 NOT_FOUND/);
+    }
   });
 
   test("a tenant's counters stand beside it", async () => {
@@ -461,10 +458,12 @@ describe("tenants never see each other", () => {
       expect(faultOf(refused)).toBe("401 UNAUTHORIZED INVALID_KEY");
       expect(refused.headers.has("x-cycles-tenant")).toBe(false);
     }
-    // The other operations take a tenant's key only.
-    expect(faultOf(await post(`${mine}/release`, ADMIN, { idempotency_key: "r" }))).toBe(
-      "401 UNAUTHORIZED Missing API key",
-    );
+    // Settling and extending take a tenant's key only.
+    for (const verb of ["commit", "extend"]) {
+      expect(faultOf(await post(`${mine}/${verb}`, ADMIN, { idempotency_key: "x" }))).toBe(
+        "401 UNAUTHORIZED Missing API key",
+      );
+    }
     expect((await listDurableObjectIds(env.TENANT_BUDGET)).length).toBe(before);
   });
 
@@ -815,9 +814,9 @@ describe("the operator's routes", () => {
       permissions: ["balances:read"],
     });
     expect(answer.json).toEqual({
-      key_id: expect.stringMatching(/^[0-9a-f]{12}$/),
+      key_id: expect.stringMatching(/^acme_[0-9a-f]{12}$/),
       key_secret: expect.stringMatching(/^cyc_live_acme_[0-9a-f]{12}_[0-9a-f]{64}$/),
-      key_prefix: `cyc_live_acme_${answer.json.key_id}`,
+      key_prefix: `cyc_live_${answer.json.key_id}`,
       tenant_id: "acme",
       permissions: ["balances:read"],
       created_at: expect.any(String),

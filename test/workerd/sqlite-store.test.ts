@@ -2,10 +2,13 @@
 
 import { evictDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { tenantStub } from "../../worker/http/tenant-stub.ts";
+import { registryOf } from "../../worker/registry/registry-stub.ts";
 import { MIGRATIONS, migrate, SCHEMA_VERSION } from "../../worker/tenant/schema.ts";
+import { bodyOf, tokens } from "../support/ledger-fixtures.ts";
 import { describeStoreContract } from "../support/ledger-store-contract.ts";
+import version1 from "./fixtures/schema-1.sql?raw";
 import { freshTenantName, START_MS, stubOf, tenantWith, withExec, within } from "./support.ts";
 
 describeStoreContract("SqliteStore", (check) =>
@@ -36,7 +39,7 @@ test.each([500, 1000, 1001])(
   },
 );
 
-test("the schema is the one that was shipped", async () => {
+test("every table is strict", async () => {
   const { stub } = await tenantWith(1);
   const ddl = await within(stub, START_MS, (_, state) =>
     state.storage.sql
@@ -50,18 +53,31 @@ test("the schema is the one that was shipped", async () => {
     "table accounts",
     "table answers",
     "table api_keys",
+    "table audit",
     "index finished_by_creation",
     "table migrations",
     "table reservations",
     "table tenant",
   ]);
   for (const { type, sql } of ddl) if (type === "table") expect(sql).toMatch(/STRICT(, WITHOUT ROWID)?$/);
-  // When this line fails, a migration was edited. Put it back as it was and append a new one: databases written by the
+});
+
+test("the steps are those that were shipped", async () => {
+  const prints = MIGRATIONS.map(async ({ version, name, statements }) => {
+    const text = statements.join(";").replaceAll(/\s+/g, " ");
+    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+    const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    return `${version} ${name} ${hex.slice(0, 16)}`;
+  });
+  // When a line of this fails, a step was edited. Put it back as it was and append a new one: databases written by the
   // old text exist, and only the list's end may grow.
-  const text = ddl.map(({ sql }) => sql?.replaceAll(/\s+/g, " ")).join(";");
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  expect(Array.from(new Uint8Array(digest).subarray(0, 8))).toEqual([87, 2, 118, 218, 219, 39, 111, 233]);
-  expect(SCHEMA_VERSION).toBe(3);
+  expect(await Promise.all(prints)).toEqual([
+    "1 ledger 9c36ed240691dfd6",
+    "2 reservations 3122a0cb25f1a98b",
+    "3 api key settings 678002f79590dfe9",
+    "4 governance 481033fb0dcaaa97",
+  ]);
+  expect(SCHEMA_VERSION).toBe(MIGRATIONS.length);
 });
 
 test("reservations of the first version are all there in the next one, active and finished", async () => {
@@ -132,6 +148,57 @@ test("a page by creation or by id is read from an index, wherever it begins", as
         : /SEARCH reservations USING (PRIMARY KEY|COVERING INDEX \w+) \(finished=\? AND id>\? AND id<\?\)/,
     );
   }
+});
+
+describe("a database of an earlier version", () => {
+  const NOW_MS = 1_800_000_001_000;
+  const acme = { subject: { tenant: "acme", agent: "A" }, action: { kind: "llm", name: "chat" } };
+
+  test("1 opens in the newest with all that is in it, and goes on", async () => {
+    const stub = stubOf("acme");
+    await within(stub, NOW_MS, (_, state) => state.storage.sql.exec(version1).toArray());
+    await evictDurableObject(stub);
+    await within(stub, NOW_MS, async (budget, state) => {
+      const versions = state.storage.sql.exec("SELECT max(version) AS version FROM migrations").toArray();
+      expect(versions).toEqual([{ version: SCHEMA_VERSION }]);
+      const caller = {
+        keyId: "070707070707",
+        digest: "839d8a369e239c41844e5b8836546261ad8f61766a9bfc15511530fa13e10836",
+      };
+
+      const before = bodyOf(await budget.balances({ tenant: "acme" }, caller));
+      expect(before.balances[0]).toMatchObject({
+        allocated: { amount: 9007199254740993n },
+        spent: { amount: 150n },
+        reserved: { amount: 100n },
+        overdraft_limit: { amount: 5n },
+      });
+      const ask = { ...acme, estimate: tokens(100), ttl_ms: 86_400_000 };
+      const again = bodyOf(
+        await budget.reserve({ ...ask, idempotency_key: "held", metadata: { trace: 1 } }, caller),
+      );
+      const id = again.reservation_id ?? "";
+      expect(bodyOf(await budget.getReservation(id, caller))).toMatchObject({ status: "ACTIVE" });
+      const settle = { idempotency_key: "c2", actual: tokens(40) };
+      expect(bodyOf(await budget.commit(id, settle, caller))).toMatchObject({ charged: tokens(40n) });
+      const credit = { operation: "CREDIT", amount: tokens(50), idempotency_key: "f" } as const;
+      const funded = await budget.fund({ scope: "tenant:acme/agent:a", unit: "TOKENS" }, credit);
+      expect(bodyOf(funded)).toMatchObject({ new_allocated: tokens(1050n) });
+
+      expect(bodyOf(await budget.listApiKeys({})).keys).toMatchObject([
+        { key_id: "acme_070707070707", status: "ACTIVE" },
+      ]);
+      expect(bodyOf(await budget.updateTenant({ status: "SUSPENDED" }))).toMatchObject({
+        name: "Acme",
+        status: "SUSPENDED",
+        metadata: { plan: "pro" },
+      });
+      expect(bodyOf(await budget.listAudit({})).logs).toMatchObject([{ operation: "updateTenant" }]);
+    });
+    const listed = bodyOf(await registryOf(env).list({ search: "acme" }));
+    expect(listed.tenants).toMatchObject([{ tenant_id: "acme", status: "SUSPENDED" }]);
+    await within(stub, NOW_MS, (_, state) => state.storage.deleteAlarm());
+  });
 });
 
 test("a database of a newer version is refused, not misread", async () => {

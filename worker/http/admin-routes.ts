@@ -1,99 +1,114 @@
-// The governance plane. Invariant: the operator's key opens everything, and then the request must say which tenant it is
-// for; a tenant's own key opens budgets and funding of that tenant alone. Who may call: app.ts.
+// The governance plane: tenants, API keys, and the audit log; budgets have a file of their own. Every route here is the
+// operators' alone. Who may call: app.ts.
 
+import { API_KEY_RANDOM_BYTES } from "purser/ledger";
+import { registryOf } from "../registry/registry-stub.ts";
 import {
-  API_KEY_RANDOM_BYTES,
-  type BudgetInput,
-  type Caller,
-  type FundInput,
-  isTenantId,
-  type Reply,
-  refuse,
-} from "purser/ledger";
-import type { Route, RouteCall } from "./app.ts";
-import { apiKeys, isOperator, requireAdmin, requireTenant } from "./auth.ts";
-import { readBody, readBodyFor } from "./body.ts";
-import { HttpRefusal } from "./errors.ts";
-import { type TenantStub, tenantStub } from "./tenant-stub.ts";
+  listAsOperator,
+  memberOf,
+  namedTenant,
+  onKey,
+  openAsOperator,
+  withTenantNotFound,
+} from "./admin-access.ts";
+import { budgetRoutes } from "./admin-budget-routes.ts";
+import type { Route } from "./app.ts";
+import { apiKeys } from "./auth.ts";
+import { readBody } from "./body.ts";
+import { tenantStub } from "./tenant-stub.ts";
 
-/** The tenant that an operator's request names. */
-export function namedTenant(value: unknown, field = "tenant_id"): string {
-  if (isTenantId(value)) return value;
-  const message = `${field} must be 3 to 64 lower-case letters, digits or '-'`;
-  throw new HttpRefusal(refuse("INVALID_REQUEST", message, { field }));
-}
-
-function memberOf(body: unknown, name: string): unknown {
-  return typeof body === "object" && body !== null && Object.hasOwn(body, name)
-    ? Reflect.get(body, name)
-    : undefined;
-}
-
-/** The tenant's object for a call by an operator (who names the tenant) or by a tenant's key (whose tenant it is). */
-async function openBudgets(
-  call: RouteCall,
-  named: (body: unknown) => unknown,
-): Promise<{ budget: TenantStub; body: unknown; caller: Caller | undefined }> {
-  const { request, env } = call;
-  if (!isOperator(request.headers) && request.headers.get("x-cycles-api-key") !== null) {
-    const { tenant, caller } = requireTenant(request.headers, env);
-    call.asTenant(tenant);
-    const budget = tenantStub(env, tenant);
-    return { budget, body: await readBodyFor(budget, caller, request), caller };
-  }
-  await requireAdmin(request.headers, env);
-  const body = await readBody(request);
-  return { budget: tenantStub(env, namedTenant(named(body))), body, caller: undefined };
-}
-
-/** The governance plane answers 400 where an operator names a tenant that does not exist. */
-function withTenantNotFound<Body>(reply: Reply<Body>): Reply<Body> {
-  return !reply.ok && reply.error === "NOT_FOUND" ? refuse("TENANT_NOT_FOUND", reply.message) : reply;
-}
-
-export const adminRoutes: readonly Route[] = [
+const tenantRoutes: readonly Route[] = [
   {
     method: "POST",
     path: "/v1/admin/tenants",
-    handle: async ({ request, env }) => {
-      await requireAdmin(request.headers, env);
-      const body = await readBody(request);
-      return tenantStub(env, namedTenant(memberOf(body, "tenant_id"))).createTenant(body);
-    },
-  },
-  {
-    method: "POST",
-    path: "/v1/admin/budgets",
     handle: async (call) => {
-      const { budget, body, caller } = await openBudgets(call, (it) => memberOf(it, "tenant_id"));
-      return withTenantNotFound(await budget.createBudget(body as BudgetInput, caller));
+      const { source } = await openAsOperator(call);
+      const body = await readBody(call.request);
+      return tenantStub(call.env, namedTenant(memberOf(body, "tenant_id"))).createTenant(body, source);
     },
   },
   {
-    method: "POST",
-    path: "/v1/admin/budgets/fund",
+    method: "GET",
+    path: "/v1/admin/tenants",
     handle: async (call) => {
-      const query = call.query();
-      const { budget, body, caller } = await openBudgets(call, () => query.tenant_id);
-      const target = { scope: query.scope ?? "", unit: query.unit ?? "" };
-      return withTenantNotFound(await budget.fund(target, body as FundInput, caller));
+      await openAsOperator(call);
+      return registryOf(call.env).list(call.query());
     },
   },
   {
-    method: "POST",
-    path: "/v1/admin/api-keys",
-    handle: async ({ request, env }) => {
-      await requireAdmin(request.headers, env);
-      const body = await readBody(request);
-      const tenant = namedTenant(memberOf(body, "tenant_id"));
-      const key = apiKeys(env).mint(tenant, crypto.getRandomValues(new Uint8Array(API_KEY_RANDOM_BYTES)));
-      const { keyId, digest, prefix } = key;
-      const reply = withTenantNotFound(
-        await tenantStub(env, tenant).createApiKey(body, { keyId, digest, prefix }),
-      );
-      if (!reply.ok) return reply;
-      // The only time the key's text leaves; only its digest was stored.
-      return { ...reply, body: { ...reply.body, key_secret: key.text } };
+    method: "GET",
+    path: "/v1/admin/tenants/:tenant_id",
+    handle: async (call) => {
+      await openAsOperator(call);
+      const stub = tenantStub(call.env, namedTenant(call.param("tenant_id")));
+      return withTenantNotFound(await stub.getTenant(), 404);
+    },
+  },
+  {
+    method: "PATCH",
+    path: "/v1/admin/tenants/:tenant_id",
+    handle: async (call) => {
+      const { source } = await openAsOperator(call);
+      const stub = tenantStub(call.env, namedTenant(call.param("tenant_id")));
+      return withTenantNotFound(await stub.updateTenant(await readBody(call.request), source), 404);
     },
   },
 ];
+
+const keyRoutes: readonly Route[] = [
+  {
+    method: "POST",
+    path: "/v1/admin/api-keys",
+    handle: async (call) => {
+      const { source } = await openAsOperator(call);
+      const body = await readBody(call.request);
+      const tenant = namedTenant(memberOf(body, "tenant_id"));
+      const random = crypto.getRandomValues(new Uint8Array(API_KEY_RANDOM_BYTES));
+      const { text, keyId, digest, prefix } = apiKeys(call.env).mint(tenant, random);
+      const reply = withTenantNotFound(
+        await tenantStub(call.env, tenant).createApiKey(body, { keyId, digest, prefix }, source),
+      );
+      if (!reply.ok) return reply;
+      // The only time the key's text leaves; only its digest was stored.
+      return { ...reply, body: { ...reply.body, key_secret: text } };
+    },
+  },
+  {
+    method: "GET",
+    path: "/v1/admin/api-keys",
+    handle: async (call) => {
+      await openAsOperator(call);
+      return listAsOperator(call, "keys", (stub, query) => stub.listApiKeys(query));
+    },
+  },
+  {
+    method: "PATCH",
+    path: "/v1/admin/api-keys/:key_id",
+    handle: async (call) => {
+      const { source } = await openAsOperator(call);
+      const body = await readBody(call.request);
+      return onKey(call, (stub, keyId) => stub.updateApiKey(keyId, body, source));
+    },
+  },
+  {
+    method: "DELETE",
+    path: "/v1/admin/api-keys/:key_id",
+    handle: async (call) => {
+      const { source } = await openAsOperator(call);
+      return onKey(call, (stub, keyId) => stub.revokeApiKey(keyId, call.query(), source));
+    },
+  },
+];
+
+const auditRoutes: readonly Route[] = [
+  {
+    method: "GET",
+    path: "/v1/admin/audit/logs",
+    handle: async (call) => {
+      await openAsOperator(call);
+      return listAsOperator(call, "logs", (stub, query) => stub.listAudit(query));
+    },
+  },
+];
+
+export const adminRoutes: readonly Route[] = [...tenantRoutes, ...budgetRoutes, ...keyRoutes, ...auditRoutes];

@@ -21,7 +21,7 @@ export interface AppTypes {
 
 /** One route: its handler answers with the ledger's reply. */
 export interface Route {
-  readonly method: "GET" | "POST" | "PATCH";
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   readonly path: string;
   readonly handle: (call: RouteCall) => Promise<Reply<unknown>>;
 }
@@ -32,6 +32,7 @@ export interface RouteCall {
   readonly env: Env;
   readonly param: (name: string) => string;
   readonly query: () => Readonly<Record<string, string>>;
+  readonly correlation: () => Correlation;
   readonly asTenant: (tenant: string) => void;
 }
 
@@ -55,6 +56,7 @@ export function createApp(): Hono<AppTypes> {
         param: (name) => context.req.param(name) ?? "",
         // A plain object: one without a prototype would not cross RPC.
         query: () => ({ ...context.req.query() }),
+        correlation: () => correlationOf(context),
         asTenant: (tenant) => context.set("tenant", tenant),
       });
       return reply.ok

@@ -37,6 +37,12 @@ export async function readBody(request: Request): Promise<unknown> {
   return parsed.value;
 }
 
+/** The request's JSON where a body may be left out; without one, an empty object. */
+export async function readOptionalBody(request: Request): Promise<unknown> {
+  const isEmpty = request.body === null || request.headers.get("content-length") === "0";
+  return isEmpty ? {} : readBody(request);
+}
+
 /**
  * The JSON of a request by a tenant's key. A body that cannot be read says so only to a key that stands; otherwise the
  * object, which checks the key together with every readable request, is asked for the key alone.

@@ -1,6 +1,8 @@
 // Request and trace ids. Invariant: every request gets both; a malformed header counts as absent and never fails a
 // request; an all-zero trace id never leaves here. Who may call: the front, once a request.
 
+import { type CallSource, LEDGER_LIMITS, shorten } from "purser/ledger";
+
 export interface Correlation {
   readonly requestId: string;
   /** 32 lower-case hex characters. @see W3C Trace Context */
@@ -16,6 +18,18 @@ export function correlate(headers: Headers): Correlation {
   return {
     requestId: `req_${randomHex()}`,
     traceId: parentTraceId(headers) ?? ownTraceId(headers) ?? randomHex(),
+  };
+}
+
+/** What the audit log keeps of a request. The address is the platform's word; nothing else that a client says of it counts. */
+export function sourceOf(headers: Headers, correlation: Correlation, operator: boolean): CallSource {
+  const userAgent = headers.get("user-agent");
+  const sourceIp = headers.get("cf-connecting-ip");
+  return {
+    ...correlation,
+    operator,
+    ...(userAgent !== null && { userAgent: shorten(userAgent, LEDGER_LIMITS.userAgentLengthMax) }),
+    ...(sourceIp !== null && { sourceIp: shorten(sourceIp, LEDGER_LIMITS.userAgentLengthMax) }),
   };
 }
 

@@ -1,6 +1,6 @@
 // The runtime plane: each route checks the key's MAC, reads the body, and asks the tenant's object. The object checks
-// the rest (the key's row, the shape of the request, permissions). An operator's key opens the reads of reservations (an
-// id carries its tenant, a listing must name it) and the introspection. Who may call: app.ts.
+// the rest (the key's row, the shape of the request, permissions). An operator's key opens the reads of reservations and
+// their release (an id carries its tenant, a listing must name it) and the introspection. Who may call: app.ts.
 
 import type {
   BalancesQuery,
@@ -8,6 +8,7 @@ import type {
   DecideInput,
   EventInput,
   ExtendInput,
+  ReleaseBody,
   ReleaseInput,
   Reply,
   ReservationBody,
@@ -18,7 +19,9 @@ import type {
 import { checkReservationId, isTenantId, OPERATOR_INTROSPECTION, refuse } from "purser/ledger";
 import type { Route, RouteCall } from "./app.ts";
 import { isOperator, requireAdmin, requireTenant, reservationIds } from "./auth.ts";
-import { readBodyFor } from "./body.ts";
+import { readBody, readBodyFor } from "./body.ts";
+import { sourceOf } from "./correlation.ts";
+import { HttpRefusal } from "./errors.ts";
 import { type TenantStub, tenantStub } from "./tenant-stub.ts";
 
 /** The object of the tenant that the key belongs to, and the caller to hand it. */
@@ -49,16 +52,20 @@ function postRoute<Input>(path: string, act: Act<Input>): Route {
   };
 }
 
-/** An id that this deployment issued leads to its tenant; any other wakes no object. */
-async function getAsOperator({ request, env, param, asTenant }: RouteCall): Promise<Reply<ReservationBody>> {
-  await requireAdmin(request.headers, env);
+/** The object that an operator's id leads to: this deployment issued it and knows its tenant. Any other wakes none. */
+function openById({ env, param, asTenant }: RouteCall): TenantStub {
   const id = param("id");
   const fault = checkReservationId(id);
-  if (fault !== undefined) return fault;
+  if (fault !== undefined) throw new HttpRefusal(fault);
   const verdict = reservationIds(env).judge(id);
-  if (!verdict.issued) return refuse("NOT_FOUND", `Resource not found: ${id}`);
+  if (!verdict.issued) throw new HttpRefusal(refuse("NOT_FOUND", `Resource not found: ${id}`));
   asTenant(verdict.tenant);
-  return tenantStub(env, verdict.tenant).getReservation(id);
+  return tenantStub(env, verdict.tenant);
+}
+
+async function getAsOperator(call: RouteCall): Promise<Reply<ReservationBody>> {
+  await requireAdmin(call.request.headers, call.env);
+  return openById(call).getReservation(call.param("id"));
 }
 
 /** An operator says whose reservations; a tenant that does not exist has none. */
@@ -86,6 +93,19 @@ async function listAsOperator({
   return reply;
 }
 
+/** Releases in the tenant's place; the ledger writes down that it was an operator. */
+async function releaseAsOperator(call: RouteCall): Promise<Reply<ReleaseBody>> {
+  const { request, env, correlation } = call;
+  await requireAdmin(request.headers, env);
+  const body = (await readBody(request)) as ReleaseInput;
+  const source = sourceOf(request.headers, correlation(), true);
+  return openById(call).release(call.param("id"), body, undefined, source);
+}
+
+const releaseRoute = postRoute<ReleaseInput>("/v1/reservations/:id/release", (budget, body, caller, id) =>
+  budget.release(id, body, caller),
+);
+
 export const runtimeRoutes: readonly Route[] = [
   postRoute<ReserveInput>("/v1/reservations", (budget, body, caller) => budget.reserve(body, caller)),
   {
@@ -111,9 +131,11 @@ export const runtimeRoutes: readonly Route[] = [
   postRoute<CommitInput>("/v1/reservations/:id/commit", (budget, body, caller, id) =>
     budget.commit(id, body, caller),
   ),
-  postRoute<ReleaseInput>("/v1/reservations/:id/release", (budget, body, caller, id) =>
-    budget.release(id, body, caller),
-  ),
+  {
+    ...releaseRoute,
+    handle: (call) =>
+      isOperator(call.request.headers) ? releaseAsOperator(call) : releaseRoute.handle(call),
+  },
   postRoute<ExtendInput>("/v1/reservations/:id/extend", (budget, body, caller, id) =>
     budget.extend(id, body, caller),
   ),

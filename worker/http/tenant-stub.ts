@@ -6,7 +6,7 @@ import type { TenantBudget } from "../tenant/tenant-budget.ts";
 
 type Operations = Omit<
   TenantBudget,
-  "alarm" | "fetch" | "now" | "store" | "ctx" | "env" | `__${string}` | `webSocket${string}`
+  "alarm" | "announce" | "fetch" | "now" | "store" | "ctx" | "env" | `__${string}` | `webSocket${string}`
 >;
 
 /** Each operation of the object, answered over RPC. */
@@ -18,7 +18,8 @@ export type TenantStub = {
 
 /**
  * What may be asked a second time where the platform lost the first answer: reads, and whatever carries an idempotency
- * key, so that a call that was decided after all answers as before. Making a budget or a key is not among them.
+ * key, so that a call that was decided after all answers as before. What operators change otherwise is not among
+ * them.
  */
 const REPEATABLE: ReadonlySet<string> = new Set<keyof TenantStub>([
   "reserve",
@@ -37,6 +38,11 @@ const REPEATABLE: ReadonlySet<string> = new Set<keyof TenantStub>([
   "readApiKeySettings",
   "changeApiKeySettings",
   "readCounters",
+  "getTenant",
+  "lookupBudget",
+  "listBudgets",
+  "listApiKeys",
+  "listAudit",
 ]);
 
 export function tenantStub(env: Env, tenant: string): TenantStub {

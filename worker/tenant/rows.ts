@@ -5,6 +5,7 @@ import type {
   AccountRecord,
   Answer,
   ApiKeyRecord,
+  AuditRecord,
   FinishedReservation,
   JsonObject,
   Permission,
@@ -13,7 +14,7 @@ import type {
   TenantRecord,
   Unit,
 } from "purser/ledger";
-import { parseInt64, readStoredJson, stringifyJson } from "purser/ledger";
+import { parseInt64, readStoredJson, reviveReply, stringifyJson } from "purser/ledger";
 
 export interface TenantRow {
   tenant_id: string;
@@ -26,8 +27,11 @@ export interface TenantRow {
   max_reservation_ttl_ms: number;
   max_reservation_extensions: number;
   reservation_expiry_policy: string;
+  revision: number;
   created_at_ms: number;
   updated_at_ms: number;
+  suspended_at_ms: number | null;
+  closed_at_ms: number | null;
 }
 
 export interface AccountRow {
@@ -93,6 +97,13 @@ export interface ApiKeyRow {
   revoked_at_ms: number | null;
   remaining_ttl_ms: number;
   allowed_origins: string | null;
+  revoked_reason: string | null;
+}
+
+export interface AuditRow {
+  seq: number;
+  at_ms: number;
+  entry: string;
 }
 
 export function tenantOf(row: TenantRow): TenantRecord {
@@ -108,8 +119,11 @@ export function tenantOf(row: TenantRow): TenantRecord {
     maxReservationTtlMs: row.max_reservation_ttl_ms,
     maxReservationExtensions: row.max_reservation_extensions,
     reservationExpiryPolicy: row.reservation_expiry_policy as TenantRecord["reservationExpiryPolicy"],
+    revision: row.revision,
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,
+    suspendedAtMs: row.suspended_at_ms ?? undefined,
+    closedAtMs: row.closed_at_ms ?? undefined,
   };
 }
 
@@ -173,7 +187,13 @@ export function apiKeyOf(row: ApiKeyRow): ApiKeyRecord {
     revokedAtMs: row.revoked_at_ms ?? undefined,
     remainingTtl: row.remaining_ttl_ms === 1,
     allowedOrigins: read<string[]>(row.allowed_origins),
+    revokedReason: row.revoked_reason ?? undefined,
   };
+}
+
+export function auditOf(row: AuditRow): AuditRecord {
+  const entry = reviveReply<Omit<AuditRecord, "seq" | "atMs">>(row.entry);
+  return { ...entry, seq: row.seq, atMs: row.at_ms };
 }
 
 /** The text of a JSON column; integers of any size stay exact. */

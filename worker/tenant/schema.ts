@@ -1,12 +1,8 @@
-// The tables of one tenant's database, as a frozen, ordered list of migrations. Invariant: a migration that has shipped
-// never changes; each runs once, in one transaction with the row that records it; a database written by a newer version
-// is refused rather than misread. Who may call: TenantBudget, when it wakes and when a tenant is made.
+// The tables of one tenant's database, as a frozen, ordered list of steps. Invariant: a step that has shipped never
+// changes, and new ones are added at the end (see migrations.ts). Who may call: TenantBudget, when it wakes and when a
+// tenant is made.
 
-interface Migration {
-  readonly version: number;
-  readonly name: string;
-  readonly statements: readonly string[];
-}
+import { applyMigrations, type Migration } from "../migrations.ts";
 
 // WITHOUT ROWID, and no secondary index where it can be done without: an insert then writes one row. Figures are int64, written through CAST from
 // decimal text; STRICT refuses the REAL that an overflow would give, CHECK whatever should never be negative.
@@ -163,52 +159,30 @@ export const MIGRATIONS: readonly Migration[] = [
       "ALTER TABLE api_keys ADD COLUMN allowed_origins TEXT",
     ],
   },
+  {
+    version: 4,
+    name: "governance",
+    statements: [
+      "ALTER TABLE tenant ADD COLUMN revision INTEGER NOT NULL DEFAULT 1",
+      "ALTER TABLE tenant ADD COLUMN suspended_at_ms INTEGER",
+      "ALTER TABLE tenant ADD COLUMN closed_at_ms INTEGER",
+      // Whether the registry of tenants has been told of this row; each new writing of the row begins at 0 again.
+      "ALTER TABLE tenant ADD COLUMN announced INTEGER NOT NULL DEFAULT 0 CHECK (announced IN (0, 1))",
+      "ALTER TABLE api_keys ADD COLUMN revoked_reason TEXT",
+      // With a rowid, so that the number of a row is its place and adding one writes one row.
+      `CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        entry TEXT NOT NULL
+      ) STRICT`,
+    ],
+  },
 ];
 
 /** The newest version that this code knows. */
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
-/** Whether this object holds a tenant at all. A stranger's name must not leave tables behind, so this only reads. */
-export function hasSchema(storage: DurableObjectStorage): boolean {
-  return (
-    storage.sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'").toArray()
-      .length > 0
-  );
-}
-
-/**
- * Brings the database to {@link SCHEMA_VERSION}.
- *
- * @throws Error with `code: "schema_newer"` when a newer version wrote it: starting would corrupt it
- */
+/** Brings the database to {@link SCHEMA_VERSION}. @throws Error with `code: "schema_newer"` */
 export function migrate(storage: DurableObjectStorage, nowMs: number): void {
-  storage.transactionSync(() => {
-    storage.sql.exec(
-      "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at_ms INTEGER NOT NULL) STRICT",
-    );
-    const [{ version: current } = { version: 0 }] = storage.sql
-      .exec<{ version: number }>("SELECT coalesce(max(version), 0) AS version FROM migrations")
-      .toArray();
-    if (current > SCHEMA_VERSION) throw new SchemaNewerError(current);
-    for (const { version, name, statements } of MIGRATIONS.slice(current)) {
-      for (const statement of statements) storage.sql.exec(statement);
-      storage.sql.exec(
-        "INSERT INTO migrations (version, name, applied_at_ms) VALUES (?, ?, ?)",
-        version,
-        name,
-        nowMs,
-      );
-    }
-  });
-}
-
-class SchemaNewerError extends Error {
-  readonly code = "schema_newer";
-
-  constructor(found: number) {
-    super(
-      `the database has schema version ${found}, this code knows ${SCHEMA_VERSION}: deploy a newer version`,
-    );
-    this.name = "SchemaNewerError";
-  }
+  applyMigrations(storage, MIGRATIONS, nowMs);
 }

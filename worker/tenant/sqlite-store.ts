@@ -9,6 +9,7 @@ import type {
   Answer,
   AnswerQuery,
   ApiKeyRecord,
+  AuditRecord,
   Deadline,
   FinishedReservation,
   LedgerStore,
@@ -22,8 +23,10 @@ import {
   type AccountRow,
   type AnswerRow,
   type ApiKeyRow,
+  type AuditRow,
   accountOf,
   apiKeyOf,
+  auditOf,
   json,
   jsonOrNull,
   listOf,
@@ -51,6 +54,24 @@ interface Known {
   tenant?: TenantRecord | undefined;
   readonly apiKeys: Map<string, ApiKeyRecord>;
   readonly accounts: Map<string, AccountRecord | null>;
+}
+
+/** Rows that a scan reads at once. */
+const PAGE_ROWS = 500;
+
+/** A scan page by page, since a cursor must not stay open while the caller does something else. */
+function* pages<Record, Position>(
+  start: Position,
+  read: (after: Position) => readonly (readonly [Record, Position])[],
+): Iterable<Record> {
+  let position = start;
+  for (;;) {
+    const page = read(position);
+    for (const [record] of page) yield record;
+    const last = page.at(-1);
+    if (last === undefined || page.length < PAGE_ROWS) return;
+    position = last[1];
+  }
 }
 
 export class SqliteStore implements LedgerStore {
@@ -114,7 +135,11 @@ export class SqliteStore implements LedgerStore {
 
   writeTenant(tenant: TenantRecord): void {
     this.sql.exec(
-      "INSERT OR REPLACE INTO tenant VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      // A new row each time, so that `announced` is 0 again.
+      `INSERT OR REPLACE INTO tenant (id, tenant_id, name, status, parent_tenant_id, metadata,
+         default_commit_overage_policy, default_reservation_ttl_ms, max_reservation_ttl_ms, max_reservation_extensions,
+         reservation_expiry_policy, revision, created_at_ms, updated_at_ms, suspended_at_ms, closed_at_ms)
+       VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       tenant.tenantId,
       tenant.name,
       tenant.status,
@@ -125,9 +150,23 @@ export class SqliteStore implements LedgerStore {
       tenant.maxReservationTtlMs,
       tenant.maxReservationExtensions,
       tenant.reservationExpiryPolicy,
+      tenant.revision,
       tenant.createdAtMs,
       tenant.updatedAtMs,
+      tenant.suspendedAtMs ?? null,
+      tenant.closedAtMs ?? null,
     );
+  }
+
+  /** The tenant as long as the registry has not been told of its present revision. Not the ledger's business. */
+  readUnannouncedTenant(): TenantRecord | undefined {
+    const [row] = this.#rows<TenantRow>("SELECT * FROM tenant WHERE id = 1 AND announced = 0");
+    return row === undefined ? undefined : tenantOf(row);
+  }
+
+  /** Notes that the registry knows this revision; a later one is still to be told. */
+  markAnnounced(revision: number): void {
+    this.#sql.exec("UPDATE tenant SET announced = 1 WHERE revision = ?", revision);
   }
 
   readAccounts(scopes: readonly string[], unit?: Unit): AccountRecord[] {
@@ -189,21 +228,34 @@ export class SqliteStore implements LedgerStore {
     this.#remembered().accounts.set(accountKey(account.scope, account.unit), account);
   }
 
+  rewriteAccount(account: AccountRecord): void {
+    this.sql.exec(
+      `UPDATE accounts SET allocated = CAST(? AS INTEGER), spent = CAST(? AS INTEGER), reserved = CAST(? AS INTEGER),
+         debt = CAST(? AS INTEGER), overdraft_limit = CAST(? AS INTEGER), over_limit_mark = ?, status = ?,
+         commit_overage_policy = ?, settings = ?, updated_at_ms = ? WHERE scope = ? AND unit = ?`,
+      int64Text(account.allocated),
+      int64Text(account.spent),
+      int64Text(account.reserved),
+      int64Text(account.debt),
+      int64Text(account.overdraftLimit),
+      account.overLimitMark ? 1 : 0,
+      account.status,
+      account.commitOveragePolicy ?? null,
+      json(account.settings),
+      account.updatedAtMs,
+      account.scope,
+      account.unit,
+    );
+  }
+
   *scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord> {
-    // Page by page, since a cursor must not stay open while the caller does something else.
-    const pageRows = 500;
-    let position = after ?? { scope: "", unit: "" };
-    for (;;) {
-      const page = this.#rows<AccountRow>(
-        `SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE (scope, unit) > (?, ?) ORDER BY scope, unit LIMIT ${pageRows}`,
+    yield* pages(after ?? { scope: "", unit: "" }, (position) =>
+      this.#rows<AccountRow>(
+        `SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE (scope, unit) > (?, ?) ORDER BY scope, unit LIMIT ${PAGE_ROWS}`,
         position.scope,
         position.unit,
-      );
-      for (const row of page) yield accountOf(row);
-      const last = page[page.length - 1];
-      if (last === undefined || page.length < pageRows) return;
-      position = last;
-    }
+      ).map((row) => [accountOf(row), row]),
+    );
   }
 
   countAccounts(): number {
@@ -392,7 +444,10 @@ export class SqliteStore implements LedgerStore {
 
   insertApiKey(key: ApiKeyRecord): void {
     this.sql.exec(
-      "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      `INSERT INTO api_keys (key_id, digest, prefix, name, description, permissions, scope_filter, metadata,
+         created_at_ms, expires_at_ms, revoked_at_ms, revoked_reason, remaining_ttl_ms,
+         allowed_origins)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       key.keyId,
       key.digest,
       key.prefix,
@@ -404,22 +459,67 @@ export class SqliteStore implements LedgerStore {
       key.createdAtMs,
       key.expiresAtMs,
       key.revokedAtMs ?? null,
+      key.revokedReason ?? null,
       key.remainingTtl ? 1 : 0,
       jsonOrNull(key.allowedOrigins),
     );
   }
 
-  updateApiKeySettings({ keyId, remainingTtl, allowedOrigins }: ApiKeyRecord): void {
+  updateApiKey(key: ApiKeyRecord): void {
     this.sql.exec(
-      "UPDATE api_keys SET remaining_ttl_ms = ?, allowed_origins = ? WHERE key_id = ?",
-      remainingTtl ? 1 : 0,
-      jsonOrNull(allowedOrigins),
-      keyId,
+      `UPDATE api_keys SET name = ?, description = ?, permissions = ?, scope_filter = ?, metadata = ?, revoked_at_ms = ?,
+         revoked_reason = ?, remaining_ttl_ms = ?, allowed_origins = ? WHERE key_id = ?`,
+      key.name,
+      key.description ?? null,
+      json(key.permissions),
+      jsonOrNull(key.scopeFilter),
+      jsonOrNull(key.metadata),
+      key.revokedAtMs ?? null,
+      key.revokedReason ?? null,
+      key.remainingTtl ? 1 : 0,
+      jsonOrNull(key.allowedOrigins),
+      key.keyId,
+    );
+  }
+
+  *scanApiKeys(afterKeyId = ""): Iterable<ApiKeyRecord> {
+    yield* pages(afterKeyId, (after) =>
+      this.#rows<ApiKeyRow>(
+        `SELECT * FROM api_keys WHERE key_id > ? ORDER BY key_id LIMIT ${PAGE_ROWS}`,
+        after,
+      ).map((row) => [apiKeyOf(row), row.key_id]),
     );
   }
 
   countApiKeys(): number {
     return this.#count("api_keys");
+  }
+
+  insertAudit({ atMs, ...entry }: Omit<AuditRecord, "seq">): void {
+    this.#sql.exec("INSERT INTO audit (at_ms, entry) VALUES (?, ?)", atMs, json(entry));
+  }
+
+  *scanAudit(beforeSeq: number = Number.MAX_SAFE_INTEGER): Iterable<AuditRecord> {
+    yield* pages(beforeSeq, (before) =>
+      this.#rows<AuditRow>(
+        `SELECT seq, at_ms, entry FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ${PAGE_ROWS}`,
+        before,
+      ).map((row) => [auditOf(row), row.seq]),
+    );
+  }
+
+  pruneAudit(query: { beforeMs: number; rowsKept: number; rowsMax: number }): number {
+    const oldest = this.#rows<{ seq: number; at_ms: number; newest: number }>(
+      "SELECT seq, at_ms, (SELECT max(seq) FROM audit) AS newest FROM audit ORDER BY seq LIMIT ?",
+      query.rowsMax,
+    );
+    const stays = oldest.findIndex(
+      ({ seq, at_ms, newest }) =>
+        seq === newest || (seq > newest - query.rowsKept && at_ms >= query.beforeMs),
+    );
+    const last = oldest.at(stays < 0 ? -1 : stays - 1);
+    if (stays === 0 || last === undefined) return 0;
+    return this.#sql.exec("DELETE FROM audit WHERE seq <= ?", last.seq).rowsWritten;
   }
 
   #count(table: "accounts" | "api_keys"): number {

@@ -7,13 +7,19 @@
 import { DurableObject } from "cloudflare:workers";
 import type {
   ApiKeyBody,
+  ApiKeyDetailBody,
+  ApiKeyListBody,
   ApiKeySettingsBody,
   ApiKeySettingsInput,
+  AuditListBody,
   BalancesBody,
   BalancesQuery,
   BudgetBody,
   BudgetInput,
+  BudgetListBody,
+  BudgetName,
   Caller,
+  CallSource,
   CommitBody,
   CommitInput,
   CountersBody,
@@ -39,14 +45,25 @@ import type {
   TenantBody,
   Turn,
 } from "purser/ledger";
-import { checkTenantRequest, isTenantId, Ledger, newCounters, refuse, unauthorized } from "purser/ledger";
+import {
+  checkTenantRequest,
+  isTenantId,
+  Ledger,
+  newCounters,
+  refuse,
+  tenantBody,
+  unauthorized,
+} from "purser/ledger";
 import { type Env, hashSecrets } from "../env.ts";
+import { hasSchema } from "../migrations.ts";
+import { registryOf } from "../registry/registry-stub.ts";
+import type { RegistryEntry } from "../registry/tenant-registry.ts";
 import { GroupCommit } from "./group-commit.ts";
-import { hasSchema, migrate } from "./schema.ts";
+import { migrate } from "./schema.ts";
 import { SqliteStore } from "./sqlite-store.ts";
 
-/** How long a sweep that failed waits for the next try; the platform's own retries end after six. */
-const SWEEP_RETRY_MS = 60_000;
+/** How long an alarm's work that failed waits for the next try; the platform's own retries end after six. */
+const ALARM_RETRY_MS = 60_000;
 
 /** The protocol has no code for overload; the status and `Retry-After` say it. */
 const OVERLOADED: Refusal = {
@@ -61,6 +78,8 @@ export class TenantBudget extends DurableObject<Env> {
   now: () => number = () => Date.now();
   /** Where the ledger lives. An own property for the same two reasons. */
   readonly store: SqliteStore;
+  /** Tells the registry of tenants about this one. An own property, as above. */
+  announce: (entry: RegistryEntry) => Promise<void> = (entry) => registryOf(this.env).record(entry);
   readonly #group: GroupCommit;
   /** Outlive the ledger, which is opened anew after a group that failed. */
   readonly #counters = newCounters();
@@ -79,6 +98,8 @@ export class TenantBudget extends DurableObject<Env> {
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = (await ctx.storage.getAlarm()) ?? undefined;
     });
+    // What an earlier life of this object could not tell, or an earlier version did not.
+    void this.#announceOrRetry();
   }
 
   reserve(request: ReserveInput, caller?: Caller): Promise<Reply<ReserveBody>> {
@@ -89,8 +110,13 @@ export class TenantBudget extends DurableObject<Env> {
     return this.#decide(caller, (ledger, turn) => ledger.commit(reservationId, request, turn));
   }
 
-  release(reservationId: string, request: ReleaseInput, caller?: Caller): Promise<Reply<ReleaseBody>> {
-    return this.#decide(caller, (ledger, turn) => ledger.release(reservationId, request, turn));
+  release(
+    reservationId: string,
+    request: ReleaseInput,
+    caller?: Caller,
+    source?: CallSource,
+  ): Promise<Reply<ReleaseBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.release(reservationId, request, turn), source);
   }
 
   extend(reservationId: string, request: ExtendInput, caller?: Caller): Promise<Reply<ExtendBody>> {
@@ -127,48 +153,109 @@ export class TenantBudget extends DurableObject<Env> {
   }
 
   /** Makes the tenant and its tables. Before this, the object stores nothing, whatever its name. */
-  createTenant(request: unknown): Promise<Reply<TenantBody>> {
+  async createTenant(request: unknown, source?: CallSource): Promise<Reply<TenantBody>> {
     const checked = checkTenantRequest(request);
-    if (!checked.ok) return Promise.resolve(checked);
-    return this.#join(() => {
+    if (!checked.ok) return checked;
+    const reply = await this.#join(() => {
       if (!hasSchema(this.ctx.storage)) migrate(this.ctx.storage, this.now());
-      return this.#operate(undefined, (ledger, turn) => ledger.createTenant(request, turn));
+      return this.#operate(undefined, (ledger, turn) => ledger.createTenant(request, turn), source);
     });
+    await this.#announceOrRetry();
+    return reply;
   }
 
-  createBudget(request: BudgetInput, caller?: Caller): Promise<Reply<BudgetBody>> {
-    return this.#decide(caller, (ledger, turn) => ledger.createBudget(request, turn));
+  getTenant(): Promise<Reply<TenantBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.getTenant(turn));
+  }
+
+  async updateTenant(request: unknown, source?: CallSource): Promise<Reply<TenantBody>> {
+    const reply = await this.#decide(undefined, (ledger, turn) => ledger.updateTenant(request, turn), source);
+    await this.#announceOrRetry();
+    return reply;
+  }
+
+  createBudget(request: BudgetInput, caller?: Caller, source?: CallSource): Promise<Reply<BudgetBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.createBudget(request, turn), source);
+  }
+
+  lookupBudget(budget: BudgetName, caller?: Caller): Promise<Reply<BudgetBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.lookupBudget(budget, turn));
+  }
+
+  listBudgets(query: object, caller?: Caller): Promise<Reply<BudgetListBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.listBudgets(query, turn));
+  }
+
+  updateBudget(budget: BudgetName, request: unknown, source?: CallSource): Promise<Reply<BudgetBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.updateBudget(budget, request, turn), source);
+  }
+
+  freezeBudget(budget: BudgetName, request: unknown, source?: CallSource): Promise<Reply<BudgetBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.freezeBudget(budget, request, turn), source);
+  }
+
+  unfreezeBudget(budget: BudgetName, request: unknown, source?: CallSource): Promise<Reply<BudgetBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.unfreezeBudget(budget, request, turn), source);
   }
 
   fund(
-    budget: { readonly scope: string; readonly unit: string },
+    budget: BudgetName,
     request: FundInput,
     caller?: Caller,
+    source?: CallSource,
   ): Promise<Reply<FundBody>> {
-    return this.#decide(caller, (ledger, turn) => ledger.fund(budget, request, turn));
+    return this.#decide(caller, (ledger, turn) => ledger.fund(budget, request, turn), source);
   }
 
   /** Records a key that the front minted; the key's text stays with the front. */
   createApiKey(
     request: unknown,
     minted: Pick<MintedKey, "keyId" | "digest" | "prefix">,
+    source?: CallSource,
   ): Promise<Reply<ApiKeyBody>> {
-    return this.#decide(undefined, (ledger, turn) => ledger.createApiKey(request, minted, turn));
+    return this.#decide(undefined, (ledger, turn) => ledger.createApiKey(request, minted, turn), source);
   }
 
   readApiKeySettings(keyId: string): Promise<Reply<ApiKeySettingsBody>> {
     return this.#decide(undefined, (ledger, turn) => ledger.readApiKeySettings(keyId, turn));
   }
 
-  changeApiKeySettings(keyId: string, settings: ApiKeySettingsInput): Promise<Reply<ApiKeySettingsBody>> {
-    return this.#decide(undefined, (ledger, turn) => ledger.changeApiKeySettings(keyId, settings, turn));
+  changeApiKeySettings(
+    keyId: string,
+    settings: ApiKeySettingsInput,
+    source?: CallSource,
+  ): Promise<Reply<ApiKeySettingsBody>> {
+    return this.#decide(
+      undefined,
+      (ledger, turn) => ledger.changeApiKeySettings(keyId, settings, turn),
+      source,
+    );
   }
 
   readCounters(): Promise<Reply<CountersBody>> {
     return this.#decide(undefined, (ledger) => ledger.readCounters());
   }
 
-  /** Sweeps what is due. Only tidies: every decision settles what it needs itself, and an alarm may be late or double. */
+  listApiKeys(query: object): Promise<Reply<ApiKeyListBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.listApiKeys(query, turn));
+  }
+
+  updateApiKey(keyId: string, request: unknown, source?: CallSource): Promise<Reply<ApiKeyDetailBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.updateApiKey(keyId, request, turn), source);
+  }
+
+  revokeApiKey(keyId: string, query: object, source?: CallSource): Promise<Reply<ApiKeyDetailBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.revokeApiKey(keyId, query, turn), source);
+  }
+
+  listAudit(query: object): Promise<Reply<AuditListBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.listAudit(query, turn));
+  }
+
+  /**
+   * Sweeps what is due, and tells the registry what it does not know yet. Only tidies: every decision settles what it
+   * needs itself, and an alarm may be late or double.
+   */
   override async alarm(): Promise<void> {
     this.#alarmAtMs = undefined;
     const ledger = this.#openLedger();
@@ -177,15 +264,20 @@ export class TenantBudget extends DurableObject<Env> {
     try {
       ledger.sweep({ nowMs });
       this.#setAlarm(ledger);
+      await this.#announce();
     } catch (error) {
-      console.error("purser: the sweep failed and will be tried again", error);
-      this.#setAlarmAt(nowMs + SWEEP_RETRY_MS);
+      console.error("purser: the alarm's work failed and will be tried again", error);
+      this.#setAlarmAt(nowMs + ALARM_RETRY_MS);
     }
   }
 
   /** Decides one operation with its group. */
-  #decide<Body>(caller: Caller | undefined, operation: Operation<Body>): Promise<Reply<Body>> {
-    return this.#join(() => this.#operate(caller, operation));
+  #decide<Body>(
+    caller: Caller | undefined,
+    operation: Operation<Body>,
+    source?: CallSource,
+  ): Promise<Reply<Body>> {
+    return this.#join(() => this.#operate(caller, operation, source));
   }
 
   /** Joins the group that is gathering; past the line's end the call is refused as overload, undecided. */
@@ -193,14 +285,18 @@ export class TenantBudget extends DurableObject<Env> {
     return this.#group.isFull ? Promise.resolve(OVERLOADED) : this.#group.run(decide);
   }
 
-  #operate<Body>(caller: Caller | undefined, operation: Operation<Body>): Reply<Body> {
+  #operate<Body>(
+    caller: Caller | undefined,
+    operation: Operation<Body>,
+    source: CallSource | undefined,
+  ): Reply<Body> {
     const ledger = this.#openLedger();
     if (ledger === undefined) {
       return caller === undefined
         ? refuse("NOT_FOUND", `Tenant not found: ${this.#tenant}`)
         : unauthorized("KEY_NOT_FOUND");
     }
-    return operation(ledger, { nowMs: this.now(), caller });
+    return operation(ledger, { nowMs: this.now(), caller, source });
   }
 
   /** One transaction for a group, its alarm included. If it fails, nothing that was remembered of it is true. */
@@ -215,6 +311,24 @@ export class TenantBudget extends DurableObject<Env> {
       this.#alarmAtMs = undefined;
       throw error;
     }
+  }
+
+  /** The tenant's change is made whatever becomes of this; the registry hears of it now, or from an alarm. */
+  async #announceOrRetry(): Promise<void> {
+    try {
+      await this.#announce();
+    } catch (error) {
+      console.error("purser: the registry could not be told of the tenant and will be told again", error);
+      this.#setAlarmBy(this.now() + ALARM_RETRY_MS);
+    }
+  }
+
+  /** Tells the registry of the tenant's newest revision, unless it knows. Safe to repeat, in any order. */
+  async #announce(): Promise<void> {
+    const tenant = hasSchema(this.ctx.storage) ? this.store.readUnannouncedTenant() : undefined;
+    if (tenant === undefined) return;
+    await this.announce({ revision: tenant.revision, tenant: tenantBody(tenant) });
+    this.store.markAnnounced(tenant.revision);
   }
 
   /** The tenant is the object's own name; an object that was not reached by a name has none and serves nobody. */
@@ -241,8 +355,11 @@ export class TenantBudget extends DurableObject<Env> {
   /** One alarm at the earliest deadline, moved only earlier: each setting is a written row. None while nothing is held. */
   #setAlarm(ledger: Ledger): void {
     const deadlineMs = ledger.nextDeadlineMs;
-    if (deadlineMs === undefined) return;
-    if (this.#alarmAtMs === undefined || deadlineMs + 1 < this.#alarmAtMs) this.#setAlarmAt(deadlineMs + 1);
+    if (deadlineMs !== undefined) this.#setAlarmBy(deadlineMs + 1);
+  }
+
+  #setAlarmBy(timeMs: number): void {
+    if (this.#alarmAtMs === undefined || timeMs < this.#alarmAtMs) this.#setAlarmAt(timeMs);
   }
 
   #setAlarmAt(timeMs: number): void {

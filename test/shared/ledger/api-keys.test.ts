@@ -55,17 +55,17 @@ describe("a key bound to origins", () => {
   test("is free again with an empty list; what a change leaves out stays", () => {
     const { ledger, set, as, keyId } = ledgerWithKey();
     const settings = () => bodyOf(ledger.readApiKeySettings(keyId, NOW));
-    expect(settings()).toEqual({ key_id: keyId, tenant_id: TENANT, remaining_ttl_ms: true });
+    expect(settings()).toEqual({ key_id: `acme_${keyId}`, tenant_id: TENANT, remaining_ttl_ms: true });
     bodyOf(set({ allowed_origins: [PAGE] }));
     bodyOf(set({ remaining_ttl_ms: false }));
     expect(settings()).toEqual({
-      key_id: keyId,
+      key_id: `acme_${keyId}`,
       tenant_id: TENANT,
       remaining_ttl_ms: false,
       allowed_origins: [PAGE],
     });
     expect(bodyOf(set({ allowed_origins: [] }))).toEqual({
-      key_id: keyId,
+      key_id: `acme_${keyId}`,
       tenant_id: TENANT,
       remaining_ttl_ms: false,
     });

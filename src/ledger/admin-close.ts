@@ -1,0 +1,94 @@
+// What closing a tenant does to all it owns: holds released, budgets closed with nothing reserved, keys revoked. Runs
+// inside the transaction that closes the tenant, so nobody ever sees a closed tenant with something open. Invariant: what
+// is released from a budget is exactly what its holds had reserved, or nothing is closed at all. Who may call: admin-tenants.
+
+import { ledgerIdOf, statusOfKey } from "./admin-wire.ts";
+import { apiKeyIdOf } from "./api-keys.ts";
+import { type AuditEntry, recordAudit } from "./audit.ts";
+import type { LedgerCore, Turn } from "./core.ts";
+import type { JsonObject } from "./json.ts";
+import type { AccountRecord, ActiveReservation } from "./store.ts";
+
+/** @returns the id that the audit rows of one closing share; a tenant is closed once, so its name is enough */
+export function closeOwned(core: LedgerCore, turn: Turn, nowMs: number): string {
+  const correlation = `tenant.closed:${core.tenant}`;
+  const record = (
+    kind: string,
+    entry: Pick<AuditEntry, "resourceType" | "resourceId"> & { metadata: JsonObject },
+  ) =>
+    recordAudit(core, turn, nowMs, {
+      ...entry,
+      operation: `${kind}_via_tenant_cascade`,
+      metadata: {
+        event_kind: `${kind}_via_tenant_cascade`,
+        cascade_reason: "tenant_closed",
+        correlation_id: correlation,
+        ...entry.metadata,
+      },
+    });
+
+  // What has expired ends as expired; the rest is released.
+  core.settleDue(nowMs, [], Number.POSITIVE_INFINITY);
+  const released = new Map<string, bigint>();
+  for (const reservation of activeReservations(core)) {
+    core.store.finishReservation({ ...reservation, status: "RELEASED", finishedAtMs: nowMs });
+    core.deadlines.delete(reservation.id);
+    for (const scope of reservation.scopes) {
+      const name = nameOf({ scope, unit: reservation.unit });
+      released.set(name, (released.get(name) ?? 0n) + reservation.amount);
+    }
+    record("reservation.released", {
+      resourceType: "reservation",
+      resourceId: reservation.id,
+      metadata: {
+        unit: reservation.unit,
+        released_amount: reservation.amount,
+        prior_status: "ACTIVE",
+        new_status: "RELEASED",
+      },
+    });
+  }
+
+  for (const account of [...core.store.scanAccounts()]) {
+    const amount = released.get(nameOf(account)) ?? 0n;
+    if (amount !== account.reserved) {
+      throw new Error(`ledger: ${account.scope} has ${account.reserved} reserved, its holds have ${amount}`);
+    }
+    const [figures] = core.releasePath([account], amount);
+    core.store.rewriteAccount({ ...account, ...figures, status: "CLOSED", updatedAtMs: nowMs });
+    if (account.status === "CLOSED") continue;
+    record("budget.closed", {
+      resourceType: "budget",
+      resourceId: ledgerIdOf(core.tenant, account),
+      metadata: {
+        scope: account.scope,
+        unit: account.unit,
+        prior_status: account.status,
+        new_status: "CLOSED",
+        released_amount: amount,
+      },
+    });
+  }
+
+  for (const key of [...core.store.scanApiKeys()]) {
+    if (statusOfKey(key, nowMs) !== "ACTIVE") continue;
+    core.store.updateApiKey({ ...key, revokedAtMs: nowMs, revokedReason: "tenant_closed" });
+    record("api_key.revoked", {
+      resourceType: "api_key",
+      resourceId: apiKeyIdOf(core.tenant, key.keyId),
+      metadata: { name: key.name, prior_status: "ACTIVE", new_status: "REVOKED" },
+    });
+  }
+  return correlation;
+}
+
+function activeReservations(core: LedgerCore): ActiveReservation[] {
+  return [...core.store.scanDeadlines()].flatMap(({ id }) => {
+    const reservation = core.store.readReservation(id);
+    return reservation?.status === "ACTIVE" ? [reservation] : [];
+  });
+}
+
+function nameOf({ scope, unit }: Pick<AccountRecord, "scope" | "unit">): string {
+  return `${unit}\n${scope}`;
+}
