@@ -177,7 +177,10 @@ async function prepareTenant(
   const apiKey = await admin.createKey(DEMO.tenant);
   // Read with a client of its own: preparing is not counted among the run's requests.
   const before = await tenantClient(url, apiKey, DEMO).balance();
-  if (!isNew) await admin.resetBudget(DEMO, before.spent + before.reserved + before.debt + budgetTokens);
+  if (!isNew) {
+    await admin.setOverdraftLimit(DEMO, DEMO_OVERDRAFT_LIMIT_TOKENS);
+    await admin.resetBudget(DEMO, before.spent + before.reserved + before.debt + budgetTokens);
+  }
   return { apiKey, before };
 }
 

@@ -24,6 +24,8 @@ export interface AdminClient {
   ensureTenant(tenant: string): Promise<void>;
   /** Makes the budget; false if it exists, and then it is left as it is. Without an overdraft limit it has none. */
   createBudget(budget: BudgetName, allocated: number, overdraftLimit?: number): Promise<boolean>;
+  /** Sets what a budget may owe. */
+  setOverdraftLimit(budget: BudgetName, overdraftLimit: number): Promise<void>;
   /** Sets what is allocated, keeping what was spent. */
   resetBudget(budget: BudgetName, allocated: number): Promise<void>;
   /** A new API key for the tenant. Shown this once. */
@@ -80,6 +82,14 @@ export function adminClient(url: string, adminKey: string): AdminClient {
       if (answer.status === 409 && answer.body.error === "DUPLICATE_RESOURCE") return false;
       expect(answer, "create the budget");
       return true;
+    },
+    setOverdraftLimit: async ({ scope, unit }, overdraftLimit) => {
+      const path = `/v1/admin/budgets?${new URLSearchParams({ scope, unit })}`;
+      const body = { overdraft_limit: { unit, amount: overdraftLimit } };
+      expect(
+        await send(url, "PATCH", path, { "X-Admin-API-Key": adminKey }, body),
+        "set the budget's overdraft limit",
+      );
     },
     resetBudget: async ({ tenant, scope, unit }, allocated) => {
       const query = new URLSearchParams({ tenant_id: tenant, scope, unit });
@@ -151,7 +161,7 @@ export function tenantClient(url: string, apiKey: string, { tenant, scope, unit 
 
 async function send(
   url: string,
-  method: "GET" | "POST",
+  method: "GET" | "POST" | "PATCH",
   path: string,
   headers: Readonly<Record<string, string>>,
   body?: Json,
