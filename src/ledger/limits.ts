@@ -55,10 +55,11 @@ export const LIMITS = {
   pageRowsMax: 200,
   pageRowsDefault: 50,
   /**
-   * Reservations that one listing looks at; each costs about 15 µs to read. In the order of creation or id, a page ends
-   * there and its cursor goes on; an order that no index gives must see every candidate, so it is refused beyond.
+   * Reservations that one listing looks at; each costs about 30 µs to read, and a tenant's decisions wait meanwhile. In the
+   * order of creation or id, a page ends there and its cursor goes on; an order that no index gives must see every
+   * candidate, so it is refused beyond.
    */
-  listRowsMax: 5_000,
+  listRowsMax: 2_000,
   /** Days of creation in which a listing looks for an idempotency key; one lookup each. */
   listKeyDays: 40,
 
