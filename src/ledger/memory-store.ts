@@ -31,7 +31,6 @@ export class MemoryStore implements LedgerStore {
   readonly #apiKeys = new Map<string, ApiKeyRecord>();
   readonly #audit = new Map<string, AuditRecord>();
   #auditSeq = 0;
-  #latestTimeMs = 0;
   #undos: Undo[] | undefined;
 
   transact<T>(decide: () => T): T {
@@ -51,7 +50,9 @@ export class MemoryStore implements LedgerStore {
   }
 
   latestTimeMs(): number {
-    return this.#latestTimeMs;
+    const times = [this.#tenant?.updatedAtMs ?? 0];
+    for (const { updatedAtMs } of this.#accounts.values()) times.push(updatedAtMs);
+    return times.reduce((latest, each) => Math.max(latest, each));
   }
 
   readTenant(): TenantRecord | undefined {
@@ -61,7 +62,6 @@ export class MemoryStore implements LedgerStore {
   writeTenant(tenant: TenantRecord): void {
     const before = this.#tenant;
     this.#tenant = tenant;
-    this.#touch(tenant.updatedAtMs);
     this.#undos?.push(() => {
       this.#tenant = before;
     });
@@ -75,12 +75,10 @@ export class MemoryStore implements LedgerStore {
 
   insertAccount(account: AccountRecord): void {
     this.#insert(this.#accounts, accountKey(account), account);
-    this.#touch(account.updatedAtMs);
   }
 
   updateAccount(account: AccountRecord): void {
     this.#replace(this.#accounts, accountKey(account), account);
-    this.#touch(account.updatedAtMs);
   }
 
   rewriteAccount(account: AccountRecord): void {
@@ -248,14 +246,6 @@ export class MemoryStore implements LedgerStore {
     if (before === undefined) return;
     map.delete(key);
     this.#undos?.push(() => map.set(key, before));
-  }
-
-  #touch(timeMs: number): void {
-    const before = this.#latestTimeMs;
-    this.#latestTimeMs = Math.max(before, timeMs);
-    this.#undos?.push(() => {
-      this.#latestTimeMs = before;
-    });
   }
 }
 
