@@ -30,6 +30,7 @@ const scripts = {
   bench: "../bench/run.ts",
   "bench:edge": "../bench/edge.ts",
   crash: "crash.ts",
+  simulate: "simulate.ts",
 };
 
 class Refusal extends Error {}

@@ -24,6 +24,11 @@ export function parseSeed(text: string): number {
   return parseWhole(text, 0, SEED_MAX);
 }
 
+/** How many seeds; `_` may set thousands apart. */
+export function parseSeeds(text: string): number {
+  return parseWhole(text.replaceAll("_", ""), 1, SEED_MAX);
+}
+
 function parseWhole(text: string, min: number, max: number): number {
   const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
   if (value >= min && value <= max) return value;

@@ -51,3 +51,6 @@ export const KILLS_MAX = 10_000;
 
 /** Seeds are 32 bits wide. */
 export const SEED_MAX = 0xffff_ffff;
+
+/** Seeds of a simulation that nobody gave a number: half a minute, and each fault kind thousands of times. */
+export const SIMULATION_SEEDS_DEFAULT = 10_000;

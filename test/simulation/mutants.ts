@@ -1,0 +1,201 @@
+// Mutants: rules of the ledger broken one at a time, by a change of text in one source. The simulation must catch each;
+// one that it does not catch is a hole in the simulation. Invariant: every `find` stands exactly once in its file.
+// Who may call: scripts/lib/mutant-build.ts applies them, tests and `npm run simulate -- --mutants` run them.
+
+export interface Mutant {
+  readonly name: string;
+  /** The rule that is broken, as a sentence. */
+  readonly rule: string;
+  /** From the project's root; below assembly/ the arithmetic is compiled anew. */
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "replay-not-checked",
+    rule: "a commit with the same key gets its first answer",
+    file: "src/ledger/settle.ts",
+    find: 'const earlier = located.reservation.status === "COMMITTED" ? located.reservation.settled : undefined;',
+    replace: "const earlier = undefined as Answer | undefined;",
+  },
+  {
+    name: "fingerprint-ignored",
+    rule: "the same key with another body is a mismatch",
+    file: "src/ledger/answers.ts",
+    find: "return earlier.fingerprint === print ?",
+    replace: "return earlier.fingerprint.length === print.length ?",
+  },
+  {
+    name: "grace-forgotten",
+    rule: "a reservation can be settled until its grace is over",
+    file: "src/ledger/core.ts",
+    find: "deadlineMs: expiresAtMs + gracePeriodMs };",
+    replace: "deadlineMs: expiresAtMs + 0 * gracePeriodMs };",
+  },
+  {
+    name: "expiry-a-moment-early",
+    rule: "a reservation expires strictly after its deadline",
+    file: "src/ledger/core.ts",
+    find: "due.deadlineMs < nowMs;",
+    replace: "due.deadlineMs <= nowMs;",
+  },
+  {
+    name: "extend-in-grace",
+    rule: "a reservation can be extended only until it expires",
+    file: "src/ledger/settle.ts",
+    find: "if (nowMs > reservation.expiresAtMs) return expired(reservation);",
+    replace: "",
+  },
+  {
+    name: "extend-unbounded",
+    rule: "an extension reaches at most the tenant's longest life from now",
+    file: "src/ledger/settle.ts",
+    find: "Math.min(reservation.expiresAtMs + request.extend_by_ms, latestMs)",
+    replace: "Math.max(reservation.expiresAtMs + request.extend_by_ms, 0 * latestMs)",
+  },
+  {
+    name: "extend-forgets-deadline",
+    rule: "an extended reservation has its new deadline",
+    file: "src/ledger/settle.ts",
+    find: "core.deadlines.set(deadlineOf(extended));",
+    replace: "",
+  },
+  {
+    name: "scope-skipped-on-release",
+    rule: "a release gives back on every budget of the path",
+    file: "src/ledger/settle.ts",
+    find: "const figures = core.releasePath(accounts, reservation.amount);",
+    replace: "const figures = core.releasePath(accounts, reservation.amount);\n    accounts.length = 1;",
+  },
+  {
+    name: "budgeted-set-recomputed",
+    rule: "the budgets of a reservation are fixed when it is made",
+    file: "src/ledger/core.ts",
+    find: "const accounts = this.store.readAccounts(reservation.scopes, reservation.unit);\n    if (accounts.length !== reservation.scopes.length)",
+    replace:
+      'const path = reservation.scopes[reservation.scopes.length - 1]?.split("/") ?? [];\n    const accounts = this.store.readAccounts(path.map((_, n) => path.slice(0, n + 1).join("/")), reservation.unit);\n    if (accounts.length < reservation.scopes.length)',
+  },
+  {
+    name: "expiry-not-settled-first",
+    rule: "what has expired is given back before a decision",
+    file: "src/ledger/evaluation.ts",
+    find: "core.settleDue(nowMs, accountsOn(unit, scopes));",
+    replace: "void accountsOn;",
+  },
+  {
+    name: "expiry-settled-twice",
+    rule: "an expired reservation is given back once",
+    file: "src/ledger/core.ts",
+    find: "this.writeFigures(accounts, this.releasePath(accounts, reservation.amount), nowMs);",
+    replace:
+      "this.writeFigures(accounts, this.releasePath(accounts, reservation.amount), nowMs);\n    if (accounts.every((account) => account.reserved >= 2n * reservation.amount))\n      this.writeFigures(accounts, this.releasePath(accounts, 2n * reservation.amount), nowMs);",
+  },
+  {
+    name: "clock-goes-back",
+    rule: "the ledger's time does not go back with the host's",
+    file: "src/ledger/core.ts",
+    find: "wasWrong ? turn.nowMs : Math.max(seenMs, turn.nowMs)",
+    replace: "turn.nowMs",
+  },
+  {
+    name: "wrong-clock-outlived",
+    rule: "after a clock that ran ahead, holds end within the longest life from now",
+    file: "src/ledger/core.ts",
+    find: "if (wasWrong) this.#shortenLives(nowMs);",
+    replace: "",
+  },
+  {
+    name: "deadlines-survive-rollback",
+    rule: "what is remembered of a turn that failed is forgotten",
+    file: "src/ledger/core.ts",
+    find: "} catch (error) {\n      this.#deadlines = undefined;",
+    replace: "} catch (error) {",
+  },
+  {
+    name: "transaction-not-rolled-back",
+    rule: "a turn that fails leaves nothing in the store",
+    file: "src/ledger/memory-store.ts",
+    find: "while (undos.length > 0) undos.pop()?.();",
+    replace: "",
+  },
+  {
+    name: "inner-turn-not-rolled-back",
+    rule: "a turn inside a group goes down with the group",
+    file: "src/ledger/memory-store.ts",
+    find: "outer?.push(...undos);",
+    replace: "",
+  },
+  {
+    name: "dry-run-takes",
+    rule: "a dry run takes nothing",
+    file: "src/ledger/reserve.ts",
+    find: "...balancesMember(evaluation.accounts, core.arithmetic),\n    };\n  } else {",
+    replace:
+      "...balancesMember(core.writeFigures(evaluation.accounts, evaluation.figures, nowMs), core.arithmetic),\n    };\n  } else {",
+  },
+  {
+    name: "replayed-time-stands-still",
+    rule: "a replayed reserve says how much time is left now",
+    file: "src/ledger/reserve.ts",
+    find: "answer.active ? Math.max(0, body.expires_at_ms - nowMs) : 0",
+    replace: "answer.active ? (body.remaining_ttl_ms ?? 0) : 0",
+  },
+  {
+    name: "ttl-not-capped",
+    rule: "no reservation is made for longer than the tenant's longest life",
+    file: "src/ledger/reserve.ts",
+    find: "Math.min(request.ttl_ms ?? tenant.defaultReservationTtlMs, tenant.maxReservationTtlMs)",
+    replace: "request.ttl_ms ?? tenant.defaultReservationTtlMs",
+  },
+  {
+    name: "fund-not-idempotent",
+    rule: "funding with the same key happens once",
+    file: "src/ledger/admin-funding.ts",
+    find: "core.store.insertAnswer(namespace, days.toDay, answerOf(request.idempotency_key, print, body));",
+    replace: "void answerOf;",
+  },
+  {
+    name: "debt-does-not-block",
+    rule: "debt on a budget that may not owe blocks reservations; over its limit, it blocks as well",
+    file: "assembly/account.ts",
+    find: "if (overLimit(at(i))) return refuse(Status.OverLimit, i);",
+    replace: "if (false) return refuse(Status.OverLimit, i);",
+  },
+  {
+    name: "overdraft-check-dropped",
+    rule: "no commit makes more debt than the overdraft limit",
+    file: "assembly/account.ts",
+    find: "if (deficit > limit - read(account, DEBT)) return refuse(Status.OverdraftLimitExceeded, i);",
+    replace: "",
+  },
+  {
+    name: "mark-not-cleared",
+    rule: "funding lifts the mark of a capped charge",
+    file: "assembly/account.ts",
+    find: "store<u32>(account + MARK, 0); // an operator looked at it: the mark of a capped charge is lifted",
+    replace: "",
+  },
+  {
+    name: "everyone-marked",
+    rule: "only budgets that could not cover the charge are marked",
+    file: "assembly/account.ts",
+    find: "if (charge < beyond && remaining < beyond && !mayOwe) {",
+    replace: "if (charge < beyond && !mayOwe) {",
+  },
+  {
+    name: "remaining-unbounded",
+    rule: "remaining never leaves int64",
+    file: "assembly/account.ts",
+    find: "if (afterSpent < 0 && reserved >= afterSpent - i64.MIN_VALUE) return false;",
+    replace: "",
+  },
+  {
+    name: "last-scope-not-checked",
+    rule: "every budget of the path must have what is reserved",
+    file: "assembly/account.ts",
+    find: "if (remainingOf(at(i)) < amount) return refuse(Status.ExceedsAvailable, i);",
+    replace: "if (i + 1 < count && remainingOf(at(i)) < amount) return refuse(Status.ExceedsAvailable, i);",
+  },
+];

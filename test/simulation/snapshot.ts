@@ -1,0 +1,43 @@
+// What stands in a store at one moment, read past the ledger. Invariant: reading changes nothing. Who may call: the judge.
+
+import type { AccountRecord, LedgerStore, Reservation } from "purser/ledger";
+
+export interface Snapshot {
+  readonly accounts: ReadonlyMap<string, AccountRecord>;
+  /** Every reservation that is known to exist, by id. */
+  readonly reservations: ReadonlyMap<string, Reservation>;
+  readonly active: readonly Reservation[];
+}
+
+/** @param known - ids that were given so far; those of active reservations are found without it */
+export function snapshotOf(store: LedgerStore, known: Iterable<string>): Snapshot {
+  const accounts = new Map<string, AccountRecord>();
+  for (const account of store.scanAccounts()) accounts.set(nameOf(account), account);
+  const ids = new Set(known);
+  const held = [...store.scanDeadlines()];
+  for (const { id } of held) ids.add(id);
+  const reservations = new Map<string, Reservation>();
+  for (const id of ids) {
+    const reservation = store.readReservation(id);
+    if (reservation !== undefined) reservations.set(id, reservation);
+  }
+  const active = [...reservations.values()].filter(({ status }) => status === "ACTIVE");
+  if (active.length !== held.length) {
+    throw new Error(`the store lists ${held.length} deadlines and has ${active.length} active reservations`);
+  }
+  return { accounts, reservations, active };
+}
+
+export const EMPTY: Snapshot = { accounts: new Map(), reservations: new Map(), active: [] };
+
+export function nameOf({ scope, unit }: { readonly scope: string; readonly unit: string }): string {
+  return `${scope} ${unit}`;
+}
+
+export function remainingOf({ allocated, spent, reserved, debt }: AccountRecord): bigint {
+  return allocated - spent - reserved - debt;
+}
+
+export function isHeldBy({ scope, unit }: AccountRecord, reservation: Reservation): boolean {
+  return reservation.unit === unit && reservation.scopes.includes(scope);
+}
