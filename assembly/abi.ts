@@ -70,6 +70,12 @@ export const TICKET_MAX: i64 = 2199023255551;
 /** The six levels of a subject, and two to spare. */
 export const FRAME_ACCOUNTS: u32 = 8;
 
+/** How many budgets one decision can span: tokens, money, requests and permits, each for two tenants or providers. The
+ * straight line that decides is written out so many times. */
+export const ALL_MAX: u32 = 8;
+/** `allTake` answers status + which of them · this. */
+export const ALL_INDEX: u32 = 256;
+
 /** Where the header keeps the word that threads waiting for a permit watch. */
 export const HEADER_SEQUENCE: u32 = 28;
 /** Where a counter keeps how many wait for one of its permits. */

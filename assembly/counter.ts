@@ -27,7 +27,6 @@ import {
   COUNTER_OUT,
   COUNTER_OVER_RELEASED,
   COUNTER_STAMP,
-  COUNTER_WAITING,
   counterOf,
   isAmount,
   isIntegerIn,
@@ -222,6 +221,12 @@ export function deny(counter: u32, handle: f64, word: u64): Status {
   return valueOf(word) > capacityOf(counter) ? Status.InDebt : Status.Exceeds;
 }
 
+/** Counts a refusal of permits or a rate, whose words tell no debt, and answers it. */
+export function refuse(counter: u32, handle: f64): Status {
+  tally(counter + COUNTER_DENIED, handle, 1);
+  return Status.Exceeds;
+}
+
 /** Under the directory's lock: takes an idle budget out of everybody's reach. False if something is out, or being moved. */
 export function retire(counter: u32): bool {
   const word = bare(atomic.load<u64>(counter + COUNTER_OUT));
@@ -271,7 +276,10 @@ export function changed(out: u64, delta: i64): u64 {
   return delta < 0 ? out - min<u64>(out, <u64>-delta) : min<u64>(out + <u64>delta, OUT_MAX);
 }
 
-/** Makes a slot serve a new budget. The directory's lock is held and no handle of this generation exists yet. */
+/**
+ * Makes a slot serve a new budget. The directory's lock is held and no handle of this generation exists yet. How many wait
+ * is not set back: each of them takes itself off that count, also if the line that it waits in is gone.
+ */
 export function counterOpen(counter: u32, kind: Kind, capacity: u64, guards: u64): u32 {
   const generation = atomic.load<u32>(counter + COUNTER_GENERATION) + 1;
   atomic.store<u32>(counter + COUNTER_GENERATION, generation);
@@ -279,7 +287,6 @@ export function counterOpen(counter: u32, kind: Kind, capacity: u64, guards: u64
   atomic.store<u64>(counter + COUNTER_CAPACITY, tag | capacity);
   atomic.store<u64>(counter + COUNTER_OPENING, capacity);
   atomic.store<u64>(counter + COUNTER_GUARDS, guards);
-  atomic.store<u32>(counter + COUNTER_WAITING, 0);
   atomic.store<u64>(counter + COUNTER_CONSUMED, tag);
   atomic.store<u64>(counter + COUNTER_HIGH_WATER, tag);
   atomic.store<u64>(counter + COUNTER_DENIED, tag);

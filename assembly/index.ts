@@ -2,6 +2,7 @@
 // null, strings and booleans into numbers on the way. Handles and slots are indexes, never addresses.
 // Only src/kernel calls these.
 
+export { allClaim, allTake } from "./all";
 export { attach, budgetsInitialised, holdsInitialised, initialise, ownerAttach, ownerIssue, ownerPrepare } from "./header";
 export { budgetFigure, counterGive, counterGrant, counterRefill, counterTake } from "./counter";
 export { budgetCount, budgetFind, budgetOpen, budgetRemove, budgetRemoveIdle, permitOpen, rateOpen } from "./directory";

@@ -36,6 +36,8 @@
 //             +24 u64 stamp of the epoch it was taken in
 //             +32 u64 deadline in ms, 0 for none +40 u64 actual, once settled
 //             +48 u32 progress of the settlement +52 u32 owner, while another thread adjusts the amount
+//   While claimed as one of several (all.ts): +24 a rate's cost, +32 a rate's present, +40 u64 the word that was seen, +52
+//   u32 whether it will be held, +56 u32 address of the counter, +60 u32 address of the next hold, or its own if last.
 
 export { COUNTER_WAITING, HEADER_LOCK, HEADER_SEQUENCE } from "./abi";
 import {
@@ -83,6 +85,10 @@ export const HOLD_DEADLINE: u32 = 32;
 export const HOLD_ACTUAL: u32 = 40;
 export const HOLD_PROGRESS: u32 = 48;
 export const HOLD_OWNER: u32 = 52;
+export const HOLD_SEEN: u32 = 40;
+export const HOLD_KEEPS: u32 = 52;
+export const HOLD_ADDRESS: u32 = 56;
+export const HOLD_NEXT: u32 = 60;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Header

@@ -13,7 +13,6 @@ import { Kind } from "./abi";
 import {
   COUNTER_OUT,
   COUNTER_CONSUMED,
-  COUNTER_DENIED,
   COUNTER_GUARDS,
   COUNTER_META,
   COUNTER_WAITING,
@@ -29,13 +28,20 @@ import {
   isOwner,
   metaOf,
 } from "./layout";
-import { capacityOf, checkHandle, tally } from "./counter";
+import { capacityOf, checkHandle, refuse } from "./counter";
 import { CLAIMED, claim, FREE, HELD, isTicket, prepare, restated, stateOf, stateWord, WAITING } from "./hold";
 import { Status } from "./status";
 import { bare, isLocked, VALUE_MASK, valueOf } from "./word";
 
-/** The total's field begins at bit 0. */
-const ONE_OF_TOTAL: u64 = 1;
+/** What a permit of the category whose field begins at `shift` adds: one there, and one of the total, which begins at bit 0. */
+// @ts-ignore: decorator
+@inline
+export function incrementOf(shift: f64): u64 {
+  return 1 | (<u64>1 << <u64>shift);
+}
+
+/** A place in the line behind everybody's: for who does not wait. */
+const LAST: u64 = u64.MAX_VALUE;
 
 /** Whether limits and guards describe fields that lie within the word and do not overlap. */
 export function isGeometry(limits: u64, guards: u64): bool {
@@ -53,9 +59,9 @@ export function permitTake(handle: f64, shift: f64, owner: f64, ticket: f64, hin
   if (status != Status.Ok) return -status;
   if (!isOwner(owner) || !isTicket(ticket)) return -Status.HandleInvalid;
   const counter = counterOf(handle);
-  const increment = ONE_OF_TOTAL | (<u64>1 << <u64>shift);
+  const increment = incrementOf(shift);
   const seen = atomic.load<u64>(counter + COUNTER_OUT);
-  if ((!fits(counter, seen, increment) && !isLocked(seen)) || isAwaited(counter, handle, increment, u64.MAX_VALUE)) {
+  if ((!fits(counter, seen, increment) && !isLocked(seen)) || isAwaited(counter, handle, increment, LAST)) {
     return -refuse(counter, handle);
   }
   const claimed = stateWord(<u64>ticket, <u32>owner, CLAIMED);
@@ -79,7 +85,7 @@ export function permitWait(handle: f64, shift: f64, owner: f64, ticket: f64, hin
   const slot = claim(claimed, hint);
   if (slot < 0) return -Status.HoldsFull;
   const hold = holdAt(<u32>slot);
-  prepare(hold, handle, ONE_OF_TOTAL | (<u64>1 << <u64>shift), 0);
+  prepare(hold, handle, incrementOf(shift), 0);
   store<u64>(hold + HOLD_STAMP, atomic.add<u64>(counter + COUNTER_CONSUMED, 1)); // the place in the line
   // Counted before it is seen waiting: a count that is too high for a moment only makes others look.
   atomic.add<u32>(counter + COUNTER_WAITING, 1);
@@ -120,7 +126,7 @@ export function permitFields(handle: f64): u64 {
 export function permitWaiting(handle: f64, shift: f64): i32 {
   const status = checkCategory(handle, shift);
   if (status != Status.Ok) return -status;
-  const increment = ONE_OF_TOTAL | (<u64>1 << <u64>shift);
+  const increment = incrementOf(shift);
   let waiting = 0;
   const count = holdsCapacity();
   for (let slot: u32 = 0; slot < count; slot++) if (waitsFor(holdAt(slot), handle, increment)) waiting++;
@@ -143,16 +149,17 @@ export function permitGive(counter: u32, handle: f64, increment: u64): Status {
   }
 }
 
-/** Ends a wait whose state word is `waiting`: its own thread's cancel, or reclaim for a dead one. A line that was removed
- * is left without a word: its slot may count who waits for somebody else by now. */
+/** Ends a wait whose state word is `waiting`: its own thread's cancel, or reclaim for a dead one. */
 export function dropWait(hold: u32, handle: f64, waiting: u64): bool {
-  const live = checkHandle(handle, Kind.Permits) == Status.Ok;
   if (atomic.cmpxchg<u64>(hold + HOLD_STATE, waiting, FREE) != waiting) return false;
-  if (live) leaveLine(counterOf(handle));
+  leaveLine(counterOf(handle));
   return true;
 }
 
-/** The line moved: whoever waits behind may be the first now. */
+/**
+ * The line moved: whoever waits behind may be the first now. The count is the slot's, not the line's: who got in a line
+ * that was removed meanwhile was counted too, and is taken off here.
+ */
 // @ts-ignore: decorator
 @inline
 function leaveLine(counter: u32): void {
@@ -170,7 +177,8 @@ function wake(counter: u32): void {
   if (atomic.load<u32>(counter + COUNTER_WAITING) != 0) atomic.add<u32>(HEADER_SEQUENCE, 1);
 }
 
-function checkCategory(handle: f64, at: f64): Status {
+/** Ok, or why there is no such category; `at` is where its field begins. */
+export function checkCategory(handle: f64, at: f64): Status {
   const status = checkHandle(handle, Kind.Permits);
   if (status != Status.Ok) return status;
   const guards = atomic.load<u64>(counterOf(handle) + COUNTER_GUARDS);
@@ -183,10 +191,9 @@ function checkCategory(handle: f64, at: f64): Status {
   return Status.Ok;
 }
 
-/** Counts a refusal and answers it. */
-function refuse(counter: u32, handle: f64): Status {
-  tally(counter + COUNTER_DENIED, handle, 1);
-  return Status.Exceeds;
+/** Whether a permit can be had without passing anybody who waits for one. */
+export function isFree(counter: u32, handle: f64, word: u64, increment: u64): bool {
+  return fits(counter, word, increment) && !isAwaited(counter, handle, increment, LAST);
 }
 
 // @ts-ignore: decorator

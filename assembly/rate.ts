@@ -11,10 +11,9 @@
 // its very own arrival time.
 
 import { Kind } from "./abi";
-import { capacityOf, checkHandle, tally } from "./counter";
+import { capacityOf, checkHandle, refuse } from "./counter";
 import {
   COUNTER_OUT,
-  COUNTER_DENIED,
   COUNTER_GUARDS,
   COUNTER_META,
   counterOf,
@@ -26,6 +25,8 @@ import { bare, isLocked } from "./word";
 
 /** The burst and the present in scaled time stay within this, the present below it, so that their sum is below the lock. */
 const SCALED_MAX: u64 = 1 << 62;
+/** No arrival time. */
+export const NEVER: u64 = u64.MAX_VALUE;
 
 /** Whether a burst and a reduced limit and window (32 bits each) can be computed with. */
 export function isRate(burst: u64, limit: u64, window: u64): bool {
@@ -42,30 +43,33 @@ export function rateTake(handle: f64, cost: f64, now: f64): i32 {
   const status = checkHandle(handle, Kind.Rate);
   if (status != Status.Ok) return status;
   const counter = counterOf(handle);
-  const scale = atomic.load<u64>(counter + COUNTER_GUARDS);
-  const limit = scale >>> 32;
-  const window = scale & 0xffffffff;
-  const burst = capacityOf(counter);
-  if (<u64>now > (SCALED_MAX - 1) / limit) return Status.TimeInvalid;
-  if (<u64>cost > burst) return refuse(counter, handle);
-  const time = <u64>now * limit;
-  const took = <u64>cost * window;
+  if (!isTime(counter, now)) return Status.TimeInvalid;
   // Reads meta and the arrival time; changes the arrival time. Ends because a failed swap means another thread's
   // succeeded. There is no state between.
   while (true) {
     const arrival = atomic.load<u64>(counter + COUNTER_OUT);
     if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Rate)) return checkHandle(handle, Kind.Rate);
-    const next = max<u64>(arrival, time) + took;
     if (isLocked(arrival)) continue;
-    if (next > time + burst * window) return refuse(counter, handle);
+    const next = arrivalAfter(counter, arrival, <u64>cost, <u64>now);
+    if (next == NEVER) return refuse(counter, handle);
     if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, arrival, next) == arrival) return Status.Ok;
   }
 }
 
-/** Counts a refusal and answers it. */
-function refuse(counter: u32, handle: f64): Status {
-  tally(counter + COUNTER_DENIED, handle, 1);
-  return Status.Exceeds;
+/** Whether the rate can compute with this moment. */
+export function isTime(counter: u32, now: f64): bool {
+  return <u64>now <= (SCALED_MAX - 1) / (atomic.load<u64>(counter + COUNTER_GUARDS) >>> 32);
+}
+
+/** The arrival time once `cost` was granted, or NEVER if it is not granted now. */
+export function arrivalAfter(counter: u32, arrival: u64, cost: u64, now: u64): u64 {
+  const scale = atomic.load<u64>(counter + COUNTER_GUARDS);
+  const window = scale & 0xffffffff;
+  const burst = capacityOf(counter);
+  if (cost > burst) return NEVER;
+  const time = now * (scale >>> 32);
+  const next = max<u64>(arrival, time) + cost * window;
+  return next > time + burst * window ? NEVER : next;
 }
 
 /** Takes back a cost that was granted and then not used: the rate is used up so much less long. */
@@ -97,7 +101,7 @@ export function rateWait(handle: f64, cost: f64, now: f64): f64 {
   const window = scale & 0xffffffff;
   const burst = capacityOf(counter);
   if (<u64>cost > burst) return -(<f64>Status.Exceeds);
-  if (<u64>now > (SCALED_MAX - 1) / limit) return -(<f64>Status.TimeInvalid);
+  if (!isTime(counter, now)) return -(<f64>Status.TimeInvalid);
   const time = <u64>now * limit;
   const free = time + (burst - <u64>cost) * window; // the latest arrival time at which the cost fits now
   const arrival = bare(atomic.load<u64>(counter + COUNTER_OUT));
@@ -112,7 +116,7 @@ export function rateAvailable(handle: f64, now: f64): f64 {
   const counter = counterOf(handle);
   const scale = atomic.load<u64>(counter + COUNTER_GUARDS);
   const limit = scale >>> 32;
-  if (<u64>now > (SCALED_MAX - 1) / limit) return -(<f64>Status.TimeInvalid);
+  if (!isTime(counter, now)) return -(<f64>Status.TimeInvalid);
   const end = <u64>now * limit + capacityOf(counter) * (scale & 0xffffffff);
   const from = max<u64>(bare(atomic.load<u64>(counter + COUNTER_OUT)), <u64>now * limit);
   return from >= end ? 0 : <f64>((end - from) / (scale & 0xffffffff));

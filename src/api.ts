@@ -1,11 +1,13 @@
 // The public face of the library: every name that both entries export.
 
+export { AllOf, type AllOfDenial, AllOfReservation, allOf, type PartsOf } from "./budgets/all-of.ts";
 export { AtomicBudget } from "./budgets/atomic-budget.ts";
 export {
   AtomicTokenBudget,
   type ReservationTicket,
   type ReserveOptions,
 } from "./budgets/atomic-token-budget.ts";
+export { type AllOfBudget, type Guard, type Guarded, type PartOf, TakenCost } from "./budgets/guard.ts";
 export type { BudgetOptions } from "./budgets/kernel-budget.ts";
 export { RateBudget, type RateLimits, type RateOptions } from "./budgets/rate-budget.ts";
 export {

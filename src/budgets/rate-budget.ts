@@ -13,6 +13,7 @@ import {
 import type { Denial } from "../denial.ts";
 import * as Status from "../kernel/generated/Status.ts";
 import { type Kernel, openIn } from "../kernel/kernel.ts";
+import { amountGuard, type Guard, type Guarded, TakenCost } from "./guard.ts";
 import { type BudgetOptions, checkKernel, NAME_LENGTH_MAX } from "./kernel-budget.ts";
 import type { BudgetGuard, ExplainsDenial } from "./traits.ts";
 
@@ -43,7 +44,7 @@ const REDUCED_LIMIT_MAX = 2 ** 20;
  * const requests = new RateBudget({ limit: 500, windowMs: 60_000, burst: 20 }, { now: Date.now });
  * if (!requests.tryReserve(1)) await sleep(requests.retryAfterMs(1) ?? 0);
  */
-export class RateBudget implements BudgetGuard, ExplainsDenial {
+export class RateBudget implements BudgetGuard, ExplainsDenial, Guarded<TakenCost> {
   readonly limit: number;
   readonly windowMs: number;
   readonly burst: number;
@@ -52,6 +53,7 @@ export class RateBudget implements BudgetGuard, ExplainsDenial {
   readonly #kernel: Kernel;
   readonly #handle: number;
   readonly #now: () => number;
+  readonly #isPrivate: boolean;
 
   /**
    * @throws RangeError, TypeError for a bad argument
@@ -78,6 +80,7 @@ export class RateBudget implements BudgetGuard, ExplainsDenial {
     this.burst = burst;
     this.name = name ?? "";
     this.#now = now;
+    this.#isPrivate = name === undefined && kernel === undefined;
     const opened = openIn(options, (candidate, key) =>
       candidate.open("rate", key, (high, low) =>
         candidate.exports.rateOpen(high, low, burst, limit / divisor, windowMs / divisor, candidate.owner),
@@ -142,6 +145,19 @@ export class RateBudget implements BudgetGuard, ExplainsDenial {
     return afterMs === null
       ? { code: "TOO_LARGE_EVER", ...figures, retry: "never" }
       : { code: "RATE", ...figures, retry: { afterMs } };
+  }
+
+  asGuard(): Guard<TakenCost> | null {
+    if (this.#isPrivate) return null;
+    const place = {
+      kernel: this.#kernel,
+      handle: this.#handle,
+      keepsHold: false,
+      time: () => this.#time(),
+      part: (cost: number) => new TakenCost(cost, () => this.release(cost)),
+      failure: (status: number) => this.#failure(status),
+    };
+    return amountGuard(place, this, (cost) => this.retryAfterMs(cost) === 0);
   }
 
   /** Removes the rate for every thread; the name can be opened anew. */

@@ -5,7 +5,9 @@
 // while waiting for the category.
 
 import { checkInteger, checkName } from "../arguments.ts";
+import type { Guard, Guarded } from "../budgets/guard.ts";
 import { checkKernel, NAME_LENGTH_MAX } from "../budgets/kernel-budget.ts";
+import type { Denial } from "../denial.ts";
 import { Scoped } from "../dispose.ts";
 import { PurserError } from "../errors.ts";
 import * as Status from "../kernel/generated/Status.ts";
@@ -105,6 +107,7 @@ export class ConcurrencyGovernor {
   #watching = false;
   #awake: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
+  readonly #isPrivate: boolean;
 
   /**
    * @throws RangeError, TypeError for a limit that is no integer in 0 … 1,000,000, or for limits that need over 54 bits
@@ -128,6 +131,7 @@ export class ConcurrencyGovernor {
     for (const category of rest) this.#categories.set(category.name, category);
     const limitBits = fields.reduce((bits, { limit, shift }) => bits | (BigInt(limit) << BigInt(shift)), 0n);
     const guards = fields.reduce((bits, { shift, bits: width }) => bits | (1n << BigInt(shift + width)), 0n);
+    this.#isPrivate = options.name === undefined && options.kernel === undefined;
     const opened = openIn(options, (kernel, name) =>
       kernel.open("governor", name, (high, low) =>
         kernel.exports.permitOpen(high, low, limitBits, guards, kernel.owner),
@@ -206,6 +210,12 @@ export class ConcurrencyGovernor {
     }
   }
 
+  /** A category as one of the budgets that {@link allOf} takes from. It passes nobody who waits for a permit. */
+  category(name: string): Guarded<ConcurrencyPermit> {
+    const category = this.#category(name);
+    return { asGuard: () => (this.#isPrivate ? null : this.#guard(category)) };
+  }
+
   stats(): GovernorStats {
     const fields = this.#kernel.exports.permitFields(this.#handle);
     const used = ({ shift, bits }: Category): number =>
@@ -239,6 +249,44 @@ export class ConcurrencyGovernor {
   close(): void {
     this.#closed = true;
     for (const waiter of [...this.#waiters]) this.#leave(waiter, new ConcurrencyError("closed"));
+  }
+
+  #guard(category: Category): Guard<ConcurrencyPermit> {
+    const kernel = this.#kernel;
+    return {
+      kernel,
+      handle: this.#handle,
+      keepsHold: true,
+      isClosed: () => this.#closed,
+      amountOf(cost, argument) {
+        checkInteger(argument, cost ?? 1, 1, 1);
+        return category.shift;
+      },
+      time: () => 0,
+      part: (_, { slot, ticket }) => this.#permit(category, slot, ticket),
+      denial: () => this.#denial(category),
+      failure: (status) => kernel.failure(status, `category "${category.name}"`),
+    };
+  }
+
+  /** Why there is no permit of a category now; null if there is one. */
+  #denial({ name, limit }: Category): Denial | null {
+    const { categories, globalAvailable } = this.stats();
+    const { available = 0, waiting = 0 } = categories[name] ?? {};
+    const free = Math.min(available, globalAvailable);
+    if (free > 0 && waiting === 0 && !this.#closed) return null;
+    const retry = this.#closed || Math.min(limit, this.#total.limit) === 0 ? "never" : "when-released";
+    return {
+      code: retry === "never" ? "TOO_LARGE_EVER" : "HELD_BY_INFLIGHT",
+      scope: name,
+      requested: 1,
+      limit,
+      available: free,
+      spent: 0,
+      held: limit - available,
+      debt: 0,
+      retry,
+    };
   }
 
   #category(name: string): Category {

@@ -76,6 +76,17 @@ export interface KernelExports {
   rateGive(handle: number, cost: number): number;
   rateWait(handle: number, cost: number, nowMs: number): number;
   rateAvailable(handle: number, nowMs: number): number;
+
+  allClaim(
+    chain: number,
+    handle: number,
+    amount: number,
+    timeMs: number,
+    owner: number,
+    ticket: number,
+    hint: number,
+  ): number;
+  allTake(slot: number, owner: number, ticket: number): number;
 }
 
 /** The authority's arithmetic; assembly/accounts.ts exports it. */

@@ -91,6 +91,17 @@ function functionText(wat: string, name: string): string[] {
   return wat.slice(start, end < 0 ? undefined : end).split("\n");
 }
 
+/** From the first swap that sets a lock to the last store of a word, hold states included; empty if nothing locks. */
+function lockedSection(lines: readonly string[]): readonly string[] {
+  const isLock = (index: number): boolean =>
+    lines[index]?.includes("i64.atomic.rmw.cmpxchg") === true &&
+    lines[index - 1]?.trim() === "i64.or" &&
+    lines[index - 2]?.trim() === `i64.const ${-(2n ** 63n)}`;
+  const first = [...lines.keys()].find(isLock);
+  if (first === undefined) return [];
+  return lines.slice(first + 1, lines.findLastIndex((line) => line.includes("i64.atomic.store")) + 1);
+}
+
 describe("the disassembly", () => {
   const wat = readFileSync(file("build/kernel.shared.wat"), "utf8");
 
@@ -111,6 +122,27 @@ describe("the disassembly", () => {
     expect(store).toBeGreaterThan(swap);
     const between = lines.slice(swap + 1, store);
     expect(between.filter((line) => /\b(call|loop)\b/.test(line))).toEqual([]);
+  });
+
+  // word.ts: whoever locks a word lets go of it on the same straight line.
+  test("every section that locks a word is a straight line up to its last store", () => {
+    const sections = wat
+      .split(/\n(?= \(func )/)
+      .map((text) => ({ name: /\$(\S+)/.exec(text)?.[1] ?? "", section: lockedSection(text.split("\n")) }))
+      .filter(({ section }) => section.length > 0);
+    expect(sections.map(({ name }) => name)).toContain("assembly/all/swap");
+    for (const { name, section } of sections) {
+      const interrupted = section.filter((line) =>
+        /\b(call|call_indirect|loop|return|unreachable)\b/.test(line),
+      );
+      expect(interrupted, name).toEqual([]);
+      // Every branch leads forward: its label was opened within the section, and no loop was.
+      const labels = new Set(section.flatMap((line) => /^\s*(?:block|if) (\$\S+)/.exec(line)?.[1] ?? []));
+      for (const line of section) {
+        const target = /\bbr(?:_if|_table)? (\$\S+)/.exec(line)?.[1];
+        if (target !== undefined) expect(labels, `${name}: ${line.trim()}`).toContain(target);
+      }
+    }
   });
 
   test("settle: nothing interrupts between leaving 'held' and noting the actual", () => {

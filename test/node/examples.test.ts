@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { stream } from "../../examples/all-of.ts";
 import { ask } from "../../examples/browser.ts";
 import { brief } from "../../examples/graph.ts";
 import { runTool } from "../../examples/limits.ts";
@@ -11,7 +12,7 @@ import { answer } from "../../examples/tenants.ts";
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-test.each(["browser", "worker", "node", "tenants", "graph", "limits"])(
+test.each(["browser", "worker", "node", "tenants", "graph", "limits", "all-of"])(
   "the README shows examples/%s.ts",
   (name) => {
     expect(readFileSync(file("README.md"), "utf8")).toContain(
@@ -53,4 +54,19 @@ test("examples/limits.ts: runs within rate and slots, and says when to come back
   for (let call = 0; call < 20; call++) expect(await runTool(async () => call)).toBe(call);
   const refused = await runTool(async () => "too soon");
   expect(refused).toEqual({ retryAfterMs: expect.any(Number) });
+});
+
+test("examples/all-of.ts: takes tokens, a request and a stream together, and gives back what is not used", async () => {
+  const reply = { text: "hello", input: 20_000, output: 10_000 };
+  let finish: (() => void) | undefined;
+  const busy = [1, 2].map(() =>
+    stream(() => new Promise((resolve) => (finish = () => resolve(reply))), 30_000),
+  );
+  expect(await stream(async () => reply, 30_000)).toBe("refused: HELD_BY_INFLIGHT"); // no stream is free
+  finish?.();
+  expect(await busy[1]).toBe("hello");
+  const failing = stream(() => Promise.reject(new Error("no model")), 30_000);
+  await expect(failing).rejects.toThrow("no model");
+  expect(await stream(async () => reply, 40_000)).toBe("hello"); // what the failed one had taken is back
+  expect(await stream(async () => reply, 40_001)).toBe("refused: EXHAUSTED");
 });

@@ -4,6 +4,7 @@
 import {
   AtomicBudget,
   AtomicTokenBudget,
+  allOf,
   attachKernel,
   ConcurrencyGovernor,
   createKernel,
@@ -35,6 +36,9 @@ export const PERMITS = { streams: 2, tools: 3, total: 4 };
 export const RATE = { limit: 700, windowMs: 1_000, burst: 50 };
 export const RATE_STRETCH_MS = 10_000;
 export const TENANT_CAP = 1_000;
+/** Two budgets that are only ever taken together, and one that has room for everybody. */
+export const TWINS = { names: ["left twin", "right twin"], capacity: 2 ** 40 } as const;
+export const AMPLE = { name: "ample", capacity: 2 ** 40 };
 export const ROWS = { name: "hammered rows", capacity: 100 };
 
 /** Waits until every thread of the job is here. Threads may block; the main thread may not, and does not. */
@@ -85,7 +89,48 @@ function spendTokens(
   };
 }
 
+/** Takes from several budgets at once, in sets that cross, and meanwhile from one alone that has room for everybody. */
+function takeTogether(job: HammerJob, { forever }: { forever: boolean }): HammerResult {
+  const kernel = attachKernel(job.memory, { owner: job.owner });
+  const [left, right] = TWINS.names.map((name) => new AtomicBudget(TWINS.capacity, { kernel, name })) as [
+    AtomicBudget,
+    AtomicBudget,
+  ];
+  const tokens = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+  const ample = new AtomicBudget(AMPLE.capacity, { kernel, name: AMPLE.name });
+  const governor = new ConcurrencyGovernor(PERMITS, { kernel, name: "hammered permits" });
+  const calls = [allOf(right, governor.category("tools"), left, tokens), allOf(tokens, left, right)] as const;
+  const never = allOf(ample, left, tokens);
+  const random = seededRandom(job.seed);
+  let refused = 0;
+  let taken = 0;
+  let consumed = 0;
+  meet(job);
+  for (let i = 0; forever || i < job.iterations; i++) {
+    const cost = 1 + Math.floor(random() * 20);
+    const first = random() < 0.5 ? calls[0].tryReserve([cost, 1, cost, 900]) : null;
+    const second = calls[1].tryReserve([700, cost, cost]);
+    if (never.tryReserve([1, 1, TOKENS.capacity + 1]) !== null) refused++;
+    if (ample.tryReserve(1)) ample.release(1);
+    else refused++;
+    for (const reservation of [first?.parts[3], second?.parts[0]]) {
+      if (reservation === undefined) continue;
+      taken += cost;
+      if (random() < 0.5) continue; // cancelled below
+      tokens.recordUsage(reservation, 1, 0);
+      consumed++;
+    }
+    first?.parts[1].release();
+    first?.parts[3].cancel();
+    second?.parts[0].cancel();
+  }
+  return { refused, taken, consumed };
+}
+
 export const scenarios = {
+  takeTogether: (job: HammerJob) => takeTogether(job, { forever: false }),
+  takeTogetherUntilTerminated: (job: HammerJob) => takeTogether(job, { forever: true }),
+
   spend: (job: HammerJob) => spendTokens(job, { refills: false, forever: false }),
   spendWithRefills: (job: HammerJob) => spendTokens(job, { refills: true, forever: false }),
   spendUntilTerminated: (job: HammerJob) => spendTokens(job, { refills: false, forever: true }),

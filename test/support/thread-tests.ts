@@ -3,6 +3,7 @@
 import {
   AtomicBudget,
   AtomicTokenBudget,
+  allOf,
   attachKernel,
   ConcurrencyGovernor,
   createKernel,
@@ -12,6 +13,7 @@ import {
 } from "purser";
 import { describe, expect, test } from "vitest";
 import {
+  AMPLE,
   type HammerJob,
   type HammerResult,
   PERMITS,
@@ -20,6 +22,7 @@ import {
   ROWS,
   TENANT_CAP,
   TOKENS,
+  TWINS,
 } from "./hammer.ts";
 
 export interface RunningThread {
@@ -49,6 +52,16 @@ function prepare(kernel: Kernel | undefined, memory: WebAssembly.Memory, threads
 
 function sum(results: readonly HammerResult[], figure: string): number {
   return results.reduce((total, result) => total + (result[figure] ?? Number.NaN), 0);
+}
+
+function together(kernel: Kernel) {
+  const [left, right] = TWINS.names.map((name) => new AtomicBudget(TWINS.capacity, { kernel, name }));
+  return {
+    twins: [left, right] as [AtomicBudget, AtomicBudget],
+    tokens: new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name }),
+    ample: new AtomicBudget(AMPLE.capacity, { kernel, name: AMPLE.name }),
+    governor: new ConcurrencyGovernor(PERMITS, { kernel, name: "hammered permits" }),
+  };
 }
 
 /** @param threads how many to start; @param scale how much each does, 1 for the full load */
@@ -272,6 +285,45 @@ export function threadTests(
       expect(kernel.reclaim(job.owner)).toBe(PERMITS.tools);
       (await waiting).release();
       expect(governor.stats()).toMatchObject({ toolsAvailable: 3, toolsWaiting: 0, globalAvailable: 4 });
+    });
+
+    test("what is taken together comes out of all budgets or none, and refuses nobody who takes alone", async () => {
+      const kernel = createKernel({ shared: true });
+      const world = together(kernel);
+      const { results } = await run(kernel, { scenario: "takeTogether", iterations: iterations(20_000) });
+      expect(sum(results, "refused")).toBe(0);
+      expect(sum(results, "taken")).toBeGreaterThan(0);
+      const outs = world.twins.map((twin) => TWINS.capacity - twin.available);
+      expect(outs).toEqual([sum(results, "taken"), sum(results, "taken")]);
+      expect(world.ample.available).toBe(AMPLE.capacity);
+      expect(world.tokens.available).toBe(TOKENS.capacity - sum(results, "consumed"));
+      expect(world.tokens.openReservations).toBe(0);
+      expect(world.governor.stats()).toMatchObject({ globalAvailable: PERMITS.total, toolsAvailable: 3 });
+    });
+
+    test("a thread that is terminated while it takes from several holds nobody up and keeps nothing half taken", async () => {
+      const kernel = createKernel({ shared: true });
+      const { twins, tokens, ample, governor } = together(kernel);
+      for (let round = 0; round < Math.max(3, Math.ceil(6 * scale)); round++) {
+        const prepared = prepare(kernel, kernel.memory, threads);
+        const jobs = Array.from({ length: threads }, (_, index) =>
+          prepared(round * threads + index, { scenario: "takeTogetherUntilTerminated", iterations: 0 }),
+        );
+        const running = jobs.map((job) => start(job));
+        const [left, right] = twins;
+        const before = left.available;
+        const consumedBefore = tokens.tokensConsumed();
+        while (left.available > before - 1_000) await new Promise((resolve) => setTimeout(resolve));
+        await Promise.all(running.map((thread) => thread.terminate()));
+        // Nobody has reclaimed yet, and nothing stands in the way.
+        expect(left.available).toBe(right.available);
+        expect(allOf(left, right, ample).tryReserve([1, 1, 1])).not.toBeNull();
+        for (const job of jobs) kernel.reclaim(job.owner);
+        expect(tokens.openReservations).toBe(0);
+        expect(tokens.available - tokens.debt).toBe(tokens.capacity - tokens.tokensConsumed());
+        expect(governor.stats()).toMatchObject({ globalAvailable: PERMITS.total, toolsAvailable: 3 });
+        tokens.grant(tokens.tokensConsumed() - consumedBefore); // so that the next ones do not find it used up
+      }
     });
 
     test("a rate grants to all threads together what it would grant to one", async () => {

@@ -156,17 +156,22 @@ export class Explorer {
     let last: Actor | undefined;
     let switches = 0;
     let inARow = 0;
+    /** Who waited in vain: two of them would else take turns for ever, in ever longer orders. */
+    const stuck = new Set<Actor>();
     for (let running = actors; running.length > 0; running = actors.filter((actor) => !actor.finished)) {
       // Whoever ran last stands first, so that choice 0 never preempts; but who has been running for so long is waiting
       // for somebody, and a scheduler that never let that one run would be no scheduler.
       const canGoOn = last !== undefined && !last.finished && inARow < STEPS_IN_A_ROW_MAX;
-      const others = running.filter((actor) => actor !== last);
+      if (last !== undefined && inARow >= STEPS_IN_A_ROW_MAX) stuck.add(last);
+      if (running.every((actor) => stuck.has(actor))) stuck.clear();
+      const others = running.filter((actor) => actor !== last && (canGoOn || !stuck.has(actor)));
       const order = canGoOn ? [last as Actor, ...others] : others.length > 0 ? others : running;
       const choices = canGoOn && switches >= preemptions ? 1 : order.length;
       const choice = path[taken.length] ?? 0;
       taken.push({ choice, choices });
       if (canGoOn && choice > 0) switches++;
       const next = order[choice] as Actor;
+      if (next !== last && canGoOn) stuck.clear();
       inARow = next === last ? inARow + 1 : 0;
       last = next;
       await this.#advance(last);

@@ -14,12 +14,19 @@ interface Explored {
   readonly failure?: string;
 }
 
-test("every order and every death leave the kernel as it must be", async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ["--experimental-wasm-jspi", main]);
-  const explored: readonly Explored[] = JSON.parse(stdout);
-  expect(explored.filter(({ failure }) => failure !== undefined)).toEqual([]);
-  expect(explored.length).toBeGreaterThanOrEqual(24);
-  const runs = explored.reduce((sum, one) => sum + one.runs, 0);
-  expect(runs).toBeGreaterThan(50_000);
-  console.log(`${runs} orders and deaths explored in ${explored.length} worlds`);
-});
+/** Half a minute of exploring, on a machine that has nothing else to do. */
+const TIMEOUT_MS = 300_000;
+
+test(
+  "every order and every death leave the kernel as it must be",
+  async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, ["--experimental-wasm-jspi", main]);
+    const explored: readonly Explored[] = JSON.parse(stdout);
+    expect(explored.filter(({ failure }) => failure !== undefined)).toEqual([]);
+    expect(explored.length).toBeGreaterThanOrEqual(43);
+    const runs = explored.reduce((sum, one) => sum + one.runs, 0);
+    expect(runs).toBeGreaterThan(50_000);
+    console.log(`${runs} orders and deaths explored in ${explored.length} worlds`);
+  },
+  TIMEOUT_MS,
+);

@@ -138,6 +138,25 @@ export const LOCKED: Worlds = {
     };
   }),
 
+  "a free permit that somebody waits for is not taken past the line, beside a lock": beside((kernel) => {
+    const { limits, guards, shift } = ONE_PERMIT;
+    const handle = kernel.permitOpen(1n, 1n, limits, guards, THEM);
+    const held = kernel.permitTake(handle, shift, THEM, 1, 0);
+    const waiting = kernel.permitWait(handle, shift, YOU, 1, 1);
+    strictEqual(kernel.holdSettle(handle, held, THEM, 1, 0, THEM), Status.Ok);
+    let answer = 0;
+    return {
+      handle,
+      act: async (call) => {
+        answer = await call("permitTake", handle, shift, ME, 1, 2);
+      },
+      check() {
+        strictEqual(answer, -Status.Exceeds);
+        strictEqual(kernel.permitPromote(handle, waiting, YOU, 1), Status.Ok);
+      },
+    };
+  }),
+
   "a rate's takes, waits and gives, beside a lock": beside((kernel) => {
     const handle = kernel.rateOpen(1n, 1n, 10, 10, 1_000, THEM);
     const answers: number[] = [];

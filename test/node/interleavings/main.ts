@@ -1,7 +1,9 @@
 // Explores every world and prints one line of JSON: what was explored, how often, and what failed. Run by
 // interleavings.test.ts, because Promise Integration is behind a flag of Node.
 
+import { ALL_DEATHS, ALL_ORDERS } from "./all-worlds.ts";
 import { Explorer } from "./explore.ts";
+import { LINES } from "./line-worlds.ts";
 import { LOCKED } from "./locked-worlds.ts";
 import { DEATHS, ORDERS } from "./worlds.ts";
 
@@ -15,10 +17,15 @@ async function explore(name: string, run: (explorer: Explorer) => Promise<number
   }
 }
 
-for (const [name, { build, preemptions }] of Object.entries({ ...ORDERS, ...LOCKED })) {
+for (const [name, { build, preemptions }] of Object.entries({
+  ...ORDERS,
+  ...LOCKED,
+  ...LINES,
+  ...ALL_ORDERS,
+})) {
   await explore(name, (explorer) => explorer.everyOrder(build, preemptions));
 }
-for (const [name, build] of Object.entries(DEATHS)) {
+for (const [name, build] of Object.entries({ ...DEATHS, ...ALL_DEATHS })) {
   await explore(`a thread dies ${name}`, (explorer) => explorer.everyDeath(build));
 }
 console.log(JSON.stringify(results));

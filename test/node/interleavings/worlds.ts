@@ -9,8 +9,8 @@ export const ME = 1;
 export const YOU = 2;
 export const THEM = 3;
 
-export function prepared(kernel: KernelExports): void {
-  strictEqual(kernel.initialise(2, 4), Status.Ok);
+export function prepared(kernel: KernelExports, budgets = 2, holds = 4): void {
+  strictEqual(kernel.initialise(budgets, holds), Status.Ok);
   for (const owner of [ME, YOU, THEM]) strictEqual(kernel.ownerIssue(), owner);
 }
 

@@ -20,8 +20,25 @@ const HOSTILE = [
   1e300,
 ];
 
-/** `choice` is a selector; `delta` may be negative; `free` takes anything: it only affects speed. */
-type Place = "amount" | "handle" | "owner" | "ticket" | "slot" | "time" | "choice" | "delta" | "free";
+/**
+ * `choice` is a selector; `delta` may be negative; `chain` is a slot, or −1 for none; `free` takes anything: it only
+ * affects speed.
+ */
+type Place =
+  | "amount"
+  | "handle"
+  | "owner"
+  | "ticket"
+  | "slot"
+  | "time"
+  | "choice"
+  | "delta"
+  | "chain"
+  | "free";
+
+/** What is valid in a place although it is hostile elsewhere. */
+const isValid = (place: Place, value: number): boolean =>
+  (place === "delta" && (value === -1 || value === -5)) || (place === "chain" && value === -1);
 
 /** Each export with a valid call, and what each argument is. */
 interface Call {
@@ -76,6 +93,16 @@ const CALLS: readonly Call[] = [
   { name: "rateWait", places: ["handle", "amount", "time"], valid: ({ rate }) => [rate, 1, 0] },
   { name: "rateAvailable", places: ["handle", "time"], valid: ({ rate }) => [rate, 0] },
   {
+    name: "allClaim",
+    places: ["chain", "handle", "amount", "time", "owner", "ticket", "free"],
+    valid: ({ tokens, owner }) => [-1, tokens, 1, 0, owner, 904, 0],
+  },
+  {
+    name: "allTake",
+    places: ["slot", "owner", "ticket"],
+    valid: ({ owner }) => [1, owner, 903],
+  },
+  {
     name: "holdReserve",
     places: ["handle", "amount", "owner", "ticket", "time", "free"],
     valid: ({ tokens, owner }) => [tokens, 1, owner, 900, 0, 0],
@@ -112,6 +139,7 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
     const rate = exports.rateOpen(7n, 8n, 10, 10, 1_000, kernel.owner);
     exports.counterTake(rows, 10);
     exports.holdReserve(tokens, 10, kernel.owner, 901, 5, 0);
+    exports.allClaim(-1, tokens, 1, 0, kernel.owner, 903, 1);
     const bytes = (): string => Array.from(new Uint8Array(kernel.memory.buffer.slice(0))).join();
     return { exports, bytes, ids: { rows, tokens, permits, rate, owner: kernel.owner } };
   }
@@ -124,13 +152,15 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
       for (const [position, place] of call.places.entries()) {
         if (place === "free") continue;
         const tooLarge =
-          place === "slot" ? [4, 2 ** 32] : place === "owner" ? [ids.owner + 1, 2 ** 20, 0] : [];
+          place === "slot" || place === "chain"
+            ? [4, 2 ** 32]
+            : place === "owner"
+              ? [ids.owner + 1, 2 ** 20, 0]
+              : [];
         const handles = place === "handle" ? [ids.rows + 2 ** 20, ids.rows + 16, 0, 2 ** 52] : [];
         const choices = place === "choice" ? [99, 2 ** 32, 2 ** 32 + 3] : [];
         const hostiles = [...HOSTILE, ...tooLarge, ...handles, ...choices];
-        for (const hostile of hostiles.filter(
-          (value) => place !== "delta" || (value !== -1 && value !== -5),
-        )) {
+        for (const hostile of hostiles.filter((value) => !isValid(place, value))) {
           const values = [...call.valid(ids)];
           values[position] = hostile;
           const status = Math.abs(run(...values));
