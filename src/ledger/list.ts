@@ -3,9 +3,9 @@
 // such, whether or not a sweep has come by. By creation and by id a page continues from its place; the other orders
 // have no index and sort all candidates of the window. Who may call: the Ledger.
 
-import { printOf } from "./answers.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { dayOf, type LedgerCore, type Principal, statusAt, type Turn } from "./core.ts";
+import { readCursor, refuseCursor, writeCursor } from "./cursor.ts";
 import { dayPrefix } from "./ids.ts";
 import { parseInt64 } from "./int64.ts";
 import { LIMITS } from "./limits.ts";
@@ -48,8 +48,6 @@ const LAST_ID = "~";
 const PLACE_ID = /^[-\w]+$/;
 /** The last day that an id can name. */
 const DAYS_MAX = 2 ** 18 - 1;
-/** 96 bits of a digest: a cursor is bound by mistake's odds, not against forgers, who could only move their own place. */
-const CURSOR_PRINT_LENGTH = 16;
 
 export function listReservations(core: LedgerCore, query: unknown, turn: Turn): Reply<ReservationListBody> {
   return core.run(turn, (nowMs) => {
@@ -65,16 +63,8 @@ export function listReservations(core: LedgerCore, query: unknown, turn: Turn): 
     }
     const windowFault = checkWindows(request);
     if (windowFault !== undefined) return windowFault;
-    const print = printOfListing(core, request);
-    const after =
-      request.cursor === undefined ? undefined : readCursor(request.cursor, print, request.sort_by);
-    if (after === null) {
-      return refuse(
-        "INVALID_REQUEST",
-        "cursor must come from a previous reply to the same filters, windows and order",
-        { field: "cursor" },
-      );
-    }
+    const after = readPlace(core, request);
+    if (after === null) return refuseCursor();
 
     const listing: Listing = { core, request, principal, nowMs, after };
     const page = pageOf(listing);
@@ -82,7 +72,9 @@ export function listReservations(core: LedgerCore, query: unknown, turn: Turn): 
     const include = new Set(request.include.split(",").map((token) => token.trim()));
     return succeed({
       reservations: page.rows.map((row) => rowBody(row, include, nowMs)),
-      ...(page.next !== undefined && { next_cursor: cursorOf(page.next, print) }),
+      ...(page.next !== undefined && {
+        next_cursor: writeCursor([String(page.next.value), page.next.id], boundTo(core, request)),
+      }),
       has_more: page.next !== undefined,
     });
   });
@@ -265,29 +257,20 @@ function comparePlaces(a: Place, b: Place): number {
 }
 
 /** What a cursor is bound to: everything but `include` and `limit`, which choose no rows and no order. */
-function printOfListing(core: LedgerCore, request: ListRequest): string {
-  const { include: _include, limit: _limit, cursor: _cursor, tenant: _tenant, ...bound } = request;
-  return printOf({ ...bound, tenant: core.tenant }).slice(0, CURSOR_PRINT_LENGTH);
+function boundTo(core: LedgerCore, request: ListRequest): object {
+  const { include: _include, limit: _limit, cursor: _cursor, ...bound } = request;
+  return { ...bound, tenant: core.tenant };
 }
 
-function cursorOf({ value, id }: Place, print: string): string {
-  return btoa(`${print}|${value}|${id}`).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+/** The place that a cursor names; `undefined` without one, `null` for another listing's. */
+function readPlace(core: LedgerCore, request: ListRequest): Place | null | undefined {
+  const position = readCursor(request.cursor, boundTo(core, request));
+  if (position === null || position === undefined) return position;
+  const [text = "", id = ""] = position;
+  return PLACE_ID.test(id) ? { value: readValue(text, request.sort_by), id } : null;
 }
 
-/** The place that a cursor names; `null` if it is none, or another listing's. */
-function readCursor(cursor: string, print: string, sortBy: ListRequest["sort_by"]): Place | null {
-  let text: string;
-  try {
-    text = atob(cursor.replaceAll("-", "+").replaceAll("_", "/"));
-  } catch {
-    return null;
-  }
-  const [, value = "", id = ""] = text.split("|");
-  const place = { value: readValue(value, sortBy), id };
-  return PLACE_ID.test(id) && cursorOf(place, print) === cursor ? place : null;
-}
-
-/** A value as it stands in a cursor. What is no number where one is due gives a place that its cursor cannot be of. */
+/** A value as it stands in a cursor. What is no number where one is due was not written here, and means the beginning. */
 function readValue(text: string, sortBy: ListRequest["sort_by"]): Value {
   if (sortBy === "reserved") return parseInt64(text) ?? 0n;
   return sortBy === "created_at_ms" || sortBy === "expires_at_ms" ? Number(parseInt64(text) ?? 0n) : text;
