@@ -18,8 +18,9 @@ const saturated = (sum: number): number => Math.min(sum, AMOUNT_MAX);
 export class LocalCounter implements Counter {
   readonly kernel = null;
 
-  #capacity: number;
-  #balance: number;
+  // Each begins as a number: a field that was undefined first makes V8 allocate a number at every later write.
+  #capacity = 0;
+  #balance = 0;
   /** A reservation's `ticket` is the epoch it was taken in, and 0 once it has ended. */
   #epoch = 1;
   #held = 0;
@@ -38,7 +39,7 @@ export class LocalCounter implements Counter {
   };
 
   constructor(capacity: number) {
-    this.#capacity = capacity + 0; // -0 is 0
+    this.#capacity += capacity; // and −0 becomes 0
     this.#balance = this.#capacity;
   }
 
