@@ -4,10 +4,13 @@
 
 import { ledgerIdOf, statusOfKey } from "./admin-wire.ts";
 import { apiKeyIdOf } from "./api-keys.ts";
-import { type AuditEntry, recordAudit } from "./audit.ts";
+import { type AuditEntry, appendAudit } from "./audit.ts";
 import type { LedgerCore, Turn } from "./core.ts";
 import type { JsonObject } from "./json.ts";
 import type { AccountRecord, ActiveReservation } from "./store.ts";
+
+/** Sorts after every reservation's id. */
+const AFTER_IDS = "~";
 
 /** @returns the id that the audit rows of one closing share; a tenant is closed once, so its name is enough */
 export function closeOwned(core: LedgerCore, turn: Turn, nowMs: number): string {
@@ -16,7 +19,7 @@ export function closeOwned(core: LedgerCore, turn: Turn, nowMs: number): string 
     kind: string,
     entry: Pick<AuditEntry, "resourceType" | "resourceId"> & { metadata: JsonObject },
   ) =>
-    recordAudit(core, turn, nowMs, {
+    appendAudit(core, turn, nowMs, {
       ...entry,
       operation: `${kind}_via_tenant_cascade`,
       metadata: {
@@ -82,11 +85,14 @@ export function closeOwned(core: LedgerCore, turn: Turn, nowMs: number): string 
   return correlation;
 }
 
-function activeReservations(core: LedgerCore): ActiveReservation[] {
-  return [...core.store.scanDeadlines()].flatMap(({ id }) => {
-    const reservation = core.store.readReservation(id);
-    return reservation?.status === "ACTIVE" ? [reservation] : [];
-  });
+/** One after the other, so that not all of them are in memory at once. */
+function* activeReservations(core: LedgerCore): Iterable<ActiveReservation> {
+  const all = { above: { createdAtMs: 0, id: "" }, below: { createdAtMs: 0, id: AFTER_IDS } };
+  const rowsMax = core.deadlines.size;
+  const scan = { ...all, order: "id", descending: false, halves: ["active"], rowsMax } as const;
+  for (const reservation of core.store.scanReservations(scan)) {
+    if (reservation.status === "ACTIVE") yield reservation;
+  }
 }
 
 function nameOf({ scope, unit }: Pick<AccountRecord, "scope" | "unit">): string {

@@ -51,8 +51,14 @@ export interface AuditRecord {
   readonly metadata?: JsonObject | undefined;
 }
 
-/** Adds one row, within the operation's own transaction. */
+/** Adds one row, within the operation's own transaction, and lets a few of the oldest go. */
 export function recordAudit(core: LedgerCore, turn: Turn, nowMs: number, entry: AuditEntry): void {
+  appendAudit(core, turn, nowMs, entry);
+  core.pruneAudit(nowMs, LIMITS.pruneRowsPerTurn);
+}
+
+/** Adds one row of many that belong to one operation, whose own row comes last. */
+export function appendAudit(core: LedgerCore, turn: Turn, nowMs: number, entry: AuditEntry): void {
   const { tenantMay = false, status = 200, ...what } = entry;
   core.store.insertAudit({
     ...what,
@@ -62,7 +68,6 @@ export function recordAudit(core: LedgerCore, turn: Turn, nowMs: number, entry: 
     keyId: turn.caller?.keyId,
     source: sourceOf(turn.source),
   });
-  core.pruneAudit(nowMs, LIMITS.pruneRowsPerTurn);
 }
 
 function actorTypeOf({ caller, source }: Turn, tenantMay: boolean): ActorType {

@@ -74,9 +74,7 @@ function operationsOf(target: Target): readonly Operation[] {
 }
 
 /** A fault in a body: from the operation and some randomness to bytes, and to what they must be answered. */
-type BodyFault = (
-  operation: Operation,
-) => fc.Arbitrary<{
+type BodyFault = (operation: Operation) => fc.Arbitrary<{
   body: Uint8Array<ArrayBuffer>;
   statuses?: readonly number[];
   headers?: Record<string, string>;

@@ -3,6 +3,7 @@
 
 import { listDurableObjectIds, runDurableObjectAlarm } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
+import { LEDGER_LIMITS } from "purser/ledger";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { registryOf } from "../../worker/registry/registry-stub.ts";
 import { stubOf, within } from "./support.ts";
@@ -306,6 +307,20 @@ describe("over all tenants", () => {
     expect(codeOf(await admin("GET", `${path}&limit=0`))).toBe("400 INVALID_REQUEST");
     expect(codeOf(await admin("GET", `${path}&cursor=x`))).toBe("400 INVALID_REQUEST");
   });
+});
+
+test("a list over more tenants than one call asks goes on from there, and passes over those that are gone", async () => {
+  const registry = registryOf(env);
+  const { json: tenant } = await admin("GET", "/tenants/aaa");
+  // The registry alone knows them, and they come before every tenant that is there.
+  for (let n = 0; n < LEDGER_LIMITS.tenantsPerCall + 5; n += 1) {
+    const tenant_id = `000-${String(n).padStart(3, "0")}`;
+    await registry.record({ revision: 1, tenant: { ...tenant, tenant_id } });
+  }
+  const first = await admin("GET", "/budgets");
+  expect([first.status, first.json.ledgers, first.json.has_more]).toEqual([200, [], true]);
+  const second = await admin("GET", `/budgets?cursor=${first.json.next_cursor}`);
+  expect(second.json.ledgers[0]).toMatchObject({ tenant_id: "aaa" });
 });
 
 describe("strangers and strangers' names", () => {
