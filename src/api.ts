@@ -38,10 +38,10 @@ export {
   ConcurrencyError,
   ConcurrencyGovernor,
   ConcurrencyPermit,
-  type GovernorLimits,
   type GovernorOptions,
   type GovernorStats,
 } from "./execution/concurrency-governor.ts";
+export type { GovernorLimits } from "./execution/governor-limits.ts";
 export * from "./execution/index.ts";
 export {
   type AttachOptions,

@@ -13,18 +13,7 @@ import { PurserError } from "../errors.ts";
 import * as Status from "../kernel/generated/Status.ts";
 import { type Kernel, openIn } from "../kernel/kernel.ts";
 import { waitersOf, wakeSequence, watch } from "../kernel/waiting.ts";
-
-/** All limits together must fit into 54 bits: for each one as many as its value needs, and one more. */
-export interface GovernorLimits {
-  /** Operations of any category at once. */
-  readonly total: number;
-  /** Streaming responses at once. */
-  readonly streams?: number;
-  /** Tool executions at once. */
-  readonly tools?: number;
-  /** More categories, or these two under their own names. */
-  readonly categories?: Readonly<Record<string, number>>;
-}
+import { type Category, type GovernorLimits, layOut } from "./governor-limits.ts";
 
 export interface GovernorOptions {
   readonly kernel?: Kernel;
@@ -71,17 +60,7 @@ export class ConcurrencyError extends PurserError {
   }
 }
 
-const LIMIT_MAX = 1_000_000;
-const FIELD_BITS = 54;
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
-
-interface Category {
-  readonly name: string;
-  readonly limit: number;
-  /** Where its field begins in the kernel's word, and how wide it is without the guard bit. */
-  readonly shift: number;
-  readonly bits: number;
-}
 
 interface Waiter {
   readonly category: Category;
@@ -442,19 +421,4 @@ export class ConcurrencyPermit extends Scoped {
     this.#give = null;
     give?.();
   }
-}
-
-/** Fields from bit 0 upwards, each as wide as its limit needs and a guard bit. */
-function layOut(limits: readonly (readonly [string, number])[]): Category[] {
-  let shift = 0;
-  const fields = limits.map(([name, limit]): Category => {
-    checkInteger(`limits.${name}`, limit, 0, LIMIT_MAX);
-    const bits = Math.max(1, Math.ceil(Math.log2(limit + 1)));
-    const field = { name, limit, shift, bits };
-    shift += bits + 1;
-    return field;
-  });
-  if (shift > FIELD_BITS)
-    throw new RangeError(`limits must fit into ${FIELD_BITS} bits together, these need ${shift}`);
-  return fields;
 }
