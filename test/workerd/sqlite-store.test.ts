@@ -224,3 +224,36 @@ test("a database of a newer version is refused, not misread", async () => {
     );
   expect(await refused).toContain("schema version 999");
 });
+
+test("what a transaction remembers is never older than its own rows", async () => {
+  const { tenant, stub } = await tenantWith(100);
+  await within(stub, START_MS, ({ store }) => {
+    const scopes = [`tenant:${tenant}`];
+    const spent = () => store.readAccounts(scopes, "TOKENS")[0]?.spent;
+    const spend = (amount: bigint) => {
+      for (const account of store.readAccounts(scopes, "TOKENS"))
+        store.updateAccount({ ...account, spent: amount });
+    };
+    store.transact(() => {
+      expect(spent()).toBe(0n);
+      spend(7n);
+      expect(spent()).toBe(7n);
+      // A nested transaction that fails takes back what it wrote, from the rows and from what is remembered of them.
+      const failing = () =>
+        store.transact(() => {
+          spend(50n);
+          throw new Error("undo");
+        });
+      expect(failing).toThrow("undo");
+      expect(spent()).toBe(7n);
+      // Whoever writes past the store's own ways is seen as well: a budget, a tenant, and a key that was not there.
+      store.sql.exec("UPDATE accounts SET spent = 9");
+      expect(spent()).toBe(9n);
+      expect(store.readTenant()?.name).toBe(tenant);
+      store.sql.exec("UPDATE tenant SET name = 'renamed'");
+      expect(store.readTenant()?.name).toBe("renamed");
+    });
+    store.storage.sql.exec("UPDATE accounts SET spent = 11");
+    expect(store.transact(spent)).toBe(11n);
+  });
+});
