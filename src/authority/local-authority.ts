@@ -13,6 +13,10 @@ import type {
   EventInput,
   ExtendInput,
   FundInput,
+  PeriodInput,
+  PolicyInput,
+  PolicyPatchInput,
+  PolicyQuery,
   ReleaseInput,
   ReservationsQuery,
   ReserveInput,
@@ -129,6 +133,31 @@ export class LocalAuthority {
   /** What was counted since this authority was made. */
   get counters(): Readonly<LedgerCounters> {
     return this.#ledger.counters;
+  }
+
+  /** Gives a budget a period: its figures are then those of the window that the clock's time lies in. */
+  setPeriod(budget: BudgetName, request: PeriodInput) {
+    return this.#ledger.setPeriod(budget, request, this.#turn());
+  }
+
+  removePeriod(budget: BudgetName) {
+    return this.#ledger.removePeriod(budget, this.#turn());
+  }
+
+  getPeriod(budget: BudgetName) {
+    return this.#ledger.getPeriod(budget, this.#turn());
+  }
+
+  createPolicy(request: PolicyInput) {
+    return this.#ledger.createPolicy(request, this.#turn());
+  }
+
+  updatePolicy(policyId: string, request: PolicyPatchInput) {
+    return this.#ledger.updatePolicy(policyId, request, this.#turn());
+  }
+
+  listPolicies(query: PolicyQuery = {}) {
+    return this.#ledger.listPolicies(query, this.#turn());
   }
 
   #turn() {

@@ -22,7 +22,7 @@ import type { JsonObject } from "./json.ts";
 import { settledRows, takeRows } from "./reads.ts";
 import { type Amount, validate } from "./schema.ts";
 import { parseScope, passesScopeFilter } from "./scope.ts";
-import type { AccountRecord } from "./store.ts";
+import type { AccountKey, AccountRecord } from "./store.ts";
 import { shorten } from "./text.ts";
 
 export function createBudget(core: LedgerCore, input: unknown, turn: Turn): Reply<BudgetBody> {
@@ -224,17 +224,17 @@ function changeBudget<Request>(
   });
 }
 
-/** The budget that a query names, with what is due on it settled. */
-function findBudget(
+/** The budget that a query names, as it stands now. */
+export function findBudget(
   core: LedgerCore,
-  admitted: Admitted<{ scope: string; unit: AccountRecord["unit"] }>,
+  admitted: Admitted<AccountKey>,
   nowMs: number,
 ): { readonly ok: true; readonly account: AccountRecord } | Refusal {
   const { unit } = admitted.request;
   const place = ownScope(core, admitted.request.scope, admitted);
   if (!place.ok) return place;
   core.settleDue(nowMs, accountsOn(unit, [place.scope]));
-  const [account] = core.store.readAccounts([place.scope], unit);
+  const [account] = core.readAccounts([place.scope], unit, nowMs);
   return account === undefined
     ? refuse("BUDGET_NOT_FOUND", `Budget not found: ${place.scope} ${unit}`)
     : { ok: true, account };

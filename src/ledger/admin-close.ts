@@ -36,8 +36,13 @@ export function closeOwned(core: LedgerCore, turn: Turn, nowMs: number): string 
   for (const reservation of activeReservations(core)) {
     core.store.finishReservation({ ...reservation, status: "RELEASED", finishedAtMs: nowMs });
     core.deadlines.delete(reservation.id);
-    for (const scope of reservation.scopes) {
-      const name = nameOf({ scope, unit: reservation.unit });
+    for (const account of core.accountsOf(reservation, nowMs)) {
+      // What a window that has passed still holds is released there; of the others the sum is, below.
+      if (account.current !== undefined) {
+        core.writeFigures([account], core.releasePath([account], reservation.amount), nowMs);
+        continue;
+      }
+      const name = nameOf(account);
       released.set(name, (released.get(name) ?? 0n) + reservation.amount);
     }
     record("reservation.released", {
@@ -52,7 +57,8 @@ export function closeOwned(core: LedgerCore, turn: Turn, nowMs: number): string 
     });
   }
 
-  for (const account of [...core.store.scanAccounts()]) {
+  for (const stored of [...core.store.scanAccounts()]) {
+    const account = core.atTime(stored, nowMs);
     const amount = released.get(nameOf(account)) ?? 0n;
     if (amount !== account.reserved) {
       throw new Error(`ledger: ${account.scope} has ${account.reserved} reserved, its holds have ${amount}`);

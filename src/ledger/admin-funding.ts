@@ -50,7 +50,7 @@ export function fund(core: LedgerCore, query: unknown, input: unknown, turn: Tur
     if (admitted.tenant.status === "CLOSED") return closedTenant(core);
 
     core.settleDue(nowMs, accountsOn(unit, [scope]));
-    const [before] = core.store.readAccounts([scope], unit);
+    const [before] = core.readAccounts([scope], unit, nowMs);
     if (before === undefined) return refuse("BUDGET_NOT_FOUND", `Budget not found: ${scope} ${unit}`);
     const { operation } = request;
     if (before.status !== "ACTIVE") {

@@ -152,7 +152,8 @@ export function budgetBody(
   arithmetic: AccountArithmetic,
 ): BudgetBody {
   const amount = (value: bigint): Amount => ({ unit: account.unit, amount: value });
-  const { rolloverPolicy, periodStartMs, periodEndMs } = account.settings;
+  const { rolloverPolicy } = account.settings;
+  const { startMs: periodStartMs, endMs: periodEndMs } = currentPeriodOf(account);
   return {
     ledger_id: ledgerIdOf(tenant, account),
     tenant_id: tenant,
@@ -243,4 +244,13 @@ export function pageBody<Name extends string, Row>(
     has_more: nextCursor !== undefined,
   };
   return page as PageBody<Name, Row>;
+}
+
+/** A budget's own window where it has a period, else what its maker called the period, which has no effect. */
+function currentPeriodOf({ period, window, settings }: AccountRecord): {
+  readonly startMs?: number | undefined;
+  readonly endMs?: number | undefined;
+} {
+  if (period !== undefined && window !== undefined) return window;
+  return { startMs: settings.periodStartMs, endMs: settings.periodEndMs };
 }

@@ -42,6 +42,8 @@ export interface Refusal {
   readonly error: ErrorCode;
   readonly message: string;
   readonly details?: JsonObject;
+  /** When to come back, where that is known. The HTTP front makes `Retry-After` of it. */
+  readonly retryAfterMs?: number;
 }
 
 export interface Success<Body> {

@@ -1,46 +1,43 @@
 // What every operation shares: one turn at a time in one transaction, the clock that never goes back, who is calling,
-// expiry settled before a decision, figures written after one. Invariant: the deadlines in memory equal the active
+// expiry settled before a decision. Invariant: the deadlines in memory equal the active
 // reservations in the store; a turn that throws forgets them and the next turn reads them anew.
 // Who may call: the operations of this folder.
 
 import type { GenericSchema } from "valibot";
-import { AccountArithmetic, type AccountFigures, type PathResult } from "../kernel/accounts.ts";
+import type { PathResult } from "../kernel/accounts.ts";
+import { AccountBook, type AccountBookOptions } from "./account-book.ts";
 import type { Caller } from "./api-keys.ts";
 import { PATH_REFUSALS, type Refusal, refuse, unauthorized } from "./codes.ts";
-import { figuresAgree, type LedgerCounters, newCounters } from "./counters.ts";
 import { type AccountName, type Deadline, Deadlines, type DueReservation } from "./deadlines.ts";
 import { equalInConstantTime } from "./digest.ts";
 import { dayPrefix, ReservationIds } from "./ids.ts";
 import { CLOCK_BACK_MS_MAX, LIMITS, MS_PER_DAY, RETENTION } from "./limits.ts";
 import { checkOrigin } from "./origins.ts";
 import { type Permission, permits } from "./permissions.ts";
+import { type Governance, type PolicyRecord, PolicySet } from "./policies.ts";
+import { minuteOf, RateCounters } from "./rates.ts";
 import { type Unit, validate } from "./schema.ts";
 import type {
+  AccountKey,
   AccountRecord,
   ActiveReservation,
   FinishedReservation,
-  LedgerStore,
   Reservation,
   TenantRecord,
 } from "./store.ts";
 
-export interface LedgerOptions {
+export interface LedgerOptions extends AccountBookOptions {
   /** The tenant whose ledger this is; one ledger never holds two. */
   readonly tenant: string;
-  readonly store: LedgerStore;
   /** Secrets that reservation ids are derived from; the first one issues, all are accepted. */
   readonly secrets: readonly string[];
   /** Smaller limits than the usual ones, so that a test reaches them. */
   readonly limits?: Partial<TenantLimits>;
-  /** Where this ledger counts; its own counters by default. */
-  readonly counters?: LedgerCounters;
-  /** Hears of the first fault in written figures, so that it stands in the host's log. */
-  readonly onFigureFault?: (message: string) => void;
 }
 
 /** How much one tenant may keep. @see LIMITS */
 export type TenantLimits = Record<
-  "activeReservationsMax" | "budgetsMax" | "apiKeysMax" | "auditRowsMax" | "auditRowsPerCall",
+  "activeReservationsMax" | "budgetsMax" | "apiKeysMax" | "policiesMax" | "auditRowsMax" | "auditRowsPerCall",
   number
 >;
 
@@ -89,25 +86,21 @@ interface Authenticated {
   readonly principal: Principal;
 }
 
-export class LedgerCore {
+export class LedgerCore extends AccountBook {
   readonly tenant: string;
-  readonly store: LedgerStore;
   readonly ids: ReservationIds;
   readonly limits: TenantLimits;
-  readonly counters: LedgerCounters;
-  readonly arithmetic = new AccountArithmetic();
-  readonly #onFigureFault: ((message: string) => void) | undefined;
   #deadlines: Deadlines | undefined;
+  #policies: PolicySet | undefined;
+  #rates: RateCounters | undefined;
   #seenMs: number | undefined;
   #prunedDay = -1;
 
   constructor(options: LedgerOptions) {
+    super(options);
     this.tenant = options.tenant;
-    this.store = options.store;
     this.ids = new ReservationIds(options.secrets);
     this.limits = { ...LIMITS, ...RETENTION, ...options.limits };
-    this.counters = options.counters ?? newCounters();
-    this.#onFigureFault = options.onFigureFault;
   }
 
   /** The deadlines of all active reservations, read from the store once. */
@@ -118,6 +111,31 @@ export class LedgerCore {
       this.#deadlines = deadlines;
     }
     return this.#deadlines;
+  }
+
+  protected override hasHold(account: AccountKey): boolean {
+    return this.deadlines.firstOn(account) !== undefined;
+  }
+
+  /** All policies, read from the store once and again after one was written. */
+  get policies(): PolicySet {
+    this.#policies ??= new PolicySet(this.store.readPolicies());
+    return this.#policies;
+  }
+
+  writePolicy(policy: PolicyRecord): void {
+    this.store.writePolicy(policy);
+    this.#policies = undefined;
+  }
+
+  /** What the policies say about a request on these scopes. */
+  governing(scopes: readonly string[], nowMs: number): Governance {
+    return this.policies.governing(scopes, nowMs);
+  }
+
+  get rates(): RateCounters {
+    this.#rates ??= new RateCounters(this.store);
+    return this.#rates;
   }
 
   /**
@@ -141,6 +159,8 @@ export class LedgerCore {
       return result;
     } catch (error) {
       this.#deadlines = undefined;
+      this.#policies = undefined;
+      this.#rates = undefined;
       throw error;
     }
   }
@@ -178,7 +198,7 @@ export class LedgerCore {
       permission !== undefined &&
       !permits(known.permissions, permission)
     ) {
-      const code = permission.startsWith("budgets:") ? "INSUFFICIENT_PERMISSIONS" : "FORBIDDEN";
+      const code = /^(?:budgets|policies):/.test(permission) ? "INSUFFICIENT_PERMISSIONS" : "FORBIDDEN";
       return refuse(code, `The API key lacks the permission ${permission}`);
     }
     const { principal, tenant, permissions } = known;
@@ -248,49 +268,9 @@ export class LedgerCore {
     const reservation = this.store.readReservation(deadline.id);
     if (reservation?.status !== "ACTIVE")
       throw new Error(`deadlines: ${deadline.id} is not an active reservation`);
-    const accounts = this.accountsOf(reservation);
+    const accounts = this.accountsOf(reservation, nowMs);
     this.writeFigures(accounts, this.releasePath(accounts, reservation.amount), nowMs);
     this.store.finishReservation({ ...reservation, status: "EXPIRED", finishedAtMs: nowMs });
-  }
-
-  /** Gives a held amount back on every account. Cannot be refused: what is held was reserved on the same accounts. */
-  releasePath(accounts: readonly AccountRecord[], amount: bigint): readonly AccountFigures[] {
-    const result = this.arithmetic.release(accounts, amount);
-    if (!result.ok) throw new Error(`ledger: releasing ${amount} was refused with ${result.reason}`);
-    return result.accounts;
-  }
-
-  /** The accounts that a reservation holds, in scope order: exactly the set that was budgeted when it was made. */
-  accountsOf(reservation: Reservation): AccountRecord[] {
-    const accounts = this.store.readAccounts(reservation.scopes, reservation.unit);
-    if (accounts.length !== reservation.scopes.length) {
-      throw new Error(`ledger: reservation ${reservation.id} holds an account that does not exist`);
-    }
-    return accounts;
-  }
-
-  /** Writes what the kernel computed, and counts what contradicts itself. One row per account. */
-  writeFigures(
-    accounts: readonly AccountRecord[],
-    figures: readonly AccountFigures[],
-    nowMs: number,
-  ): AccountRecord[] {
-    return accounts.map((account, index) => {
-      const written = { ...account, ...figures[index], updatedAtMs: nowMs };
-      this.store.updateAccount(written);
-      this.#checkFigures(written);
-      return written;
-    });
-  }
-
-  /** The reply stands either way: it was decided, and a ledger that stops answering would not be any truer. */
-  #checkFigures(account: AccountRecord): void {
-    if (figuresAgree(account, this.arithmetic.remaining(account))) return;
-    this.counters.figureFaults += 1;
-    if (this.counters.figureFaults > 1) return;
-    const { scope, unit, allocated, spent, reserved, debt } = account;
-    const figures = `allocated ${allocated}, spent ${spent}, reserved ${reserved}, debt ${debt}`;
-    this.#onFigureFault?.(`the figures of ${scope} in ${unit} contradict each other: ${figures}`);
   }
 
   /** Moves an active reservation to its end, and prunes a few rows that have outlived their retention. */
@@ -311,7 +291,8 @@ export class LedgerCore {
         rowsMax,
       }) +
       this.store.pruneAnswers({ expiresBeforeDay: today, rowsMax }) +
-      this.pruneAudit(nowMs, rowsMax);
+      this.pruneAudit(nowMs, rowsMax) +
+      this.store.pruneRates({ minuteBelow: minuteOf(nowMs) - 1, rowsMax });
     if (rows === 0) this.#prunedDay = today;
   }
 
@@ -363,5 +344,7 @@ export function refusePath(
     spent: account.spent,
     debt: account.debt,
     overdraft_limit: account.overdraftLimit,
+    ...(account.window?.endMs !== undefined &&
+      account.current === undefined && { resets_at_ms: account.window.endMs }),
   });
 }

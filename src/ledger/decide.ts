@@ -4,7 +4,7 @@
 import { answerAgain, answerOf, findAnswer, keepAnswer, printOf } from "./answers.ts";
 import { type Reply, succeed } from "./codes.ts";
 import type { LedgerCore, Turn } from "./core.ts";
-import { evaluate, scopesFor } from "./evaluation.ts";
+import { decisionOf, denialOf, evaluate, scopesFor } from "./evaluation.ts";
 import { decideSchema } from "./schema.ts";
 import type { DecideBody } from "./wire.ts";
 
@@ -29,8 +29,8 @@ export function decide(core: LedgerCore, input: unknown, turn: Turn): Reply<Deci
     const evaluation = evaluate(core, request, { tenant, scopes, nowMs });
     if (!evaluation.ok && evaluation.denies === undefined) return evaluation.refusal;
     const body: DecideBody = evaluation.ok
-      ? { decision: "ALLOW", affected_scopes: scopes }
-      : { decision: "DENY", reason_code: evaluation.denies ?? "", affected_scopes: scopes };
+      ? { ...decisionOf(evaluation.governance), affected_scopes: scopes }
+      : { ...denialOf(evaluation), affected_scopes: scopes };
     keepAnswer(core, "decide", answerOf(key, print, body), nowMs);
     return succeed(body);
   });

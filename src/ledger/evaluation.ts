@@ -5,9 +5,11 @@
 
 import { type Refusal, refuse, unauthorized } from "./codes.ts";
 import { accountsOn, type LedgerCore, type Principal, refusePath } from "./core.ts";
+import type { Caps, Governance } from "./policies.ts";
 import type { Action, Amount } from "./schema.ts";
 import { passesScopeFilter, type Subject, scopesOf } from "./scope.ts";
 import type { AccountRecord, TenantRecord } from "./store.ts";
+import { coveredAfterMs } from "./windows.ts";
 
 /** What every evaluated request carries. */
 export interface Ask {
@@ -22,25 +24,64 @@ export type Evaluation =
       readonly accounts: readonly AccountRecord[];
       /** The accounts' figures with the estimate taken out, not yet written. */
       readonly figures: Parameters<LedgerCore["writeFigures"]>[1];
+      /** What the operator's policies say about these scopes. */
+      readonly governance: Governance;
     }
-  /** `denies` is the reason code of a DENY; absent where even a question is answered with an error. */
-  | { readonly ok: false; readonly refusal: Refusal; readonly denies?: string };
+  /**
+   * `denies` is the reason code of a DENY; absent where even a question is answered with an error. `retryAfterMs` is
+   * there where the budgets' own periods will have lifted the denial by then.
+   */
+  | {
+      readonly ok: false;
+      readonly refusal: Refusal;
+      readonly denies?: string;
+      readonly retryAfterMs?: number | undefined;
+    };
 
-/** The order of refusals: tenant, budgets there at all, then the kernel's precedence over the whole path. */
+export interface EvaluationContext {
+  readonly tenant: TenantRecord;
+  readonly scopes: readonly string[];
+  readonly nowMs: number;
+  /** Something will be taken. Only then do rate limits count: a question uses nothing of them. */
+  readonly isLive?: boolean;
+}
+
+/** The order of refusals: tenant, rates, budgets there at all, then the kernel's precedence over the whole path. */
 export function evaluate(
   core: LedgerCore,
   { estimate }: Ask,
-  { tenant, scopes, nowMs }: { tenant: TenantRecord; scopes: readonly string[]; nowMs: number },
+  { tenant, scopes, nowMs, isLive = false }: EvaluationContext,
 ): Evaluation {
   if (tenant.status === "CLOSED") return denied(closedTenant(core));
   if (tenant.status === "SUSPENDED") return { ok: false, refusal: unauthorized("TENANT_SUSPENDED") };
+  const governance = core.governing(scopes, nowMs);
+  const throttled = isLive ? core.rates.refusal(governance.rates.reservations, nowMs) : undefined;
+  if (throttled !== undefined) return { ok: false, refusal: throttled };
   const budgeted = budgetedAccounts(core, { member: "estimate", amount: estimate, scopes, nowMs });
   if (!budgeted.ok) return budgeted;
   const { accounts } = budgeted;
   const result = core.arithmetic.reserve(accounts, estimate.amount);
-  return result.ok
-    ? { ok: true, accounts, figures: result.accounts }
-    : denied(refusePath(core, accounts, result, estimate.amount));
+  if (result.ok) return { ok: true, accounts, figures: result.accounts, governance };
+  const denial = denied(refusePath(core, accounts, result, estimate.amount));
+  return result.reason === "exceeds_available"
+    ? { ...denial, retryAfterMs: coveredAfterMs(accounts, estimate.amount, nowMs) }
+    : denial;
+}
+
+/** The decision's members in a reply: caps if and only if a policy has some. */
+export function decisionOf({
+  caps,
+}: Governance): { decision: "ALLOW" } | { decision: "ALLOW_WITH_CAPS"; caps: Caps } {
+  return caps === undefined ? { decision: "ALLOW" } : { decision: "ALLOW_WITH_CAPS", caps };
+}
+
+/** The denial's members in a reply, with when to ask again where that is known. */
+export function denialOf({ denies, refusal, retryAfterMs }: Evaluation & { ok: false }) {
+  return {
+    decision: "DENY" as const,
+    reason_code: denies ?? refusal.error,
+    ...(retryAfterMs !== undefined && { retry_after_ms: retryAfterMs }),
+  };
 }
 
 /** The scopes of a subject that the caller may act for, shallowest first. */
@@ -70,7 +111,7 @@ export function budgetedAccounts(
   }: { member: "estimate" | "actual"; amount: Amount; scopes: readonly string[]; nowMs: number },
 ): { readonly ok: true; readonly accounts: readonly AccountRecord[] } | (Evaluation & { ok: false }) {
   core.settleDue(nowMs, accountsOn(unit, scopes));
-  const accounts = core.store.readAccounts(scopes, unit);
+  const accounts = core.readAccounts(scopes, unit, nowMs);
   if (accounts.length > 0) return { ok: true, accounts };
 
   // A wrong unit where some other unit is budgeted, otherwise nothing to take from.

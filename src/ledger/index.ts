@@ -1,5 +1,6 @@
 // The public face of the ledger: what an authority is built from. Everything else in this folder is private to it.
 
+export { tenantOfPolicy } from "./admin-policies.ts";
 export { pageSchema, type TenantListQuery, tenantListSchema } from "./admin-schema.ts";
 export { checkTenantRequest } from "./admin-tenants.ts";
 export type * from "./admin-wire.ts";
@@ -37,6 +38,8 @@ export { LIMITS as LEDGER_LIMITS } from "./limits.ts";
 export { MemoryStore } from "./memory-store.ts";
 export { isWebOrigin } from "./origins.ts";
 export { PERMISSIONS, type Permission } from "./permissions.ts";
+export type { Caps, PolicyRecord } from "./policies.ts";
+export type { PeriodBody, PolicyBody, PolicyListBody, WindowBody } from "./policy-schema.ts";
 export { type Amount, type AmountInput, UNITS, type Unit, validate } from "./schema.ts";
 export { isTenantId, parseScope, type Subject } from "./scope.ts";
 export { checkReservationId } from "./settle.ts";

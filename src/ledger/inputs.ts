@@ -3,6 +3,7 @@
 
 import type { FundOperation, OveragePolicy } from "../kernel/accounts.ts";
 import type { JsonObject } from "./json.ts";
+import type { Caps } from "./policies.ts";
 import type { AmountInput, Unit } from "./schema.ts";
 import type { Subject } from "./scope.ts";
 
@@ -133,3 +134,48 @@ export interface ApiKeySettingsInput {
   readonly remaining_ttl_ms?: boolean;
   readonly allowed_origins?: readonly string[];
 }
+
+/** Empty members (`{}`) say nothing, and take back what a policy said before. @see Cycles governance, PolicyCreateRequest */
+export interface PolicyInput {
+  readonly tenant_id?: string;
+  readonly name: string;
+  readonly description?: string;
+  /** A scope, a scope and `/*` for all below it, or a scope whose last id is `*`. */
+  readonly scope_pattern: string;
+  readonly priority?: number;
+  readonly caps?: Caps;
+  readonly commit_overage_policy?: OveragePolicy;
+  readonly reservation_ttl_override?: {
+    readonly default_ttl_ms?: number;
+    readonly max_ttl_ms?: number;
+    readonly max_extensions?: number;
+  };
+  readonly rate_limits?: {
+    readonly max_reservations_per_minute?: number;
+    readonly max_commits_per_minute?: number;
+  };
+  readonly effective_from?: string;
+  readonly effective_until?: string;
+}
+
+/** @see Cycles governance, updatePolicy */
+export interface PolicyPatchInput extends Omit<Partial<PolicyInput>, "tenant_id" | "scope_pattern"> {
+  readonly status?: "ACTIVE" | "DISABLED";
+}
+
+/** @see Cycles governance, listPolicies */
+export interface PolicyQuery {
+  readonly scope_pattern?: string;
+  readonly status?: string;
+  readonly limit?: number | string;
+  readonly cursor?: string;
+}
+
+/** A calendar period in an IANA time zone (UTC by default), or one of fixed length. Not part of the protocol. */
+export type PeriodInput = (
+  | { readonly kind: "daily" | "weekly" | "monthly"; readonly time_zone?: string }
+  | { readonly kind: "every"; readonly every_ms: number; readonly starts_at?: string }
+) & {
+  /** What each new window is allocated; what the budget is allocated now by default. */
+  readonly allocated?: AmountInput;
+};

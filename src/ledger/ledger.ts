@@ -13,6 +13,8 @@ import {
 } from "./admin-budgets.ts";
 import { fund } from "./admin-funding.ts";
 import { createApiKey, listApiKeys, revokeApiKey, updateApiKey } from "./admin-keys.ts";
+import { getPeriod, removePeriod, setPeriod } from "./admin-periods.ts";
+import { createPolicy, listPolicies, updatePolicy } from "./admin-policies.ts";
 import { createTenant, getTenant, updateTenant } from "./admin-tenants.ts";
 import type {
   ApiKeyBody,
@@ -35,6 +37,7 @@ import { introspect } from "./introspect.ts";
 import { changeApiKeySettings, readApiKeySettings } from "./key-settings.ts";
 import { LIMITS } from "./limits.ts";
 import { listReservations } from "./list.ts";
+import type { PeriodBody, PolicyBody, PolicyListBody } from "./policy-schema.ts";
 import { balances, getReservation } from "./reads.ts";
 import { reserve } from "./reserve.ts";
 import { commit, extend, release } from "./settle.ts";
@@ -179,6 +182,32 @@ export class Ledger {
   /** CREDIT, DEBIT, RESET, RESET_SPENT or REPAY_DEBT on the budget that `query` names by scope and unit. */
   fund(query: unknown, request: unknown, turn: Turn): Reply<FundBody> {
     return fund(this.#core, query, request, turn);
+  }
+
+  /** Gives the budget that `query` names by scope and unit a period. No figure changes. */
+  setPeriod(query: unknown, request: unknown, turn: Turn): Reply<PeriodBody> {
+    return setPeriod(this.#core, query, request, turn);
+  }
+
+  removePeriod(query: unknown, turn: Turn): Reply<PeriodBody> {
+    return removePeriod(this.#core, query, turn);
+  }
+
+  /** A budget's period, its window and those that have passed. */
+  getPeriod(query: unknown, turn: Turn): Reply<PeriodBody> {
+    return getPeriod(this.#core, query, turn);
+  }
+
+  createPolicy(request: unknown, turn: Turn): Reply<PolicyBody> {
+    return createPolicy(this.#core, request, turn);
+  }
+
+  updatePolicy(policyId: string, request: unknown, turn: Turn): Reply<PolicyBody> {
+    return updatePolicy(this.#core, policyId, request, turn);
+  }
+
+  listPolicies(query: unknown, turn: Turn): Reply<PolicyListBody> {
+    return listPolicies(this.#core, query, turn);
   }
 
   createApiKey(

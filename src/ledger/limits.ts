@@ -72,6 +72,27 @@ export const LIMITS = {
   budgetsMax: 10_000,
   /** API keys of one tenant, revoked ones included. */
   apiKeysMax: 10_000,
+  /** Policies of one tenant, disabled ones included. All are kept in memory, at up to 34 KB each. */
+  policiesMax: 1_000,
+  /** Tools that one list of a policy's caps may name. Caps travel with every decision and are kept with its answer. */
+  capsToolsMax: 64,
+  capsToolLengthMax: 256,
+  /** Policies are compared by priority alone, so any range will do that JSON clients keep exact. */
+  policyPriorityMax: 1_000_000_000,
+  ratePerMinuteMax: 1_000_000_000,
+  /**
+   * Written rows that a rate limit costs a minute at most: calls are counted in memory and the store is told in lots of
+   * this part of the limit. A lost memory costs what was left of one lot.
+   */
+  rateLotsPerMinute: 16,
+
+  /**
+   * Milliseconds of a period of fixed length: a window writes two rows when it begins, so shorter ones than a minute
+   * would cost more than what they bound. Longer than a year is a budget without a period.
+   */
+  periodMsMin: 60_000,
+  periodMsMax: 366 * 86_400_000,
+  timeZoneLengthMax: 64,
 
   /**
    * Rows of the audit log that one call looks at. Filters are applied row by row; a page that would need more is cut
@@ -113,6 +134,8 @@ export const RETENTION = {
    */
   auditDays: 365,
   auditRowsMax: 1_000_000,
+  /** Passed windows of one budget: a quarter of days, eight years of months. One that still holds something stays. */
+  windowsPerBudget: 100,
 } as const;
 
 export const MS_PER_DAY = 86_400_000;

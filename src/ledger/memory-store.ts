@@ -5,8 +5,10 @@
 import type { AuditRecord } from "./audit.ts";
 import type { Deadline } from "./deadlines.ts";
 import { STEM_LENGTH } from "./ids.ts";
+import type { PolicyRecord } from "./policies.ts";
 import { UNITS, type Unit } from "./schema.ts";
 import type {
+  AccountKey,
   AccountRecord,
   ActiveReservation,
   Answer,
@@ -14,10 +16,12 @@ import type {
   ApiKeyRecord,
   FinishedReservation,
   LedgerStore,
+  RateRecord,
   Reservation,
   ReservationPlace,
   ReservationScan,
   TenantRecord,
+  WindowRecord,
 } from "./store.ts";
 
 type Undo = () => void;
@@ -31,6 +35,10 @@ export class MemoryStore implements LedgerStore {
   readonly #apiKeys = new Map<string, ApiKeyRecord>();
   readonly #audit = new Map<string, AuditRecord>();
   #auditSeq = 0;
+  /** By account, then by beginning. */
+  readonly #windows = new Map<string, ReadonlyMap<number, WindowRecord>>();
+  readonly #policies = new Map<string, PolicyRecord>();
+  readonly #rates = new Map<string, RateRecord>();
   #undos: Undo[] | undefined;
 
   transact<T>(decide: () => T): T {
@@ -95,6 +103,35 @@ export class MemoryStore implements LedgerStore {
 
   countAccounts(): number {
     return this.#accounts.size;
+  }
+
+  findWindow(key: AccountKey, atMs: number): WindowRecord | undefined {
+    return this.readWindows(key, Number.POSITIVE_INFINITY).find(({ startMs }) => startMs <= atMs);
+  }
+
+  readWindows(key: AccountKey, rowsMax: number): WindowRecord[] {
+    const rows = [...(this.#windows.get(accountKey(key))?.values() ?? [])];
+    return rows.sort((a, b) => b.startMs - a.startMs).slice(0, rowsMax);
+  }
+
+  writeWindow(key: AccountKey, window: WindowRecord): void {
+    const rows = new Map(this.#windows.get(accountKey(key)));
+    this.#put(this.#windows, accountKey(key), rows.set(window.startMs, window));
+  }
+
+  deleteWindow(key: AccountKey, startMs: number): void {
+    const rows = new Map(this.#windows.get(accountKey(key)));
+    rows.delete(startMs);
+    this.#put(this.#windows, accountKey(key), rows);
+  }
+
+  pruneWindows(query: { key: AccountKey; rowsKept: number; rowsMax: number }): number {
+    const old = this.readWindows(query.key, Number.POSITIVE_INFINITY)
+      .slice(query.rowsKept)
+      .filter(({ reserved }) => reserved === 0n)
+      .slice(-query.rowsMax);
+    for (const { startMs } of old) this.deleteWindow(query.key, startMs);
+    return old.length;
   }
 
   readReservation(id: string): Reservation | undefined {
@@ -227,6 +264,30 @@ export class MemoryStore implements LedgerStore {
     return pruned;
   }
 
+  readPolicies(): PolicyRecord[] {
+    return [...this.#policies.values()];
+  }
+
+  writePolicy(policy: PolicyRecord): void {
+    this.#put(this.#policies, policy.policyId, policy);
+  }
+
+  readRate(name: string): RateRecord | undefined {
+    return this.#rates.get(name);
+  }
+
+  writeRate(rate: RateRecord): void {
+    this.#put(this.#rates, rate.name, rate);
+  }
+
+  pruneRates(query: { minuteBelow: number; rowsMax: number }): number {
+    const old = [...this.#rates.values()]
+      .filter(({ minute }) => minute < query.minuteBelow)
+      .slice(0, query.rowsMax);
+    for (const { name } of old) this.#remove(this.#rates, name);
+    return old.length;
+  }
+
   #insert<T>(map: Map<string, T>, key: string, value: T): void {
     if (map.has(key))
       throw new Error(`memory store: a row with the key ${JSON.stringify(key)} exists already`);
@@ -239,6 +300,12 @@ export class MemoryStore implements LedgerStore {
     if (before === undefined) throw new Error(`memory store: no row with the key ${JSON.stringify(key)}`);
     map.set(key, value);
     this.#undos?.push(() => map.set(key, before));
+  }
+
+  /** Adds or replaces. */
+  #put<T>(map: Map<string, T>, key: string, value: T): void {
+    if (map.has(key)) this.#replace(map, key, value);
+    else this.#insert(map, key, value);
   }
 
   #remove<T>(map: Map<string, T>, key: string): void {

@@ -61,14 +61,14 @@ export function balances(core: LedgerCore, query: unknown, turn: Turn): Reply<Ba
   });
 }
 
-/** The same accounts with what is due on them settled: read once more if anything was. */
+/** The same accounts as they stand now: with what is due on them settled, and in the windows that `nowMs` lies in. */
 export function settledRows(
   core: LedgerCore,
   rows: readonly AccountRecord[],
   nowMs: number,
 ): readonly AccountRecord[] {
-  if (core.settleDue(nowMs, rows) === 0) return rows;
-  return rows.flatMap(({ scope, unit }) => core.store.readAccounts([scope], unit));
+  if (core.settleDue(nowMs, rows) === 0) return rows.map((row) => core.atTime(row, nowMs));
+  return rows.flatMap(({ scope, unit }) => core.readAccounts([scope], unit, nowMs));
 }
 
 /** The first rows that are wanted. */

@@ -5,10 +5,12 @@
 import { answerOf, findAnswer, forKey, keepAnswer, mismatch, printOf } from "./answers.ts";
 import { type Reply, refuse, succeed } from "./codes.ts";
 import { type Admitted, dayOf, deadlineOf, type LedgerCore, statusAt, type Turn } from "./core.ts";
-import { evaluate, scopesFor } from "./evaluation.ts";
+import { decisionOf, denialOf, evaluate, scopesFor } from "./evaluation.ts";
 import { RETENTION, TENANT_DEFAULTS } from "./limits.ts";
+import type { Governance } from "./policies.ts";
 import { type ReserveRequest, reserveSchema } from "./schema.ts";
 import type { AccountRecord, ActiveReservation, Answer, TenantRecord } from "./store.ts";
+import { windowsOf } from "./windows.ts";
 import { balancesMember, type ReserveBody, reviveReply } from "./wire.ts";
 
 export function reserve(core: LedgerCore, input: unknown, turn: Turn): Reply<ReserveBody> {
@@ -42,18 +44,22 @@ function reserveLive(
   print: string,
   nowMs: number,
 ): Reply<ReserveBody> {
-  const evaluation = evaluate(core, request, { tenant, scopes, nowMs });
+  const evaluation = evaluate(core, request, { tenant, scopes, nowMs, isLive: true });
   if (!evaluation.ok) return evaluation.refusal;
   const { activeReservationsMax } = core.limits;
   if (core.deadlines.size >= activeReservationsMax) {
     return refuse("LIMIT_EXCEEDED", `At most ${activeReservationsMax} reservations may be active at once`);
   }
 
-  const { accounts, figures } = evaluation;
+  const { accounts, figures, governance } = evaluation;
   const id = core.ids.issue(core.tenant, request.idempotency_key, dayOf(nowMs));
-  const ttlMs = Math.min(request.ttl_ms ?? tenant.defaultReservationTtlMs, tenant.maxReservationTtlMs);
+  const ttlMs = Math.min(
+    request.ttl_ms ?? governance.ttl.defaultMs ?? tenant.defaultReservationTtlMs,
+    governance.ttl.maxMs ?? tenant.maxReservationTtlMs,
+    tenant.maxReservationTtlMs,
+  );
   const body: ReserveBody = {
-    decision: "ALLOW",
+    ...decisionOf(governance),
     reservation_id: id,
     affected_scopes: scopes,
     expires_at_ms: nowMs + ttlMs,
@@ -69,17 +75,22 @@ function reserveLive(
     unit: request.estimate.unit,
     amount: request.estimate.amount,
     scopes: accounts.map((account) => account.scope),
-    overagePolicy: overagePolicyOf(request, accounts, tenant),
+    windows: windowsOf(accounts),
+    overagePolicy: overagePolicyOf(request, governance, accounts, tenant),
     createdAtMs: nowMs,
     expiresAtMs: nowMs + ttlMs,
     gracePeriodMs: request.grace_period_ms,
-    extensionsMax: tenant.maxReservationExtensions,
+    extensionsMax: Math.min(
+      governance.ttl.extensionsMax ?? tenant.maxReservationExtensions,
+      tenant.maxReservationExtensions,
+    ),
     extensions: [],
     details: { subject: request.subject, action: request.action, metadata: request.metadata },
     keyId: principal.keyId,
   };
   core.store.insertReservation(reservation);
   core.deadlines.set(deadlineOf(reservation));
+  core.rates.count(governance.rates.reservations, nowMs);
   return succeed(body);
 }
 
@@ -95,7 +106,7 @@ function dryRun(
   let body: ReserveBody;
   if (evaluation.ok) {
     body = {
-      decision: "ALLOW",
+      ...decisionOf(evaluation.governance),
       affected_scopes: scopes,
       scope_path: scopes[scopes.length - 1] ?? "",
       reserved: request.estimate,
@@ -103,17 +114,23 @@ function dryRun(
     };
   } else {
     if (evaluation.denies === undefined) return evaluation.refusal;
-    body = { decision: "DENY", affected_scopes: scopes, reason_code: evaluation.denies };
+    body = { ...denialOf(evaluation), affected_scopes: scopes };
   }
   keepAnswer(core, "dryRun", answerOf(request.idempotency_key, print, body), nowMs);
   return succeed(body);
 }
 
-/** Request, else the deepest budget that sets one, else the tenant, else the protocol's default. */
-function overagePolicyOf(request: ReserveRequest, accounts: readonly AccountRecord[], tenant: TenantRecord) {
+/** Request, else policy, else the deepest budget that sets one, else the tenant, else the protocol's default. */
+function overagePolicyOf(
+  request: ReserveRequest,
+  governance: Governance,
+  accounts: readonly AccountRecord[],
+  tenant: TenantRecord,
+) {
   const budget = accounts.findLast((account) => account.commitOveragePolicy !== undefined);
   return (
     request.overage_policy ??
+    governance.commitOveragePolicy ??
     budget?.commitOveragePolicy ??
     tenant.defaultCommitOveragePolicy ??
     TENANT_DEFAULTS.commitOveragePolicy

@@ -18,7 +18,7 @@ import {
 import { closedTenant } from "./evaluation.ts";
 import { LIMITS } from "./limits.ts";
 import { type Action, commitSchema, extendSchema, releaseSchema } from "./schema.ts";
-import { passesScopeFilter, scopePathOf } from "./scope.ts";
+import { passesScopeFilter, scopePathOf, scopesOf } from "./scope.ts";
 import type { ActiveReservation, Answer, Reservation, TenantRecord } from "./store.ts";
 import { hasAtMostCharacters } from "./text.ts";
 import { balancesMember, type CommitBody, type ExtendBody, type ReleaseBody } from "./wire.ts";
@@ -49,9 +49,12 @@ export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn)
         expected_units: [unit],
       });
     }
-    const accounts = core.accountsOf(reservation);
+    const { commits } = core.governing(scopesOf(reservation.details.subject), nowMs).rates;
+    const throttled = core.rates.refusal(commits, nowMs);
+    if (throttled !== undefined) return throttled;
+    const accounts = core.accountsOf(reservation, nowMs);
     const actual = request.actual.amount;
-    const result = core.arithmetic.commit(accounts, { estimate, actual, policy: reservation.overagePolicy });
+    const result = core.commitPath(accounts, { estimate, actual, policy: reservation.overagePolicy });
     if (!result.ok) {
       core.counters.commitsRefused += 1;
       return refusePath(core, accounts, result, actual);
@@ -75,6 +78,7 @@ export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn)
       },
       nowMs,
     );
+    core.rates.count(commits, nowMs);
     return succeed(body);
   });
 }
@@ -97,7 +101,7 @@ export function release(core: LedgerCore, id: string, input: unknown, turn: Turn
     if (!standing.ok) return standing;
 
     const { reservation } = standing;
-    const accounts = core.accountsOf(reservation);
+    const accounts = core.accountsOf(reservation, nowMs);
     const figures = core.releasePath(accounts, reservation.amount);
     const body: ReleaseBody = {
       status: "RELEASED",
@@ -131,7 +135,7 @@ function recordRelease(
   });
 }
 
-/** Moves the expiry outward from where it stands, never beyond the tenant's longest life from now, never inward. */
+/** Moves the expiry outward from where it stands, never beyond the longest life from now, never inward. */
 export function extend(core: LedgerCore, id: string, input: unknown, turn: Turn): Reply<ExtendBody> {
   return core.run(turn, (nowMs) => {
     const admitted = core.admit(turn, nowMs, {
@@ -160,13 +164,15 @@ export function extend(core: LedgerCore, id: string, input: unknown, turn: Turn)
         `At most ${reservation.extensionsMax} extensions: ${reservation.id}`,
       );
     }
-    const latestMs = Math.max(reservation.expiresAtMs, nowMs + tenant.maxReservationTtlMs);
+    const { ttl } = core.governing(scopesOf(reservation.details.subject), nowMs);
+    const lifeMs = Math.min(ttl.maxMs ?? tenant.maxReservationTtlMs, tenant.maxReservationTtlMs);
+    const latestMs = Math.max(reservation.expiresAtMs, nowMs + lifeMs);
     const expiresAtMs = Math.min(reservation.expiresAtMs + request.extend_by_ms, latestMs);
     const body: ExtendBody = {
       status: "ACTIVE",
       expires_at_ms: expiresAtMs,
       remaining_ttl_ms: expiresAtMs - nowMs,
-      ...balancesMember(core.accountsOf(reservation), core.arithmetic),
+      ...balancesMember(core.readAccounts(reservation.scopes, reservation.unit, nowMs), core.arithmetic),
     };
     const extensions = [...reservation.extensions, answerOf(request.idempotency_key, print, body)];
     const extended = { ...reservation, expiresAtMs, extensions };

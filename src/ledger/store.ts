@@ -6,7 +6,9 @@ import type { AccountFigures, OveragePolicy } from "../kernel/accounts.ts";
 import type { AuditRecord } from "./audit.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { JsonObject } from "./json.ts";
+import type { Period } from "./periods.ts";
 import type { Permission } from "./permissions.ts";
+import type { PolicyRecord } from "./policies.ts";
 import type { Metrics, Unit } from "./schema.ts";
 import type { Subject } from "./scope.ts";
 
@@ -39,14 +41,56 @@ export interface BudgetSettings {
   readonly metadata?: JsonObject | undefined;
 }
 
-/** A budget: its figures, keyed by (scope, unit). */
+/** How a budget begins anew: its period, and what every new window is allocated. */
+export interface BudgetPeriod {
+  readonly rule: Period;
+  readonly allocated: bigint;
+}
+
+/** The stretch of time that a budget's figures are for. Its beginning is the window's name. */
+export interface AccountWindow {
+  readonly startMs: number;
+  /** Absent where nothing ends it any more. */
+  readonly endMs?: number | undefined;
+  /** Debt of other windows that this one took over: part of its own spent and debt. */
+  readonly carriedDebt: bigint;
+}
+
+/** A budget: its figures, keyed by (scope, unit), for one window of time if it has a period. */
 export interface AccountRecord extends AccountFigures {
   readonly scope: string;
   readonly unit: Unit;
   readonly commitOveragePolicy?: OveragePolicy | undefined;
   readonly settings: BudgetSettings;
+  readonly period?: BudgetPeriod | undefined;
+  /** Absent where the budget never had a period. */
+  readonly window?: AccountWindow | undefined;
+  /** Only where the figures are those of a window that has passed: the same budget as it stands now. */
+  readonly current?: AccountRecord | undefined;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
+}
+
+/** What is kept of a window that has passed. It owes nothing: its debt went to the window that followed. */
+export interface WindowRecord {
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly allocated: bigint;
+  readonly spent: bigint;
+  readonly reserved: bigint;
+  readonly debt: bigint;
+  readonly carriedDebt: bigint;
+  readonly overLimitMark: boolean;
+}
+
+/** What names a budget. */
+export type AccountKey = Pick<AccountRecord, "scope" | "unit">;
+
+/** How many calls of one kind a rate limit's scope may have had in one minute. */
+export interface RateRecord {
+  readonly name: string;
+  readonly minute: number;
+  readonly granted: number;
 }
 
 /** An answered operation: same key and same fingerprint return `reply`, the stored body as JSON text. */
@@ -74,6 +118,8 @@ interface ReservationBase {
   readonly unit: Unit;
   readonly amount: bigint;
   readonly scopes: readonly string[];
+  /** The beginning of each scope's window when it was made; absent where none of the budgets ever had a period. */
+  readonly windows?: readonly number[] | undefined;
   readonly overagePolicy: OveragePolicy;
   readonly createdAtMs: number;
   readonly expiresAtMs: number;
@@ -159,13 +205,27 @@ export interface LedgerStore {
   /** The budgets on these scopes, shallowest first; in one unit, or in every one. */
   readAccounts(scopes: readonly string[], unit?: Unit): AccountRecord[];
   insertAccount(account: AccountRecord): void;
-  /** Writes the figures and `updatedAtMs`. One row. */
+  /** Writes the figures, the window and `updatedAtMs`. One row. */
   updateAccount(account: AccountRecord): void;
   /** Writes everything that is not the key: also the overdraft limit, the status, the policy and the settings. One row. */
   rewriteAccount(account: AccountRecord): void;
   /** All budgets after a position, ordered by scope, then unit. */
   scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord>;
   countAccounts(): number;
+
+  /** Of a budget's passed windows, the latest that began at `atMs` or before. */
+  findWindow(key: AccountKey, atMs: number): WindowRecord | undefined;
+  /** A budget's passed windows, the latest first, at most `rowsMax`. */
+  readWindows(key: AccountKey, rowsMax: number): WindowRecord[];
+  /** Adds a passed window, or replaces it. One row. */
+  writeWindow(key: AccountKey, window: WindowRecord): void;
+  deleteWindow(key: AccountKey, startMs: number): void;
+  /** Deletes a budget's passed windows beyond the latest `rowsKept` that hold nothing; at most `rowsMax`. */
+  pruneWindows(query: {
+    readonly key: AccountKey;
+    readonly rowsKept: number;
+    readonly rowsMax: number;
+  }): number;
 
   readReservation(id: string): Reservation | undefined;
   /** A reservation whose id begins with one of `stems`, each `STEM_LENGTH` long. */
@@ -210,4 +270,15 @@ export interface LedgerStore {
     readonly rowsKept: number;
     readonly rowsMax: number;
   }): number;
+
+  /** All policies, by their ids' order of making. */
+  readPolicies(): PolicyRecord[];
+  /** Adds a policy, or replaces it. */
+  writePolicy(policy: PolicyRecord): void;
+
+  readRate(name: string): RateRecord | undefined;
+  /** Adds a counter, or replaces it. One row. */
+  writeRate(rate: RateRecord): void;
+  /** Deletes counters of minutes before `minuteBelow`, at most `rowsMax`. */
+  pruneRates(query: { readonly minuteBelow: number; readonly rowsMax: number }): number;
 }

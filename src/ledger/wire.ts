@@ -6,6 +6,7 @@ import type { AccountArithmetic } from "../kernel/accounts.ts";
 import { isSafeAmount } from "./int64.ts";
 import { type JsonObject, type JsonValue, readStoredJson } from "./json.ts";
 import type { Capabilities } from "./permissions.ts";
+import type { Caps } from "./policies.ts";
 import type { Action, Amount } from "./schema.ts";
 import { leafOf, type Subject, scopePathOf, scopesOf } from "./scope.ts";
 import type { AccountRecord, Reservation } from "./store.ts";
@@ -25,7 +26,9 @@ export interface BalanceBody {
 
 /** @see Cycles protocol, ReservationCreateResponse */
 export interface ReserveBody {
-  readonly decision: "ALLOW" | "DENY";
+  readonly decision: "ALLOW" | "ALLOW_WITH_CAPS" | "DENY";
+  /** If and only if the decision is ALLOW_WITH_CAPS. */
+  readonly caps?: Caps;
   readonly reservation_id?: string;
   readonly affected_scopes: readonly string[];
   readonly expires_at_ms?: number;
@@ -34,12 +37,18 @@ export interface ReserveBody {
   readonly reserved?: Amount;
   readonly balances?: readonly BalanceBody[];
   readonly reason_code?: string;
+  /** On a DENY that the budgets' own periods will have lifted by then. */
+  readonly retry_after_ms?: number;
 }
 
 /** @see Cycles protocol, DecisionResponse */
 export interface DecideBody {
-  readonly decision: "ALLOW" | "DENY";
+  readonly decision: "ALLOW" | "ALLOW_WITH_CAPS" | "DENY";
+  /** If and only if the decision is ALLOW_WITH_CAPS. */
+  readonly caps?: Caps;
   readonly reason_code?: string;
+  /** On a DENY that the budgets' own periods will have lifted by then. */
+  readonly retry_after_ms?: number;
   readonly affected_scopes: readonly string[];
 }
 

@@ -72,10 +72,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "budgeted-set-recomputed",
     rule: "the budgets of a reservation are fixed when it is made",
-    file: "src/ledger/core.ts",
-    find: "const accounts = this.store.readAccounts(reservation.scopes, reservation.unit);\n    if (accounts.length !== reservation.scopes.length)",
+    file: "src/ledger/account-book.ts",
+    find: "const accounts = this.readAccounts(reservation.scopes, reservation.unit, nowMs);\n    if (accounts.length !== reservation.scopes.length)",
     replace:
-      'const path = reservation.scopes[reservation.scopes.length - 1]?.split("/") ?? [];\n    const accounts = this.store.readAccounts(path.map((_, n) => path.slice(0, n + 1).join("/")), reservation.unit);\n    if (accounts.length < reservation.scopes.length)',
+      'const path = reservation.scopes[reservation.scopes.length - 1]?.split("/") ?? [];\n    const accounts = this.readAccounts(path.map((_, n) => path.slice(0, n + 1).join("/")), reservation.unit, nowMs);\n    if (accounts.length < reservation.scopes.length)',
   },
   {
     name: "expiry-not-settled-first",
@@ -146,8 +146,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "ttl-not-capped",
     rule: "no reservation is made for longer than the tenant's longest life",
     file: "src/ledger/reserve.ts",
-    find: "Math.min(request.ttl_ms ?? tenant.defaultReservationTtlMs, tenant.maxReservationTtlMs)",
-    replace: "request.ttl_ms ?? tenant.defaultReservationTtlMs",
+    find: "    governance.ttl.maxMs ?? tenant.maxReservationTtlMs,\n    tenant.maxReservationTtlMs,\n",
+    replace: "",
   },
   {
     name: "fund-not-idempotent",

@@ -8,8 +8,10 @@ import type {
   AuditRecord,
   FinishedReservation,
   LedgerStore,
+  PolicyRecord,
   ReservationScan,
   TenantRecord,
+  WindowRecord,
 } from "purser/ledger";
 import { INT64_MAX } from "purser/ledger";
 import { describe, expect, test } from "vitest";
@@ -56,6 +58,47 @@ function account(scope: string, unit: AccountRecord["unit"] = "TOKENS"): Account
     updatedAtMs: 1_800_000_000_002,
   };
 }
+
+/** The same with a period and a window; each is written by a method of its own. */
+function periodic(scope: string): AccountRecord {
+  return {
+    ...account(scope),
+    period: { rule: { kind: "monthly", timeZone: "Europe/Berlin" }, allocated: INT64_MAX },
+    window: { startMs: 1_800_000_000_000, endMs: 1_900_000_000_000, carriedDebt: 2n ** 53n + 1n },
+  };
+}
+
+function passed(startMs: number, reserved = 0n): WindowRecord {
+  return {
+    startMs,
+    endMs: startMs + 10,
+    allocated: INT64_MAX,
+    spent: 2n ** 53n + 1n,
+    reserved,
+    debt: 1n,
+    carriedDebt: 2n,
+    overLimitMark: true,
+  };
+}
+
+const POLICY: PolicyRecord = {
+  policyId: "pol_acme_1",
+  name: "Engineering",
+  description: "d",
+  scopePattern: "tenant:acme/*",
+  priority: 3,
+  rules: {
+    caps: { max_tokens: 1, tool_allowlist: ["ü"] },
+    commitOveragePolicy: "REJECT",
+    ttl: { defaultMs: 1000, maxMs: 2000, extensionsMax: 3 },
+    rates: { reservationsPerMinute: 4, commitsPerMinute: 5 },
+  },
+  status: "DISABLED",
+  effectiveFromMs: 1,
+  effectiveUntilMs: 2,
+  createdAtMs: 3,
+  updatedAtMs: 4,
+};
 
 function reservation(stem: string): ActiveReservation {
   return {
@@ -320,6 +363,97 @@ export function describeStoreContract(
       expect(seqs()).toEqual([7, 6]);
     });
 
+    scenario("a budget's period and window come back, change and go", (store) => {
+      store.insertAccount(periodic("tenant:acme"));
+      const read = () => store.readAccounts(["tenant:acme"], "TOKENS")[0];
+      expect(read()).toEqual(periodic("tenant:acme"));
+      const turned = {
+        ...periodic("tenant:acme"),
+        spent: 1n,
+        window: { startMs: 5, endMs: 9, carriedDebt: 0n },
+      };
+      store.updateAccount(turned);
+      expect(read()).toEqual(turned);
+      const every = {
+        ...turned,
+        period: { rule: { kind: "every", everyMs: 7, anchorMs: 3 }, allocated: 8n },
+      } as const;
+      store.rewriteAccount(every);
+      expect(read()).toEqual(every);
+      const { period: _, ...ended } = { ...turned, window: { startMs: 5, carriedDebt: 6n } };
+      store.rewriteAccount(ended);
+      expect(read()).toEqual(ended);
+      expect([...store.scanAccounts()]).toEqual([ended]);
+    });
+
+    scenario("passed windows are found by time, replaced, and pruned from the oldest on", (store) => {
+      const key = account("tenant:acme");
+      for (const [startMs, reserved] of [
+        [20, 0n],
+        [10, 5n],
+        [30, 0n],
+        [40, 0n],
+      ] as const) {
+        store.writeWindow(key, passed(startMs, reserved));
+      }
+      store.writeWindow(account("tenant:acme", "CREDITS"), passed(25));
+      expect(store.findWindow(key, 29)).toEqual(passed(20));
+      expect(store.findWindow(key, 30)).toEqual(passed(30));
+      expect(store.findWindow(key, 9)).toBeUndefined();
+      expect(store.readWindows(key, 2)).toEqual([passed(40), passed(30)]);
+      store.writeWindow(key, { ...passed(30), spent: 7n });
+      expect(store.findWindow(key, 30)?.spent).toBe(7n);
+      const prune = (rowsMax: number) => store.pruneWindows({ key, rowsKept: 1, rowsMax });
+      expect([prune(1), prune(9), prune(9)]).toEqual([1, 1, 0]);
+      expect(store.readWindows(key, 9).map(({ startMs }) => startMs)).toEqual([40, 10]);
+      store.deleteWindow(key, 10);
+      expect(store.readWindows(key, 9)).toEqual([passed(40)]);
+      expect(store.readWindows(account("tenant:acme", "CREDITS"), 9)).toEqual([passed(25)]);
+    });
+
+    scenario("reservations remember their windows", (store) => {
+      const held = { ...reservation(OLD), windows: [1_800_000_000_000, 0] };
+      store.insertReservation(held);
+      expect(store.findReservation([OLD])).toEqual(held);
+      const done = { ...finished(OLD), windows: held.windows };
+      store.finishReservation(done);
+      expect(store.readReservation(done.id)).toEqual(done);
+    });
+
+    scenario("policies come back in the order they were made, each as it was last written", (store) => {
+      expect(store.readPolicies()).toEqual([]);
+      const second: PolicyRecord = {
+        policyId: "pol_acme_10",
+        name: "plain",
+        scopePattern: "tenant:acme",
+        priority: 0,
+        rules: {},
+        status: "ACTIVE",
+        createdAtMs: 9,
+        updatedAtMs: 9,
+      };
+      store.writePolicy(POLICY);
+      store.writePolicy(second);
+      store.writePolicy({ ...POLICY, policyId: "pol_acme_2", name: "third" });
+      expect(store.readPolicies().map(({ policyId }) => policyId)).toEqual([
+        "pol_acme_1",
+        "pol_acme_10",
+        "pol_acme_2",
+      ]);
+      const changed = { ...POLICY, name: "renamed", rules: {}, updatedAtMs: 10 };
+      store.writePolicy(changed);
+      expect(store.readPolicies().slice(0, 2)).toEqual([changed, second]);
+    });
+
+    scenario("rate counters are replaced by name and pruned by minute", (store) => {
+      store.writeRate({ name: "a", minute: 5, granted: 3 });
+      store.writeRate({ name: "a", minute: 6, granted: 1 });
+      store.writeRate({ name: "b", minute: 4, granted: 2 });
+      expect(store.readRate("a")).toEqual({ name: "a", minute: 6, granted: 1 });
+      expect([store.pruneRates({ minuteBelow: 6, rowsMax: 9 }), store.readRate("b")]).toEqual([1, undefined]);
+      expect(store.readRate("a")?.granted).toBe(1);
+    });
+
     scenario("an extension moves the deadline", (store) => {
       store.insertReservation(reservation(OLD));
       const extensions = [{ key: "e", fingerprint: "f", reply: "{}" }];
@@ -421,6 +555,9 @@ export function describeStoreContract(
       store.writeTenant(TENANT);
       store.insertAccount(account("tenant:acme"));
       store.insertReservation(reservation(OLD));
+      store.writeWindow(account("tenant:acme"), passed(10));
+      store.writePolicy(POLICY);
+      store.writeRate({ name: "a", minute: 5, granted: 3 });
       const bug = new Error("bug");
       const changeAll = () => {
         store.writeTenant({ ...TENANT, name: "Changed", updatedAtMs: 2_000_000_000_000 });
@@ -436,6 +573,12 @@ export function describeStoreContract(
         store.insertAudit(AUDIT);
         store.insertAudit(AUDIT);
         store.pruneAudit({ beforeMs: 0, rowsKept: 1, rowsMax: 9 });
+        store.rewriteAccount({ ...periodic("tenant:acme/agent:a"), updatedAtMs: 2_000_000_000_000 });
+        store.writeWindow(account("tenant:acme"), passed(1));
+        store.deleteWindow(account("tenant:acme"), 10);
+        store.writePolicy({ ...POLICY, name: "changed" });
+        store.writePolicy({ ...POLICY, policyId: "pol_acme_2" });
+        store.writeRate({ name: "a", minute: 6, granted: 9 });
       };
       const untouched = () => {
         expect(store.readTenant()).toEqual(TENANT);
@@ -447,6 +590,9 @@ export function describeStoreContract(
         ).toBeUndefined();
         expect(store.readApiKey(API_KEY.keyId)).toBeUndefined();
         expect([...store.scanAudit()]).toEqual([]);
+        expect(store.readWindows(account("tenant:acme"), 9)).toEqual([passed(10)]);
+        expect(store.readPolicies()).toEqual([POLICY]);
+        expect(store.readRate("a")?.granted).toBe(3);
         expect(store.latestTimeMs()).toBe(1_800_000_000_002);
       };
       expect(() =>

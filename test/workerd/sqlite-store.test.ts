@@ -27,7 +27,8 @@ test.each([500, 1000, 1001])(
       // Beside the tenant's own budget; unit and scope both decide the order.
       state.storage.sql.exec(
         `WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
-       INSERT INTO accounts SELECT printf('tenant:%s/agent:a%05d', ?, n / 2), iif(n % 2, 'TOKENS', 'CREDITS'),
+       INSERT INTO accounts (scope, unit, allocated, spent, reserved, debt, overdraft_limit, over_limit_mark, status,
+         commit_overage_policy, settings, created_at_ms, updated_at_ms) SELECT printf('tenant:%s/agent:a%05d', ?, n / 2), iif(n % 2, 'TOKENS', 'CREDITS'),
          1, 0, 0, 0, 0, 0, 'ACTIVE', NULL, '{}', 1, 1 FROM numbers`,
         accounts - 1,
         tenant,
@@ -57,8 +58,11 @@ test("every table is strict", async () => {
     "table audit",
     "index finished_by_creation",
     "table migrations",
+    "table policies",
+    "table rates",
     "table reservations",
     "table tenant",
+    "table windows",
   ]);
   for (const { type, sql } of ddl) if (type === "table") expect(sql).toMatch(/STRICT(, WITHOUT ROWID)?$/);
 });
@@ -77,6 +81,7 @@ test("the steps are those that were shipped", async () => {
     "2 reservations 3122a0cb25f1a98b",
     "3 api key settings 678002f79590dfe9",
     "4 governance 481033fb0dcaaa97",
+    "5 policies and periods 61d1bf18551429cf",
   ]);
   expect(SCHEMA_VERSION).toBe(MIGRATIONS.length);
 });

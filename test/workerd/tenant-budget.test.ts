@@ -62,6 +62,22 @@ const event =
   };
 const balances: Step = (budget, tenant) => budget.balances({ tenant });
 
+const HOUR_MS = 3_600_000;
+const policy =
+  (perMinute: number): Step =>
+  (budget, tenant) =>
+    budget.createPolicy({
+      name: "policy",
+      scope_pattern: `tenant:${tenant}`,
+      caps: { max_tokens: 7 },
+      rate_limits: { max_reservations_per_minute: perMinute },
+    });
+const loosen: Step = (budget, tenant) => budget.updatePolicy(`pol_${tenant}_1`, { rate_limits: {} });
+const period: Step = (budget, tenant) =>
+  budget.setPeriod({ scope: `tenant:${tenant}`, unit: "TOKENS" }, { kind: "every", every_ms: HOUR_MS });
+const lend: Step = (budget, tenant) =>
+  budget.updateBudget({ scope: `tenant:${tenant}`, unit: "TOKENS" }, { overdraft_limit: tokens(50) });
+
 /** [milliseconds after the start, step]; b expires between the fourth and the fifth. */
 const STORY: readonly [number, Step][] = [
   [0, reserve("a", 40)],
@@ -138,6 +154,16 @@ describe("a throw inside a decision", () => {
     ["fund", [], 0, fund],
     ["decide", [], 0, decide("d", 10)],
     ["event", [], 0, event("e", 10)],
+    ["a change of policy", [policy(5)], 0, loosen],
+    ["a reserve that begins a lot of its rate", [policy(5)], 0, reserve("x", 10)],
+    ["period", [], 0, period],
+    ["a reserve that begins a window", [period, reserve("a", 10, 7_200_000)], HOUR_MS, reserve("x", 10)],
+    [
+      "a late commit that leaves debt to a later window",
+      [period, lend, reserve("a", 90, 7_200_000)],
+      HOUR_MS,
+      commit("a", 110),
+    ],
     [
       "a reserve that settles what expired",
       [reserve("a", 60, 1000), reserve("b", 30, 1000)],
@@ -220,6 +246,29 @@ describe("rows written", () => {
     // Three of its own; the old reservation and the two answers are pruned.
     expect(await rowsOf(muchLater, commit("c", 10))).toBe(6);
     expect(await rowsOf(muchLater, balances)).toBe(0);
+  });
+
+  test("with a period the same, and 2 more where a window begins; with a rate limit 1 more for each lot", async () => {
+    const { tenant, stub } = await tenantWith(1_000_000);
+    const ids: Record<string, string> = {};
+    const rowsOf = (afterMs: number, step: Step) =>
+      within(stub, START_MS + afterMs, (budget, state) =>
+        countRows(budget, state, () => step(budget, tenant, ids)),
+      );
+    await rowsOf(0, period);
+    expect([await rowsOf(0, reserve("a", 10)), await rowsOf(0, commit("a", 15))]).toEqual([2, 3]);
+    await rowsOf(0, reserve("late", 10, 3_600_000));
+    await rowsOf(0, reserve("owing", 10, 3_600_000));
+    expect(await rowsOf(HOUR_MS, reserve("b", 10))).toBe(4);
+    expect([await rowsOf(HOUR_MS, reserve("c", 10)), await rowsOf(HOUR_MS, commit("c", 10))]).toEqual([2, 3]);
+    expect(await rowsOf(HOUR_MS, commit("late", 10))).toBe(3);
+    // The next window begins (2), and two holds have expired meanwhile (3 each), one of them in a window that has passed.
+    expect(await rowsOf(2 * HOUR_MS, balances)).toBe(8);
+
+    await rowsOf(2 * HOUR_MS, policy(48));
+    const rows: number[] = [];
+    for (let index = 0; index < 7; index += 1) rows.push(await rowsOf(2 * HOUR_MS, reserve(`r${index}`, 1)));
+    expect(rows).toEqual([3, 2, 2, 3, 2, 2, 3]);
   });
 
   test("at most 6 per reserve + commit over their whole life, pruning included", async () => {

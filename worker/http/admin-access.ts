@@ -26,6 +26,7 @@ import {
 import { registryOf } from "../registry/registry-stub.ts";
 import type { RouteCall } from "./app.ts";
 import { isOperator, requireAdmin, requireTenant } from "./auth.ts";
+import { readBody, readBodyFor } from "./body.ts";
 import { sourceOf } from "./correlation.ts";
 import { HttpRefusal } from "./errors.ts";
 import { type TenantStub, tenantStub } from "./tenant-stub.ts";
@@ -96,6 +97,23 @@ export function memberOf(body: unknown, name: string): unknown {
 /** The plane's own word for a tenant that does not exist: 400 where the request names it beside something else. */
 export function withTenantNotFound<Body>(reply: Reply<Body>, status = 400): Reply<Body> {
   return isNotFound(reply) ? { ...refuse("TENANT_NOT_FOUND", reply.message), status } : reply;
+}
+
+/** A change that a body asks for: the object of the key's tenant, or of the one that an operator names. */
+export async function openChange(call: RouteCall, named: (body: unknown) => unknown) {
+  const access = await open(call);
+  const { tenant, caller } = access;
+  if (tenant !== undefined && caller !== undefined) {
+    const stub = tenantStub(call.env, tenant);
+    return { ...access, stub, body: await readBodyFor(stub, caller, call.request) };
+  }
+  const body = await readBody(call.request);
+  return { ...access, stub: tenantStub(call.env, namedTenant(named(body))), body };
+}
+
+/** A budget of a tenant that does not exist is a budget that does not exist. */
+export function withBudgetNotFound<Body>(reply: Reply<Body>, { scope, unit }: BudgetName): Reply<Body> {
+  return isNotFound(reply) ? refuse("BUDGET_NOT_FOUND", `Budget not found: ${scope} ${unit}`) : reply;
 }
 
 export function isNotFound<Body>(reply: Reply<Body>): reply is Refusal {

@@ -2,37 +2,19 @@
 // is the operators' alone. Who may call: app.ts, through admin-routes.ts.
 
 import type { BudgetBody, BudgetInput, BudgetName, CallSource, FundInput, Reply } from "purser/ledger";
-import { refuse } from "purser/ledger";
 import {
-  isNotFound,
   listAsOperator,
   memberOf,
   namedBudget,
-  namedTenant,
   open,
   openAsOperator,
+  openChange,
+  withBudgetNotFound,
   withTenantNotFound,
 } from "./admin-access.ts";
-import type { Route, RouteCall } from "./app.ts";
-import { readBody, readBodyFor, readOptionalBody } from "./body.ts";
+import type { Route } from "./app.ts";
+import { readBody, readOptionalBody } from "./body.ts";
 import { type TenantStub, tenantStub } from "./tenant-stub.ts";
-
-/** A change that a body asks for: the object of the key's tenant, or of the one that an operator names. */
-async function openChange(call: RouteCall, named: (body: unknown) => unknown) {
-  const access = await open(call);
-  const { tenant, caller } = access;
-  if (tenant !== undefined && caller !== undefined) {
-    const stub = tenantStub(call.env, tenant);
-    return { ...access, stub, body: await readBodyFor(stub, caller, call.request) };
-  }
-  const body = await readBody(call.request);
-  return { ...access, stub: tenantStub(call.env, namedTenant(named(body))), body };
-}
-
-/** A budget of a tenant that does not exist is a budget that does not exist. */
-function withBudgetNotFound<Body>(reply: Reply<Body>, { scope, unit }: BudgetName): Reply<Body> {
-  return isNotFound(reply) ? refuse("BUDGET_NOT_FOUND", `Budget not found: ${scope} ${unit}`) : reply;
-}
 
 /** An operator's change of one budget, named by the query. */
 function changeRoute(

@@ -15,6 +15,7 @@ import { budgetRoutes } from "./admin-budget-routes.ts";
 import type { Route } from "./app.ts";
 import { apiKeys } from "./auth.ts";
 import { readBody } from "./body.ts";
+import { governanceRoutes } from "./policy-routes.ts";
 import { tenantStub } from "./tenant-stub.ts";
 
 const tenantRoutes: readonly Route[] = [
@@ -111,4 +112,10 @@ const auditRoutes: readonly Route[] = [
   },
 ];
 
-export const adminRoutes: readonly Route[] = [...tenantRoutes, ...budgetRoutes, ...keyRoutes, ...auditRoutes];
+export const adminRoutes: readonly Route[] = [
+  ...tenantRoutes,
+  ...budgetRoutes,
+  ...governanceRoutes,
+  ...keyRoutes,
+  ...auditRoutes,
+];

@@ -21,7 +21,7 @@ export interface AppTypes {
 
 /** One route: its handler answers with the ledger's reply. */
 export interface Route {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   readonly path: string;
   readonly handle: (call: RouteCall) => Promise<Reply<unknown>>;
 }
@@ -61,7 +61,7 @@ export function createApp(): Hono<AppTypes> {
       });
       return reply.ok
         ? respond(context, reply.status, reply.body)
-        : respondError(context, reply, retryHeaders(reply.status, Date.now()));
+        : respondError(context, reply, retryHeaders(reply.status, Date.now(), reply.retryAfterMs));
     });
   }
 
@@ -132,9 +132,15 @@ function asRefusal(error: Error): Pick<HttpRefusal, "refusal" | "headers"> {
 }
 
 /** When to come back: in whole seconds, and for throttling also as the Unix second at which the limit is looked at anew. */
-function retryHeaders(status: number, nowMs: number): Record<string, string> {
-  const retryAfter = { "Retry-After": String(RETRY_AFTER_S) };
+function retryHeaders(
+  status: number,
+  nowMs: number,
+  retryAfterMs = RETRY_AFTER_S * 1000,
+): Record<string, string> {
+  // Rounded up: a second too early would be throttled again.
+  const seconds = Math.ceil(retryAfterMs / 1000);
+  const retryAfter = { "Retry-After": String(seconds) };
   if (status === 503) return retryAfter;
   if (status !== 429) return {};
-  return { ...retryAfter, "X-RateLimit-Reset": String(Math.ceil(nowMs / 1000) + RETRY_AFTER_S) };
+  return { ...retryAfter, "X-RateLimit-Reset": String(Math.ceil(nowMs / 1000) + seconds) };
 }

@@ -43,6 +43,8 @@ const REPEATABLE: ReadonlySet<string> = new Set<keyof TenantStub>([
   "listBudgets",
   "listApiKeys",
   "listAudit",
+  "listPolicies",
+  "getPeriod",
 ]);
 
 export function tenantStub(env: Env, tenant: string): TenantStub {

@@ -9,10 +9,12 @@ import type {
   FinishedReservation,
   JsonObject,
   Permission,
+  PolicyRecord,
   Reservation,
   ReservationDetails,
   TenantRecord,
   Unit,
+  WindowRecord,
 } from "purser/ledger";
 import { parseInt64, readStoredJson, reviveReply, stringifyJson } from "purser/ledger";
 
@@ -48,6 +50,36 @@ export interface AccountRow {
   settings: string;
   created_at_ms: number;
   updated_at_ms: number;
+  period: string | null;
+  period_allocated: string | null;
+  window_start_ms: number | null;
+  window_end_ms: number | null;
+  carried_debt: string | null;
+}
+
+export interface WindowRow {
+  start_ms: number;
+  end_ms: number;
+  allocated: string;
+  spent: string;
+  reserved: string;
+  debt: string;
+  carried_debt: string;
+  over_limit_mark: number;
+}
+
+export interface PolicyRow {
+  policy_id: string;
+  name: string;
+  description: string | null;
+  scope_pattern: string;
+  priority: number;
+  rules: string;
+  status: string;
+  effective_from_ms: number | null;
+  effective_until_ms: number | null;
+  created_at_ms: number;
+  updated_at_ms: number;
 }
 
 /** A row of `reservations`; the last group is NULL while it is active. */
@@ -67,6 +99,7 @@ export interface ReservationRow {
   created_key: string;
   created_fingerprint: string;
   created_reply: string;
+  windows: string | null;
 
   status: Reservation["status"];
   finished_at_ms: number | null;
@@ -142,6 +175,50 @@ export function accountOf(row: AccountRow): AccountRecord {
     settings: read<AccountRecord["settings"]>(row.settings) ?? {},
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,
+    ...timeOf(row),
+  };
+}
+
+/** A budget's period and window; most budgets have neither. */
+function timeOf(row: AccountRow): Pick<AccountRecord, "period" | "window"> {
+  if (row.window_start_ms === null) return {};
+  const rule = read<NonNullable<AccountRecord["period"]>["rule"]>(row.period);
+  return {
+    ...(rule !== undefined && { period: { rule, allocated: int64(row.period_allocated ?? "0") } }),
+    window: {
+      startMs: row.window_start_ms,
+      endMs: row.window_end_ms ?? undefined,
+      carriedDebt: int64(row.carried_debt ?? "0"),
+    },
+  };
+}
+
+export function windowOf(row: WindowRow): WindowRecord {
+  return {
+    startMs: row.start_ms,
+    endMs: row.end_ms,
+    allocated: int64(row.allocated),
+    spent: int64(row.spent),
+    reserved: int64(row.reserved),
+    debt: int64(row.debt),
+    carriedDebt: int64(row.carried_debt),
+    overLimitMark: row.over_limit_mark === 1,
+  };
+}
+
+export function policyOf(row: PolicyRow): PolicyRecord {
+  return {
+    policyId: row.policy_id,
+    name: row.name,
+    description: row.description ?? undefined,
+    scopePattern: row.scope_pattern,
+    priority: row.priority,
+    rules: JSON.parse(row.rules) as PolicyRecord["rules"],
+    status: row.status as PolicyRecord["status"],
+    effectiveFromMs: row.effective_from_ms ?? undefined,
+    effectiveUntilMs: row.effective_until_ms ?? undefined,
+    createdAtMs: row.created_at_ms,
+    updatedAtMs: row.updated_at_ms,
   };
 }
 
@@ -152,6 +229,7 @@ export function reservationOf(row: ReservationRow): Reservation {
     unit: row.unit as Unit,
     amount: int64(row.amount),
     scopes: JSON.parse(row.scopes) as string[],
+    windows: read<number[]>(row.windows),
     overagePolicy: row.overage_policy as Reservation["overagePolicy"],
     createdAtMs: row.created_at_ms,
     expiresAtMs: row.expires_at_ms,

@@ -177,6 +177,50 @@ export const MIGRATIONS: readonly Migration[] = [
       ) STRICT`,
     ],
   },
+  {
+    version: 5,
+    name: "policies and periods",
+    statements: [
+      `CREATE TABLE policies (
+        policy_id TEXT NOT NULL PRIMARY KEY,
+        made INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        description TEXT,
+        scope_pattern TEXT NOT NULL,
+        priority INTEGER NOT NULL,
+        rules TEXT NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('ACTIVE', 'DISABLED')),
+        effective_from_ms INTEGER,
+        effective_until_ms INTEGER,
+        created_at_ms INTEGER NOT NULL,
+        updated_at_ms INTEGER NOT NULL
+      ) STRICT, WITHOUT ROWID`,
+      `CREATE TABLE rates (
+        name TEXT NOT NULL PRIMARY KEY,
+        minute INTEGER NOT NULL,
+        granted INTEGER NOT NULL
+      ) STRICT, WITHOUT ROWID`,
+      "ALTER TABLE accounts ADD COLUMN period TEXT",
+      "ALTER TABLE accounts ADD COLUMN period_allocated INTEGER CHECK (period_allocated >= 0)",
+      "ALTER TABLE accounts ADD COLUMN window_start_ms INTEGER",
+      "ALTER TABLE accounts ADD COLUMN window_end_ms INTEGER",
+      "ALTER TABLE accounts ADD COLUMN carried_debt INTEGER CHECK (carried_debt >= 0)",
+      `CREATE TABLE windows (
+        scope TEXT NOT NULL,
+        unit TEXT NOT NULL,
+        start_ms INTEGER NOT NULL,
+        end_ms INTEGER NOT NULL,
+        allocated INTEGER NOT NULL CHECK (allocated >= 0),
+        spent INTEGER NOT NULL CHECK (spent >= 0),
+        reserved INTEGER NOT NULL CHECK (reserved >= 0),
+        debt INTEGER NOT NULL CHECK (debt >= 0),
+        carried_debt INTEGER NOT NULL CHECK (carried_debt >= 0),
+        over_limit_mark INTEGER NOT NULL CHECK (over_limit_mark IN (0, 1)),
+        PRIMARY KEY (scope, unit, start_ms)
+      ) STRICT, WITHOUT ROWID`,
+      "ALTER TABLE reservations ADD COLUMN windows TEXT",
+    ],
+  },
 ];
 
 /** The newest version that this code knows. */

@@ -4,6 +4,7 @@
 // Who may call: TenantBudget. Rows written are counted by a test: 2 per reserve, 3 per commit, 1 per pruned row.
 
 import type {
+  AccountKey,
   AccountRecord,
   ActiveReservation,
   Answer,
@@ -13,10 +14,13 @@ import type {
   Deadline,
   FinishedReservation,
   LedgerStore,
+  PolicyRecord,
+  RateRecord,
   Reservation,
   ReservationScan,
   TenantRecord,
   Unit,
+  WindowRecord,
 } from "purser/ledger";
 import { int64Text } from "purser/ledger";
 import {
@@ -30,18 +34,28 @@ import {
   json,
   jsonOrNull,
   listOf,
+  type PolicyRow,
+  policyOf,
   type ReservationRow,
   reservationOf,
   type TenantRow,
   tenantOf,
+  type WindowRow,
+  windowOf,
 } from "./rows.ts";
 
 const ACCOUNT_COLUMNS = `scope, unit, CAST(allocated AS TEXT) AS allocated, CAST(spent AS TEXT) AS spent,
   CAST(reserved AS TEXT) AS reserved, CAST(debt AS TEXT) AS debt, CAST(overdraft_limit AS TEXT) AS overdraft_limit,
-  over_limit_mark, status, commit_overage_policy, settings, created_at_ms, updated_at_ms`;
+  over_limit_mark, status, commit_overage_policy, settings, created_at_ms, updated_at_ms, period,
+  CAST(period_allocated AS TEXT) AS period_allocated, window_start_ms, window_end_ms,
+  CAST(carried_debt AS TEXT) AS carried_debt`;
+
+const WINDOW_COLUMNS = `start_ms, end_ms, CAST(allocated AS TEXT) AS allocated, CAST(spent AS TEXT) AS spent,
+  CAST(reserved AS TEXT) AS reserved, CAST(debt AS TEXT) AS debt, CAST(carried_debt AS TEXT) AS carried_debt,
+  over_limit_mark`;
 
 const HOLD_COLUMNS = `id, unit, CAST(amount AS TEXT) AS amount, scopes, overage_policy, created_at_ms, expires_at_ms,
-  grace_period_ms, extensions_max, extensions, details, key_id, created_key, created_fingerprint, created_reply`;
+  grace_period_ms, extensions_max, extensions, details, key_id, created_key, created_fingerprint, created_reply, windows`;
 
 const RESERVATION_COLUMNS = `${HOLD_COLUMNS}, status, finished_at_ms, CAST(charged AS TEXT) AS charged,
   settled_key, settled_fingerprint, settled_reply, report`;
@@ -195,7 +209,7 @@ export class SqliteStore implements LedgerStore {
   insertAccount(account: AccountRecord): void {
     this.sql.exec(
       `INSERT INTO accounts VALUES (?, ?, CAST(? AS INTEGER), CAST(? AS INTEGER), CAST(? AS INTEGER),
-         CAST(? AS INTEGER), CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?)`,
+         CAST(? AS INTEGER), CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?, ?, CAST(? AS INTEGER), ?, ?, CAST(? AS INTEGER))`,
       account.scope,
       account.unit,
       int64Text(account.allocated),
@@ -209,19 +223,23 @@ export class SqliteStore implements LedgerStore {
       json(account.settings),
       account.createdAtMs,
       account.updatedAtMs,
+      ...periodValues(account),
+      ...windowValues(account),
     );
   }
 
   updateAccount(account: AccountRecord): void {
     this.#sql.exec(
       `UPDATE accounts SET allocated = CAST(? AS INTEGER), spent = CAST(? AS INTEGER), reserved = CAST(? AS INTEGER),
-         debt = CAST(? AS INTEGER), over_limit_mark = ?, updated_at_ms = ? WHERE scope = ? AND unit = ?`,
+         debt = CAST(? AS INTEGER), over_limit_mark = ?, updated_at_ms = ?, window_start_ms = ?, window_end_ms = ?,
+         carried_debt = CAST(? AS INTEGER) WHERE scope = ? AND unit = ?`,
       int64Text(account.allocated),
       int64Text(account.spent),
       int64Text(account.reserved),
       int64Text(account.debt),
       account.overLimitMark ? 1 : 0,
       account.updatedAtMs,
+      ...windowValues(account),
       account.scope,
       account.unit,
     );
@@ -232,7 +250,8 @@ export class SqliteStore implements LedgerStore {
     this.sql.exec(
       `UPDATE accounts SET allocated = CAST(? AS INTEGER), spent = CAST(? AS INTEGER), reserved = CAST(? AS INTEGER),
          debt = CAST(? AS INTEGER), overdraft_limit = CAST(? AS INTEGER), over_limit_mark = ?, status = ?,
-         commit_overage_policy = ?, settings = ?, updated_at_ms = ? WHERE scope = ? AND unit = ?`,
+         commit_overage_policy = ?, settings = ?, updated_at_ms = ?, period = ?, period_allocated = CAST(? AS INTEGER),
+         window_start_ms = ?, window_end_ms = ?, carried_debt = CAST(? AS INTEGER) WHERE scope = ? AND unit = ?`,
       int64Text(account.allocated),
       int64Text(account.spent),
       int64Text(account.reserved),
@@ -243,6 +262,8 @@ export class SqliteStore implements LedgerStore {
       account.commitOveragePolicy ?? null,
       json(account.settings),
       account.updatedAtMs,
+      ...periodValues(account),
+      ...windowValues(account),
       account.scope,
       account.unit,
     );
@@ -260,6 +281,76 @@ export class SqliteStore implements LedgerStore {
 
   countAccounts(): number {
     return this.#count("accounts");
+  }
+
+  findWindow({ scope, unit }: AccountKey, atMs: number): WindowRecord | undefined {
+    const [row] = this.#rows<WindowRow>(
+      `SELECT ${WINDOW_COLUMNS} FROM windows WHERE scope = ? AND unit = ? AND start_ms <= ?
+       ORDER BY start_ms DESC LIMIT 1`,
+      scope,
+      unit,
+      atMs,
+    );
+    return row === undefined ? undefined : windowOf(row);
+  }
+
+  readWindows({ scope, unit }: AccountKey, rowsMax: number): WindowRecord[] {
+    return this.#rows<WindowRow>(
+      `SELECT ${WINDOW_COLUMNS} FROM windows WHERE scope = ? AND unit = ? ORDER BY start_ms DESC LIMIT ?`,
+      scope,
+      unit,
+      rowsMax,
+    ).map(windowOf);
+  }
+
+  writeWindow({ scope, unit }: AccountKey, window: WindowRecord): void {
+    this.#sql.exec(
+      `INSERT INTO windows VALUES (?, ?, ?, ?, CAST(? AS INTEGER), CAST(? AS INTEGER), CAST(? AS INTEGER),
+         CAST(? AS INTEGER), CAST(? AS INTEGER), ?)
+       ON CONFLICT (scope, unit, start_ms) DO UPDATE SET end_ms = excluded.end_ms, allocated = excluded.allocated,
+         spent = excluded.spent, reserved = excluded.reserved, debt = excluded.debt,
+         carried_debt = excluded.carried_debt, over_limit_mark = excluded.over_limit_mark`,
+      scope,
+      unit,
+      window.startMs,
+      window.endMs,
+      int64Text(window.allocated),
+      int64Text(window.spent),
+      int64Text(window.reserved),
+      int64Text(window.debt),
+      int64Text(window.carriedDebt),
+      window.overLimitMark ? 1 : 0,
+    );
+  }
+
+  deleteWindow({ scope, unit }: AccountKey, startMs: number): void {
+    this.#sql.exec("DELETE FROM windows WHERE scope = ? AND unit = ? AND start_ms = ?", scope, unit, startMs);
+  }
+
+  pruneWindows({
+    key: { scope, unit },
+    rowsKept,
+    rowsMax,
+  }: {
+    key: AccountKey;
+    rowsKept: number;
+    rowsMax: number;
+  }): number {
+    const { rowsWritten } = this.#sql.exec(
+      `DELETE FROM windows WHERE scope = ? AND unit = ? AND start_ms IN
+         (SELECT start_ms FROM windows WHERE scope = ? AND unit = ? AND reserved = 0 AND start_ms <
+            (SELECT start_ms FROM windows WHERE scope = ? AND unit = ? ORDER BY start_ms DESC LIMIT 1 OFFSET ?)
+          ORDER BY start_ms LIMIT ?)`,
+      scope,
+      unit,
+      scope,
+      unit,
+      scope,
+      unit,
+      rowsKept - 1,
+      rowsMax,
+    );
+    return rowsWritten;
   }
 
   readReservation(id: string): Reservation | undefined {
@@ -286,7 +377,7 @@ export class SqliteStore implements LedgerStore {
   insertReservation(reservation: ActiveReservation): void {
     this.#sql.exec(
       `INSERT INTO reservations VALUES (0, ?, ?, CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-         'ACTIVE', NULL, NULL, NULL, NULL, NULL, NULL)`,
+         'ACTIVE', NULL, NULL, NULL, NULL, NULL, NULL, ?)`,
       reservation.id,
       reservation.unit,
       int64Text(reservation.amount),
@@ -302,6 +393,7 @@ export class SqliteStore implements LedgerStore {
       reservation.created.key,
       reservation.created.fingerprint,
       reservation.created.reply,
+      jsonOrNull(reservation.windows),
     );
   }
 
@@ -522,6 +614,58 @@ export class SqliteStore implements LedgerStore {
     return this.#sql.exec("DELETE FROM audit WHERE seq <= ?", last.seq).rowsWritten;
   }
 
+  readPolicies(): PolicyRecord[] {
+    return this.#rows<PolicyRow>("SELECT * FROM policies ORDER BY made").map(policyOf);
+  }
+
+  writePolicy(policy: PolicyRecord): void {
+    this.#sql.exec(
+      `INSERT INTO policies VALUES (?, (SELECT count(*) FROM policies), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (policy_id) DO UPDATE SET name = excluded.name, description = excluded.description,
+         scope_pattern = excluded.scope_pattern, priority = excluded.priority, rules = excluded.rules,
+         status = excluded.status, effective_from_ms = excluded.effective_from_ms,
+         effective_until_ms = excluded.effective_until_ms, updated_at_ms = excluded.updated_at_ms`,
+      policy.policyId,
+      policy.name,
+      policy.description ?? null,
+      policy.scopePattern,
+      policy.priority,
+      json(policy.rules),
+      policy.status,
+      policy.effectiveFromMs ?? null,
+      policy.effectiveUntilMs ?? null,
+      policy.createdAtMs,
+      policy.updatedAtMs,
+    );
+  }
+
+  readRate(name: string): RateRecord | undefined {
+    const [row] = this.#rows<{ name: string; minute: number; granted: number }>(
+      "SELECT name, minute, granted FROM rates WHERE name = ?",
+      name,
+    );
+    return row;
+  }
+
+  writeRate({ name, minute, granted }: RateRecord): void {
+    this.#sql.exec(
+      `INSERT INTO rates VALUES (?, ?, ?)
+       ON CONFLICT (name) DO UPDATE SET minute = excluded.minute, granted = excluded.granted`,
+      name,
+      minute,
+      granted,
+    );
+  }
+
+  pruneRates(query: { minuteBelow: number; rowsMax: number }): number {
+    const { rowsWritten } = this.#sql.exec(
+      "DELETE FROM rates WHERE name IN (SELECT name FROM rates WHERE minute < ? LIMIT ?)",
+      query.minuteBelow,
+      query.rowsMax,
+    );
+    return rowsWritten;
+  }
+
   #count(table: "accounts" | "api_keys"): number {
     const [row] = this.#rows<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
     return row?.rows ?? 0;
@@ -534,4 +678,16 @@ export class SqliteStore implements LedgerStore {
 
 function accountKey(scope: string, unit: Unit): string {
   return `${unit}\n${scope}`;
+}
+
+/** The columns of a budget's period, in their order. */
+function periodValues({ period }: AccountRecord): (string | null)[] {
+  return period === undefined ? [null, null] : [json(period.rule), int64Text(period.allocated)];
+}
+
+/** The columns of a budget's window, in their order. */
+function windowValues({ window }: AccountRecord): (string | number | null)[] {
+  return window === undefined
+    ? [null, null, null]
+    : [window.startMs, window.endMs ?? null, int64Text(window.carriedDebt)];
 }

@@ -33,6 +33,12 @@ import type {
   FundInput,
   IntrospectBody,
   MintedKey,
+  PeriodBody,
+  PeriodInput,
+  PolicyBody,
+  PolicyInput,
+  PolicyListBody,
+  PolicyPatchInput,
   Refusal,
   ReleaseBody,
   ReleaseInput,
@@ -205,6 +211,40 @@ export class TenantBudget extends DurableObject<Env> {
     source?: CallSource,
   ): Promise<Reply<FundBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.fund(budget, request, turn), source);
+  }
+
+  createPolicy(request: PolicyInput, caller?: Caller, source?: CallSource): Promise<Reply<PolicyBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.createPolicy(request, turn), source);
+  }
+
+  updatePolicy(
+    policyId: string,
+    request: PolicyPatchInput,
+    caller?: Caller,
+    source?: CallSource,
+  ): Promise<Reply<PolicyBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.updatePolicy(policyId, request, turn), source);
+  }
+
+  listPolicies(query: object, caller?: Caller): Promise<Reply<PolicyListBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.listPolicies(query, turn));
+  }
+
+  setPeriod(
+    budget: BudgetName,
+    request: PeriodInput,
+    caller?: Caller,
+    source?: CallSource,
+  ): Promise<Reply<PeriodBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.setPeriod(budget, request, turn), source);
+  }
+
+  removePeriod(budget: BudgetName, caller?: Caller, source?: CallSource): Promise<Reply<PeriodBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.removePeriod(budget, turn), source);
+  }
+
+  getPeriod(budget: BudgetName, caller?: Caller): Promise<Reply<PeriodBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.getPeriod(budget, turn));
   }
 
   /** Records a key that the front minted; the key's text stays with the front. */

@@ -1,0 +1,82 @@
+// Rate limits per minute: how often a policy's scope has reserved or committed in the current minute of the clock.
+// Invariant: no minute ever admits more than its limit, evictions and crashes included. The store learns of calls in
+// lots of a sixteenth of the limit, written before they are used: a minute costs at most 16 rows per limit, and what a
+// lost memory forgets was already counted, so a crash can only cost calls (less than one lot), never grant any.
+// Who may call: the core's operations, inside their transaction; a refused call counts for nothing.
+
+import { type Refusal, refuse } from "./codes.ts";
+import { LIMITS } from "./limits.ts";
+import type { RateLimit } from "./policies.ts";
+import type { LedgerStore } from "./store.ts";
+
+const MS_PER_MINUTE = 60_000;
+
+interface Counter {
+  used: number;
+  /** What the store was told: this many may be used without another row. */
+  granted: number;
+}
+
+export class RateCounters {
+  readonly #store: Pick<LedgerStore, "readRate" | "writeRate">;
+  #minute = -1;
+  #counters = new Map<string, Counter>();
+
+  constructor(store: Pick<LedgerStore, "readRate" | "writeRate">) {
+    this.#store = store;
+  }
+
+  /** The first limit that has no room for one more call in this minute, as a refusal that says when to come back. */
+  refusal(limits: readonly RateLimit[], nowMs: number): Refusal | undefined {
+    const full = limits.find((limit) => this.#counterOf(limit, nowMs).used >= limit.perMinute);
+    if (full === undefined) return undefined;
+    const retryAfterMs = MS_PER_MINUTE - (nowMs % MS_PER_MINUTE);
+    const message = `At most ${full.perMinute} ${full.kind} per minute for ${full.scope}`;
+    const details = {
+      policy_id: full.policyId,
+      scope: full.scope,
+      limit_per_minute: full.perMinute,
+      retry_after_ms: retryAfterMs,
+    };
+    return { ...refuse("LIMIT_EXCEEDED", message, details), retryAfterMs };
+  }
+
+  /** Counts one call that was let through. One row for each lot that it begins, nearly always none. */
+  count(limits: readonly RateLimit[], nowMs: number): void {
+    for (const limit of limits) {
+      const counter = this.#counterOf(limit, nowMs);
+      if (counter.used >= counter.granted) {
+        const lot = Math.max(1, Math.ceil(limit.perMinute / LIMITS.rateLotsPerMinute));
+        counter.granted = Math.min(counter.used + lot, limit.perMinute);
+        this.#store.writeRate({ name: nameOf(limit), minute: this.#minute, granted: counter.granted });
+      }
+      counter.used += 1;
+    }
+  }
+
+  /** This minute's counter. After a lost memory everything that the store was told counts as used. */
+  #counterOf(limit: RateLimit, nowMs: number): Counter {
+    const minute = minuteOf(nowMs);
+    if (minute !== this.#minute) {
+      this.#minute = minute;
+      this.#counters = new Map();
+    }
+    const name = nameOf(limit);
+    let counter = this.#counters.get(name);
+    if (counter === undefined) {
+      const row = this.#store.readRate(name);
+      const granted = row?.minute === minute ? row.granted : 0;
+      counter = { used: granted, granted };
+      this.#counters.set(name, counter);
+    }
+    return counter;
+  }
+}
+
+export function minuteOf(timeMs: number): number {
+  return Math.floor(timeMs / MS_PER_MINUTE);
+}
+
+function nameOf({ policyId, kind, scope }: RateLimit): string {
+  return `${policyId} ${kind} ${scope}`;
+}
