@@ -79,6 +79,12 @@ const LISTS: readonly [
   (body: never) => readonly unknown[],
 ][] = [
   [
+    "list reservations",
+    "reservations:list",
+    ({ ledger }) => ledger.listReservations({}, TURN),
+    (body: { reservations: readonly unknown[] }) => body.reservations,
+  ],
+  [
     "balances",
     "balances:read",
     ({ ledger }) => ledger.balances({ tenant: "acme" }, TURN),
