@@ -54,10 +54,11 @@ export enum Kind {
   Tokens = 2,
   Permits = 3,
   Rate = 4,
+  Credit = 5, //  a counter whose threads have slices of their own
 }
 
 /** "PURSER" in ASCII is the magic; the layout version stands in its low 16 bits. */
-export const LAYOUT_VERSION: u32 = 3;
+export const LAYOUT_VERSION: u32 = 4;
 
 /** Bits of a slot in a handle, so the most budgets of one memory is 2^20. */
 export const BUDGETS_MAX: u32 = 1048576;
@@ -67,6 +68,8 @@ export const HOLDS_MAX: u32 = 4194304;
 export const OWNERS_MAX: u32 = 1048575;
 /** 41 bits of a hold's state word: at ten million reservations a second, more than two days of one thread. */
 export const TICKET_MAX: i64 = 2199023255551;
+/** Twice as much fits into the 23 bits of a cell's figures: a slice idle, and as much taken. */
+export const CREDIT_MAX: u32 = 4194303;
 /** The six levels of a subject, and two to spare. */
 export const FRAME_ACCOUNTS: u32 = 8;
 

@@ -11,6 +11,7 @@
 
 import { ALL_INDEX, ALL_MAX, Kind } from "./abi";
 import { capacityOf, checkHandle, deny, epochOf, noteHighWater, refuse } from "./counter";
+import { creditCollect } from "./credit";
 import { CLAIMED, claim, FREE, HELD, isTicket, prepare, stateWord } from "./hold";
 import {
   COUNTER_META,
@@ -127,7 +128,7 @@ function take(hold: u32, first: u32, count: u32, index: u32): i32 {
   const out = valueOf(word) + load<u64>(hold + HOLD_AMOUNT);
   const next = load<u32>(hold + HOLD_NEXT);
   const taken = next == hold ? swap(first, count) : take(next, first, count, index + 1);
-  if (taken == Status.Ok && kind <= <u32>Kind.Tokens) noteHighWater(counter, handle, out);
+  if (taken == Status.Ok && (kind <= <u32>Kind.Tokens || kind == Kind.Credit)) noteHighWater(counter, handle, out);
   return taken;
 }
 
@@ -137,7 +138,12 @@ function look(hold: u32, counter: u32, handle: f64, kind: u32, word: u64): i32 {
   if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, <Kind>kind)) return Status.Stale;
   if (isLocked(word)) return AGAIN;
   const amount = load<u64>(hold + HOLD_AMOUNT);
-  if (kind <= <u32>Kind.Tokens) {
+  if (kind == Kind.Credit && valueOf(word) + amount > capacityOf(counter)) {
+    // Other threads may hold it idle. If not, this is the moment of the refusal.
+    const status = creditCollect(counter, handle, amount);
+    return status == Status.Ok ? AGAIN : status;
+  }
+  if (kind <= <u32>Kind.Tokens || kind == Kind.Credit) {
     if (valueOf(word) + amount > capacityOf(counter)) return deny(counter, handle, word);
     store<u64>(hold + HOLD_STAMP, epochOf(counter, word));
   } else if (kind == Kind.Permits) {

@@ -14,19 +14,23 @@
 // compare-and-swap to the end of the straight line behind it nothing can come between. hold.ts and word.ts rely on that.
 
 import { Figure, Kind } from "./abi";
+import { creditRefill, idleAmount } from "./credit";
 import {
   AMOUNT_MAX,
   COUNTER_CAPACITY,
+  COUNTER_CELLS,
   COUNTER_CONSUMED,
   COUNTER_DENIED,
   COUNTER_GENERATION,
   COUNTER_GUARDS,
   COUNTER_HIGH_WATER,
+  COUNTER_LENT,
   COUNTER_META,
   COUNTER_OPENING,
   COUNTER_OUT,
   COUNTER_OVER_RELEASED,
   COUNTER_STAMP,
+  COUNTER_WANTED,
   counterOf,
   isAmount,
   isIntegerIn,
@@ -65,8 +69,9 @@ export function checkHandle(handle: f64, kind: Kind): Status {
 
 /** Ok for a budget that has something out: permits and rates have other things in that word. */
 function checkCounted(handle: f64): Status {
-  const status = checkHandle(handle, Kind.Counter);
-  return status == Status.WrongKind ? checkHandle(handle, Kind.Tokens) : status;
+  let status = checkHandle(handle, Kind.Counter);
+  if (status == Status.WrongKind) status = checkHandle(handle, Kind.Tokens);
+  return status == Status.WrongKind ? checkHandle(handle, Kind.Credit) : status;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -139,6 +144,7 @@ export function counterGrant(handle: f64, amount: f64): i32 {
 export function counterRefill(handle: f64): i32 {
   const status = checkCounted(handle);
   if (status != Status.Ok) return status;
+  if (checkHandle(handle, Kind.Credit) == Status.Ok) return creditRefill(handle);
   const counter = counterOf(handle);
   // Reads the word, meta, capacity and stamp; changes the word with a new tag, then moves the stamp. Ends as
   // counterTake's loop does. Between the two writes others derive the epoch from the tag (epochOf).
@@ -169,12 +175,12 @@ export function budgetFigure(handle: f64, figure: f64): f64 {
   if (!isIntegerIn(figure, 0, <f64>Figure.Epoch)) return -(<f64>Status.ArgumentInvalid);
   const before = checkCounted(handle);
   if (before != Status.Ok) return -(<f64>before);
-  const value = read(counterOf(handle), <u32>figure);
+  const value = read(counterOf(handle), handle, <u32>figure);
   const after = checkCounted(handle);
   return after == Status.Ok ? value : -(<f64>after);
 }
 
-function read(counter: u32, figure: u32): f64 {
+function read(counter: u32, handle: f64, figure: u32): f64 {
   if (figure == <u32>Figure.Capacity) return <f64>capacityOf(counter);
   if (figure >= <u32>Figure.Consumed && figure <= <u32>Figure.OverReleased) {
     // These four words stand in the order of the enumeration.
@@ -183,7 +189,11 @@ function read(counter: u32, figure: u32): f64 {
   const word = atomic.load<u64>(counter + COUNTER_OUT);
   const out = valueOf(word);
   const capacity = capacityOf(counter);
-  if (figure == <u32>Figure.Available) return <f64>(capacity - min<u64>(out, capacity));
+  if (figure == <u32>Figure.Available) {
+    const idle = checkHandle(handle, Kind.Credit) == Status.Ok ? idleAmount(handle, bare(word)) : 0;
+    // What moves between cells and word while they are read may be seen twice, but there is never more than capacity.
+    return <f64>(capacity - min<u64>(out - min<u64>(out, idle), capacity));
+  }
   if (figure == <u32>Figure.Debt) return <f64>(out - min<u64>(out, capacity));
   return <f64>epochOf(counter, word);
 }
@@ -205,7 +215,7 @@ export function epochOf(counter: u32, word: u64): u64 {
 }
 
 /** Moves the stamp up to `epoch`; ends because the stamp only rises. Others see it before or after (epochOf). */
-function advanceStamp(counter: u32, epoch: u64): void {
+export function advanceStamp(counter: u32, epoch: u64): void {
   let stamp = atomic.load<u64>(counter + COUNTER_STAMP);
   while (stamp < epoch) {
     const seen = atomic.cmpxchg<u64>(counter + COUNTER_STAMP, stamp, epoch);
@@ -292,6 +302,10 @@ export function counterOpen(counter: u32, kind: Kind, capacity: u64, guards: u64
   atomic.store<u64>(counter + COUNTER_DENIED, tag);
   atomic.store<u64>(counter + COUNTER_OVER_RELEASED, tag);
   beginEmpty(counter, kind);
+  // From here on nobody has the word locked for the budget before; what goes with its credit is changed under that lock.
+  atomic.store<u64>(counter + COUNTER_CELLS, <u64>generation << 32);
+  atomic.store<u64>(counter + COUNTER_LENT, 0);
+  atomic.store<u64>(counter + COUNTER_WANTED, 0);
   atomic.store<u64>(counter + COUNTER_META, (<u64>generation << 8) | <u64>kind);
   return generation;
 }

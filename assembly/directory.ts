@@ -6,6 +6,7 @@
 
 import { Kind } from "./abi";
 import { checkHandle, counterOpen, retire } from "./counter";
+import { isCredit } from "./credit";
 import { dropHolds, hasHolds } from "./hold";
 import { isGeometry } from "./permit";
 import { isRate } from "./rate";
@@ -37,6 +38,16 @@ export function budgetOpen(keyHigh: u64, keyLow: u64, kind: f64, capacity: f64, 
   if (!isAmount(capacity)) return -(<f64>Status.AmountInvalid);
   if (kind != <f64>Kind.Counter && kind != <f64>Kind.Tokens) return -(<f64>Status.ArgumentInvalid);
   return open(keyHigh, keyLow, <i32>kind, <u64>capacity, 0, owner);
+}
+
+/**
+ * Opens or creates a counter whose threads spend from slices of `credit` units (credit.ts).
+ * @returns as budgetOpen; Mismatch also if the name serves another credit
+ */
+export function creditOpen(keyHigh: u64, keyLow: u64, capacity: f64, credit: f64, owner: f64): f64 {
+  if (!isAmount(capacity)) return -(<f64>Status.AmountInvalid);
+  if (!isCredit(credit)) return -(<f64>Status.ArgumentInvalid);
+  return open(keyHigh, keyLow, Kind.Credit, <u64>capacity, <u64>credit, owner);
 }
 
 /** Opens or creates permits with these limits; permit.ts says what limits and guards are. @returns as budgetOpen */
@@ -71,7 +82,7 @@ function open(keyHigh: u64, keyLow: u64, kind: i32, capacity: u64, guards: u64, 
 
 /** The handle of a budget that exists, or −status: NotFound, WrongKind. */
 export function budgetFind(keyHigh: u64, keyLow: u64, kind: f64): f64 {
-  if (!isIntegerIn(kind, 1, <f64>Kind.Rate)) return -(<f64>Status.ArgumentInvalid);
+  if (!isIntegerIn(kind, 1, <f64>Kind.Credit)) return -(<f64>Status.ArgumentInvalid);
   if (budgetsCapacity() == 0) return -(<f64>Status.NotInitialised);
   const existing = find(keyHigh, keyLow);
   if (existing < 0) return -(<f64>Status.NotFound);

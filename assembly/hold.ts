@@ -9,6 +9,8 @@
 //                                        ▲  │
 //                                        └──┴─ adjusting
 //
+// A slot can also be a thread's cell of credit, which is no hold and has a state of its own (credit.ts).
+//
 // A thread can be terminated at loop heads and calls. At those points its hold stands in one of these states, and
 // reclaim knows what each means:
 //   claimed    nothing was taken (the take and `held` stand on one straight line): free the slot;
@@ -42,6 +44,7 @@ import {
   metaOf,
 } from "./layout";
 import { canConsume, capacityOf, changed, checkHandle, deny, epochOf, noteHighWater, tally } from "./counter";
+import { leaveCell } from "./credit";
 import { forget } from "./header";
 import { unlock } from "./lock";
 import { dropWait, permitGive } from "./permit";
@@ -54,6 +57,8 @@ export const HELD: u64 = 2;
 const SETTLED: u64 = 3;
 const ADJUSTING: u64 = 4;
 export const WAITING: u64 = 5;
+/** A cell of thread credit (credit.ts); its owner is 0 while no thread has it. */
+export const CREDIT: u64 = 6;
 const STATE_MASK: u64 = 7;
 
 const OWNER_SHIFT: u64 = 3;
@@ -77,7 +82,7 @@ export function stateOf(word: u64): u64 {
 
 // @ts-ignore: decorator
 @inline
-function ownerOf(word: u64): u32 {
+export function ownerOf(word: u64): u32 {
   return <u32>((word >>> OWNER_SHIFT) & OWNER_MASK);
 }
 
@@ -370,8 +375,10 @@ export function holdReclaim(owner: f64, settler: f64): i32 {
       // Somebody else adjusts a hold of the dead one and is slow: ask again, what was done already stays done.
       if (stateOf(word) == ADJUSTING && load<u32>(hold + HOLD_OWNER) == <u32>owner) return -Status.Busy;
     }
-    if (ownerOf(word) != <u32>owner) continue;
     const state = stateOf(word);
+    // Also those that nobody owns: a budget whose remover died left them behind.
+    if (state == CREDIT && ownerOf(word) == 0) leaveCell(hold, word);
+    if (ownerOf(word) != <u32>owner) continue;
     if (state == HELD) {
       const status = settle(hold, word, 0, <u32>settler);
       if (status == Status.Busy) return -Status.Busy;
@@ -384,6 +391,8 @@ export function holdReclaim(owner: f64, settler: f64): i32 {
       reclaimed++;
     } else if (state == WAITING) {
       dropWait(hold, load<f64>(hold + HOLD_COUNTER), word);
+    } else if (state == CREDIT) {
+      leaveCell(hold, word);
     } else if (state == CLAIMED) {
       atomic.cmpxchg<u64>(hold + HOLD_STATE, word, FREE);
     }
@@ -431,6 +440,7 @@ export function dropHolds(handle: f64, settler: u32): void {
     if (load<f64>(hold + HOLD_COUNTER) != handle) continue;
     if (stateOf(word) == HELD) settle(hold, word, 0, settler);
     else if (stateOf(word) == WAITING) dropWait(hold, handle, word);
+    else if (stateOf(word) == CREDIT) leaveCell(hold, word);
   }
 }
 

@@ -5,7 +5,8 @@
 export { allClaim, allTake } from "./all";
 export { attach, budgetsInitialised, holdsInitialised, initialise, ownerAttach, ownerIssue, ownerPrepare } from "./header";
 export { budgetFigure, counterGive, counterGrant, counterRefill, counterTake } from "./counter";
-export { budgetCount, budgetFind, budgetOpen, budgetRemove, budgetRemoveIdle, permitOpen, rateOpen } from "./directory";
+export { creditJoin, creditMove } from "./credit";
+export { budgetCount, budgetFind, budgetOpen, budgetRemove, budgetRemoveIdle, creditOpen, permitOpen, rateOpen } from "./directory";
 export { rateAvailable, rateGive, rateTake, rateWait } from "./rate";
 export { permitCancel, permitFields, permitPromote, permitTake, permitWait, permitWaiting } from "./permit";
 export {

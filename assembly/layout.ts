@@ -23,7 +23,9 @@
 //             +48 u64 denied     (tagged)        +56 u64 over-released                            (tagged)
 //             +64 u64 key, high  +72 u64 key, low (the 128-bit hash of the name)
 //             +80 u64 capacity at opening        +88 u32 generation, survives removal
-//             +92 u32 waiting for a permit       +96 u64 guard bits of permits, 0 for other kinds
+//             +92 u32 waiting for a permit       +96 u64 guard bits of permits, a slice of credit, 0 for other kinds
+//             +104 u64 generation << 32 | slot of the first cell + 1     +112 u64 lent to cells
+//             +120 u64 what a thread that collects wants (all three for credit alone: credit.ts)
 //   Rates (rate.ts) keep their arrival time in the contended word, their burst in the capacity, and limit and window where
 //   permits keep their guards.
 //   Permits (permit.ts) keep their fields in the contended word, their limits in the capacity, and use `consumed` to number
@@ -38,6 +40,8 @@
 //             +48 u32 progress of the settlement +52 u32 owner, while another thread adjusts the amount
 //   While claimed as one of several (all.ts): +24 a rate's cost, +32 a rate's present, +40 u64 the word that was seen, +52
 //   u32 whether it will be held, +56 u32 address of the counter, +60 u32 address of the next hold, or its own if last.
+//   While it is a thread's cell (credit.ts): +24 u64 its budget's meta word, +48 u32 slot of the next cell + 1, +52 u32 how many cells from here on,
+//   +56 u64 the cell word.
 
 export { COUNTER_WAITING, HEADER_LOCK, HEADER_SEQUENCE } from "./abi";
 import {
@@ -76,6 +80,9 @@ export const COUNTER_KEY_LOW: u32 = 72;
 export const COUNTER_OPENING: u32 = 80;
 export const COUNTER_GENERATION: u32 = 88;
 export const COUNTER_GUARDS: u32 = 96;
+export const COUNTER_CELLS: u32 = 104;
+export const COUNTER_LENT: u32 = 112;
+export const COUNTER_WANTED: u32 = 120;
 
 export const HOLD_STATE: u32 = 0;
 export const HOLD_COUNTER: u32 = 8;
@@ -89,6 +96,10 @@ export const HOLD_SEEN: u32 = 40;
 export const HOLD_KEEPS: u32 = 52;
 export const HOLD_ADDRESS: u32 = 56;
 export const HOLD_NEXT: u32 = 60;
+export const CELL_META: u32 = 24;
+export const CELL_NEXT: u32 = 48;
+export const CELL_RANK: u32 = 52;
+export const CELL_WORD: u32 = 56;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Header
@@ -148,11 +159,23 @@ export function handleOf(slot: u32, generation: u32): f64 {
   return <f64>(((<u64>generation) << SLOT_BITS) | <u64>slot);
 }
 
+/** From here on, up to 2^53, the low 52 bits of a number's representation are the number less this. */
+const TWO_52: f64 = 4503599627370496.0;
+
+/** The bits of an integer in 0 … 2^52−1, or NO_BITS for anything else; cheaper than converting there and back. */
+// @ts-ignore: decorator
+@inline
+export function bitsOf(x: f64): u64 {
+  const shifted = x + TWO_52;
+  return x >= 0 && x < TWO_52 && shifted - TWO_52 == x ? reinterpret<u64>(shifted) & 0xf_ffff_ffff_ffff : NO_BITS;
+}
+
+export const NO_BITS: u64 = u64.MAX_VALUE;
+
 /** The counter's address, or 0 when the handle is no handle of this memory. */
 export function counterOf(handle: f64): u32 {
-  if (!(handle >= 0 && handle <= 4503599627370495.0)) return 0;
-  const bits = <u64>handle;
-  if (<f64>bits != handle) return 0;
+  const bits = bitsOf(handle);
+  if (bits == NO_BITS) return 0;
   const slot = <u32>(bits & SLOT_MASK);
   return slot < budgetsCapacity() ? COUNTERS + slot * COUNTER_BYTES : 0;
 }
@@ -162,6 +185,13 @@ export function counterOf(handle: f64): u32 {
 @inline
 export function metaOf(handle: f64, kind: Kind): u64 {
   return ((<u64>handle >>> SLOT_BITS) << 8) | <u64>kind;
+}
+
+/** The generation of the budget that a handle names. */
+// @ts-ignore: decorator
+@inline
+export function generationOf(handle: f64): u64 {
+  return <u64>handle >>> SLOT_BITS;
 }
 
 // @ts-ignore: decorator

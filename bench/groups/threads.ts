@@ -9,6 +9,8 @@ import { reserveAndRelease } from "./counter.ts";
 
 const CAPACITY = 1_000_000;
 const NAME = "hot";
+/** A slice of 256 takes of the usual cost. */
+const CREDIT = 1_024;
 
 type Work = Pick<ThreadsContender, "share" | "prepareThread">;
 
@@ -17,6 +19,14 @@ const purser: Work = {
   prepareThread(shared) {
     const kernel = attachKernel(asMemory(shared));
     return reserveAndRelease(new AtomicBudget(CAPACITY, { kernel, name: NAME }));
+  },
+};
+
+const purserWithCredit: Work = {
+  share: () => createKernel({ shared: true }).memory,
+  prepareThread(shared) {
+    const kernel = attachKernel(asMemory(shared));
+    return reserveAndRelease(new AtomicBudget(CAPACITY, { kernel, name: NAME, credit: CREDIT }));
   },
 };
 
@@ -62,6 +72,7 @@ export const threadsGroup: Group = {
   title: "Two threads on one hot AtomicBudget: tryReserve + release",
   contenders: [
     ...oneAndTwo("purser", "purser, no credit", purser),
+    ...oneAndTwo("purser-credit", "purser, with credit", purserWithCredit),
     { id: "threads-native-1", kind: "native", who: "native Rust: one thread" },
     {
       id: "threads-native-2",

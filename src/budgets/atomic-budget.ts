@@ -7,6 +7,15 @@ import * as Kind from "../kernel/generated/Kind.ts";
 import { type BudgetOptions, CountedBudget } from "./kernel-budget.ts";
 import type { BudgetGuard } from "./traits.ts";
 
+export interface AtomicBudgetOptions extends BudgetOptions {
+  /**
+   * How many units a thread may borrow from a shared budget at a time, 1 … 4,194,303, to decide on them alone: many times
+   * the usual cost. Less is lent near exhaustion, and no take is refused while the budget as a whole covers it. Everybody
+   * who opens the name says the same. A private budget needs none and takes no notice.
+   */
+  readonly credit?: number;
+}
+
 /**
  * Rows, requests, slots: a cost is taken and given back. Every answer is synchronous.
  *
@@ -21,16 +30,17 @@ export class AtomicBudget extends CountedBudget implements BudgetGuard {
   /**
    * @param capacity - safe integer, 0 … 2^53−1; the budget begins full
    * @throws RangeError, TypeError for a bad argument
-   * @throws BudgetMismatchError if the name is taken by a budget of another kind or capacity
+   * @throws BudgetMismatchError if the name is taken by a budget of another kind, capacity or credit
    * @throws KernelFullError if the kernel has no slot left
    */
-  constructor(capacity: number, options: BudgetOptions = {}) {
-    super(Kind.Counter, capacity, options);
+  constructor(capacity: number, options: AtomicBudgetOptions = {}) {
+    super(Kind.Counter, capacity, options, options.credit);
   }
 
   /**
    * Takes `cost` if it fits. A take that fits is never refused because a larger one is failing at the same moment.
    * @param cost - safe integer, 0 … 2^53−1
+   * @throws KernelFullError if a thread that spends from credit for the first time finds every hold of the kernel taken
    */
   tryReserve(cost: number): boolean {
     checkAmount("cost", cost);

@@ -2,11 +2,13 @@
 // Invariant: after `remove()` every call throws BudgetRemovedError. Who may call: anybody, with any argument.
 // Getters of a shared budget read shared memory: they may be late by the time one looks at them.
 
-import { checkAmount, checkName, invalidType } from "../arguments.ts";
+import { checkAmount, checkInteger, checkName, invalidType } from "../arguments.ts";
 import { type Denial, explainDenial } from "../denial.ts";
+import { CREDIT_MAX } from "../kernel/generated/abi.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import type { Counter } from "./counter.ts";
+import { CreditCounter } from "./credit-counter.ts";
 import { KernelCounter } from "./kernel-counter.ts";
 import { LocalCounter } from "./local-counter.ts";
 import type { ExplainsDenial } from "./traits.ts";
@@ -35,14 +37,20 @@ export abstract class CountedBudget implements ExplainsDenial {
   /** @internal */
   readonly counter: Counter;
 
-  constructor(kind: number, capacity: number, options: BudgetOptions) {
+  constructor(kind: number, capacity: number, options: BudgetOptions, credit?: number) {
     checkAmount("capacity", capacity);
     const { kernel, name } = options;
     if (name !== undefined) checkName("name", name, NAME_LENGTH_MAX);
     checkKernel(kernel);
+    if (credit !== undefined) checkInteger("credit", credit, 1, CREDIT_MAX);
     this.name = name ?? "";
     const isPrivate = kernel === undefined && name === undefined;
-    this.counter = isPrivate ? new LocalCounter(capacity) : new KernelCounter(kind, capacity, options);
+    if (isPrivate) this.counter = new LocalCounter(capacity);
+    else if (credit === undefined) {
+      this.counter = new KernelCounter(options, (owner, key) => owner.openBudget(kind, capacity, key));
+    } else {
+      this.counter = new CreditCounter(options, (owner, key) => owner.openCredit(capacity, credit, key));
+    }
   }
 
   /** The kernel that it lives in; null for one with neither name nor kernel, which only this object can reach. */
@@ -67,7 +75,7 @@ export abstract class CountedBudget implements ExplainsDenial {
     return capacity === 0 ? 0 : Math.max(0, (capacity - this.available) / capacity);
   }
 
-  /** The most that was ever out at once, spent beyond the budget included. */
+  /** The most that was ever out at once, spent beyond the budget included. What is lent to threads counts as out here. */
   get highWater(): number {
     return this.counter.figure(Figure.HighWater);
   }

@@ -21,10 +21,9 @@ export class KernelCounter implements Counter {
     this.settle(reservation, 0);
   };
 
-  constructor(kind: number, capacity: number, options: BudgetOptions) {
-    const { kernel, handle } = openIn(options, (candidate, name) =>
-      candidate.openBudget(kind, capacity, name),
-    );
+  /** @param open - opens the budget of that name in a kernel, or creates it there */
+  constructor(options: BudgetOptions, open: (kernel: Kernel, name: string) => number) {
+    const { kernel, handle } = openIn(options, open);
     this.kernel = kernel;
     this.handle = handle;
     this.#name = options.name ?? "";
@@ -36,11 +35,11 @@ export class KernelCounter implements Counter {
     const status = this.kernel.exports.counterTake(this.handle, amount);
     if (status === Status.Ok) return true;
     if (status === Status.Exceeds) return false;
-    throw this.#failure(status);
+    throw this.failure(status);
   }
 
   give(amount: number): void {
-    this.#expectOk(this.kernel.exports.counterGive(this.handle, amount));
+    this.expectOk(this.kernel.exports.counterGive(this.handle, amount));
   }
 
   reserve(estimate: number, expiresAtMs: number): TokenReservation | null {
@@ -52,7 +51,7 @@ export class KernelCounter implements Counter {
     if (slot >= 0) return new TokenReservation(estimate, this.#refund, this, ticket, slot, owner);
     kernel.slotFreed(hint);
     if (slot === -Status.Exceeds || slot === -Status.InDebt) return null;
-    throw this.#failure(-slot);
+    throw this.failure(-slot);
   }
 
   /** A reservation of this budget that was made through another object, in another thread. */
@@ -84,7 +83,7 @@ export class KernelCounter implements Counter {
       return status;
     }
     if (status === Status.NotHeld || status === Status.Stale) return Status.NotHeld;
-    throw this.#failure(status);
+    throw this.failure(status);
   }
 
   expire(nowMs: number): number {
@@ -95,15 +94,15 @@ export class KernelCounter implements Counter {
   grant(amount: number): void {
     const status = this.kernel.exports.counterGrant(this.handle, amount);
     if (status === Status.Overflow) throw new BudgetOverflowError("the capacity");
-    this.#expectOk(status);
+    this.expectOk(status);
   }
 
   refill(): void {
-    this.#expectOk(this.kernel.exports.counterRefill(this.handle));
+    this.expectOk(this.kernel.exports.counterRefill(this.handle));
   }
 
   remove(): void {
-    this.#expectOk(this.kernel.removeBudget(this.handle));
+    this.expectOk(this.kernel.removeBudget(this.handle));
   }
 
   figure(figure: number): number {
@@ -119,15 +118,15 @@ export class KernelCounter implements Counter {
   }
 
   #counted(value: number): number {
-    if (value < 0) throw this.#failure(-value);
+    if (value < 0) throw this.failure(-value);
     return value;
   }
 
-  #expectOk(status: number): void {
-    if (status !== Status.Ok) throw this.#failure(status);
+  protected expectOk(status: number): void {
+    if (status !== Status.Ok) throw this.failure(status);
   }
 
-  #failure(status: number): Error {
+  protected failure(status: number): Error {
     return this.kernel.failure(status, this.#name === "" ? "this budget" : `budget "${this.#name}"`);
   }
 }

@@ -26,6 +26,10 @@ export interface KernelExports {
   counterGrant(handle: number, amount: number): number;
   counterRefill(handle: number): number;
 
+  creditOpen(keyHigh: bigint, keyLow: bigint, capacity: number, credit: number, owner: number): number;
+  creditJoin(handle: number, owner: number, ticket: number, hint: number): number;
+  creditMove(handle: number, delta: number, cell: number): number;
+
   holdReserve(
     handle: number,
     amount: number,

@@ -235,6 +235,16 @@ export class Kernel implements Disposable {
     );
   }
 
+  /** @internal Opens or creates a counter with thread credit. */
+  openCredit(capacity: number, credit: number, name: string): number {
+    const key = directoryKey(name);
+    const handle = this.patiently(-Status.Busy, () =>
+      this.exports.creditOpen(key.high, key.low, capacity, credit, this.owner),
+    );
+    if (handle < 0) throw this.failure(-handle, `budget ${JSON.stringify(name)}`);
+    return handle;
+  }
+
   /** @internal @returns a status */
   removeBudget(handle: number): number {
     return this.patiently(Status.Busy, () => this.exports.budgetRemove(handle, this.owner));
@@ -313,9 +323,11 @@ export class Kernel implements Disposable {
       case Status.Stale:
         return new BudgetRemovedError();
       case Status.WrongKind:
-        return new BudgetMismatchError(`${subject} exists and is of another kind`);
+        return new BudgetMismatchError(
+          `${subject} exists and is of another kind; with and without credit are two kinds`,
+        );
       case Status.Mismatch:
-        return new BudgetMismatchError(`${subject} exists and was opened with another capacity`);
+        return new BudgetMismatchError(`${subject} exists and was opened with another capacity or credit`);
       default:
         return new Error(`the kernel answered status ${status} for ${subject}: a bug in purser`);
     }

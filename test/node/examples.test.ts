@@ -12,7 +12,7 @@ import { answer } from "../../examples/tenants.ts";
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-test.each(["browser", "worker", "node", "tenants", "graph", "limits", "all-of"])(
+test.each(["browser", "worker", "node", "credit", "tenants", "graph", "limits", "all-of"])(
   "the README shows examples/%s.ts",
   (name) => {
     expect(readFileSync(file("README.md"), "utf8")).toContain(
@@ -26,6 +26,11 @@ test("examples/node.ts: four threads spend from one budget, and never more than 
   const [, spent, left] = /^(\d+) spent, (\d+) left\n$/.exec(printed) ?? [];
   expect(Number(spent) + Number(left)).toBe(10_000);
   expect(Number(left)).toBeLessThan(120);
+});
+
+test("examples/credit.ts: two threads with credit use a budget up to the last unit", () => {
+  const printed = execFileSync(process.execPath, [file("examples/credit.ts")], { encoding: "utf8" });
+  expect(printed).toBe("100000 sent, 0 left\n");
 });
 
 test("examples/browser.ts: settles each call with the model's usage, and denies beyond the budget", async () => {

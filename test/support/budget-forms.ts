@@ -17,5 +17,10 @@ const named = (options: () => BudgetOptions): Omit<BudgetForm, "form"> => ({
 export const BUDGET_FORMS: readonly BudgetForm[] = [
   { form: "private", ...named(() => ({})) },
   { form: "in a kernel, without a name", ...named(() => ({ kernel: createKernel({ holds: 64 }) })) },
+  {
+    form: "with thread credit",
+    ...named(() => ({ kernel: createKernel({ holds: 64 }) })),
+    counted: (capacity) => new AtomicBudget(capacity, { kernel: createKernel({ holds: 64 }), credit: 8 }),
+  },
   { form: "shared by name", ...named(() => ({ name: `a form's budget ${names++}` })) },
 ];

@@ -39,6 +39,9 @@ export const TENANT_CAP = 1_000;
 /** Two budgets that are only ever taken together, and one that has room for everybody. */
 export const TWINS = { names: ["left twin", "right twin"], capacity: 2 ** 40 } as const;
 export const AMPLE = { name: "ample", capacity: 2 ** 40 };
+export const CREDIT = { name: "hammered credit", capacity: 3_000, credit: 64 };
+/** A cost in the usual case; every fiftieth take of `spendCredit` asks for anything up to the capacity. */
+export const CREDIT_COST_MAX = 20;
 export const ROWS = { name: "hammered rows", capacity: 100 };
 
 /** Waits until every thread of the job is here. Threads may block; the main thread may not, and does not. */
@@ -125,6 +128,11 @@ function takeTogether(job: HammerJob, { forever }: { forever: boolean }): Hammer
     second?.parts[0].cancel();
   }
   return { refused, taken, consumed };
+}
+
+function openCredit(job: HammerJob): AtomicBudget {
+  const { capacity, ...options } = CREDIT;
+  return new AtomicBudget(capacity, { kernel: attachKernel(job.memory, { owner: job.owner }), ...options });
 }
 
 export const scenarios = {
@@ -215,6 +223,73 @@ export const scenarios = {
       else refused++;
     }
     return { refused };
+  },
+
+  /** Takes and gives on one budget with credit; units pass to other threads through a shared word and come back there. */
+  spendCredit(job: HammerJob): HammerResult {
+    const budget = openCredit(job);
+    const random = seededRandom(job.seed);
+    let mine = 0;
+    let strange = 0;
+    meet(job);
+    for (let i = 0; i < job.iterations; i++) {
+      const dice = random();
+      const amount = Math.floor(random() * (dice < 0.02 ? CREDIT.capacity : CREDIT_COST_MAX));
+      if (dice < 0.5) {
+        if (budget.tryReserve(amount)) mine += amount;
+      } else if (dice < 0.55) {
+        Atomics.add(job.barrier, 1, mine);
+        mine = 0;
+      } else if (dice < 0.6) {
+        mine += Atomics.exchange(job.barrier, 1, 0);
+      } else {
+        const given = Math.min(amount * 2, mine);
+        budget.release(given);
+        mine -= given;
+      }
+      const { available } = budget;
+      if (mine > CREDIT.capacity || available < 0 || available > CREDIT.capacity) strange++;
+    }
+    return { mine, strange };
+  },
+
+  /** Takes and gives its own, for ever; counts what it took after it did, and what it gives before it does. */
+  spendCreditUntilTerminated(job: HammerJob): HammerResult {
+    const budget = openCredit(job);
+    const random = seededRandom(job.seed);
+    let mine = 0;
+    meet(job);
+    while (true) {
+      const amount = Math.floor(random() * CREDIT_COST_MAX);
+      if (random() < 0.55) {
+        if (!budget.tryReserve(amount)) continue;
+        Atomics.add(job.barrier, 1, amount);
+        mine += amount;
+      } else {
+        const given = Math.min(amount, mine);
+        Atomics.sub(job.barrier, 1, given);
+        budget.release(given);
+        mine -= given;
+      }
+    }
+  },
+
+  /** Takes what always fits beside others that do the same and one that asks for too much: none may be refused. */
+  fitWithCredit(job: HammerJob): HammerResult {
+    const budget = openCredit(job);
+    const most = job.seed; // together they come to the capacity exactly
+    const random = seededRandom(most);
+    meet(job);
+    for (let i = 0; i < job.iterations; i++) {
+      let out = 0;
+      while (out < most) {
+        const cost = Math.min(most - out, random() < 0.9 ? 1 + Math.floor(random() * 40) : most);
+        if (!budget.tryReserve(cost)) return { refused: 1 };
+        out += cost;
+      }
+      for (; out > 0; out -= Math.min(out, 50)) budget.release(Math.min(out, 50));
+    }
+    return { refused: 0 };
   },
 
   /** Every thread tries to settle every reservation; each must succeed for exactly one of them. */

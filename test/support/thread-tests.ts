@@ -14,6 +14,8 @@ import {
 import { describe, expect, test } from "vitest";
 import {
   AMPLE,
+  CREDIT,
+  CREDIT_COST_MAX,
   type HammerJob,
   type HammerResult,
   PERMITS,
@@ -62,6 +64,22 @@ function together(kernel: Kernel) {
     ample: new AtomicBudget(AMPLE.capacity, { kernel, name: AMPLE.name }),
     governor: new ConcurrencyGovernor(PERMITS, { kernel, name: "hammered permits" }),
   };
+}
+
+const openCredit = (kernel: Kernel): AtomicBudget => {
+  const { capacity, ...options } = CREDIT;
+  return new AtomicBudget(capacity, { kernel, ...options });
+};
+
+/** So much is out, and the rest is to be had to the unit; everything that is out can be given back, and no more. */
+function expectExact(budget: AtomicBudget, out: number): void {
+  expect(budget.overReleased).toBe(0);
+  expect(budget.available).toBe(CREDIT.capacity - out);
+  expect(budget.tryReserve(CREDIT.capacity - out)).toBe(true);
+  expect(budget.tryReserve(1)).toBe(false);
+  budget.release(CREDIT.capacity);
+  expect(budget.overReleased).toBe(0);
+  expect(budget.available).toBe(CREDIT.capacity);
 }
 
 /** @param threads how many to start; @param scale how much each does, 1 for the full load */
@@ -225,6 +243,76 @@ export function threadTests(
         expect(budget.held).toBe(0);
         expect(budget.available - budget.debt).toBe(budget.capacity - budget.tokensConsumed());
         budget.grant(budget.tokensConsumed() - consumedBefore);
+      }
+    });
+
+    test("with credit: units are conserved, also those that one thread takes and another gives back", async () => {
+      const kernel = createKernel({ shared: true });
+      const budget = openCredit(kernel);
+      const shared = prepare(kernel, kernel.memory, threads);
+      const jobs = Array.from({ length: threads }, (_, index) =>
+        shared(index, { scenario: "spendCredit", iterations: iterations(60_000) }),
+      );
+      const results = await Promise.all(jobs.map((job) => start(job).result));
+      expect(sum(results, "strange")).toBe(0);
+      const passedOn = Atomics.load(jobs[0]?.barrier as Int32Array, 1);
+      expectExact(budget, sum(results, "mine") + passedOn);
+    });
+
+    test("with credit: takes that fit together are never refused, whatever is lent and whoever asks for more", async () => {
+      const kernel = createKernel({ shared: true });
+      const budget = openCredit(kernel);
+      const shared = prepare(kernel, kernel.memory, threads + 1);
+      const mosts = Array.from({ length: threads }, (_, index) =>
+        Math.floor((CREDIT.capacity * (index + 1)) / threads),
+      );
+      const jobs = mosts.map((most, index) =>
+        shared(index, {
+          scenario: "fitWithCredit",
+          iterations: iterations(1_500),
+          seed: most - (mosts[index - 1] ?? 0),
+        }),
+      );
+      const running = Promise.all(jobs.map((job) => start(job).result));
+      Atomics.add(jobs[0]?.barrier as Int32Array, 0, 1);
+      Atomics.notify(jobs[0]?.barrier as Int32Array, 0);
+      let done = false;
+      running.finally(() => {
+        done = true;
+      });
+      // This thread has no cell; it asks for everything, which is only there if nobody has anything.
+      while (!done) {
+        if (budget.tryReserve(CREDIT.capacity + 1)) throw new Error("granted more than there is");
+        await new Promise((resolve) => setTimeout(resolve));
+      }
+      expect(sum(await running, "refused")).toBe(0);
+      expectExact(budget, 0);
+    });
+
+    test("with credit: terminated threads leave nothing lent, and what they had taken stays out", async () => {
+      const kernel = createKernel({ shared: true });
+      const budget = openCredit(kernel);
+      let out = 0;
+      for (let round = 0; round < Math.max(3, Math.ceil(5 * scale)); round++) {
+        const shared = prepare(kernel, kernel.memory, threads + 1);
+        const jobs = Array.from({ length: threads }, (_, index) =>
+          shared(round * threads + index, { scenario: "spendCreditUntilTerminated", iterations: 0 }),
+        );
+        const running = jobs.map((job) => start(job));
+        const barrier = jobs[0]?.barrier as Int32Array;
+        while (Atomics.load(barrier, 0) < threads) await new Promise((resolve) => setTimeout(resolve));
+        Atomics.add(barrier, 0, 1);
+        Atomics.notify(barrier, 0);
+        while (budget.denied < (round + 1) * 300) await new Promise((resolve) => setTimeout(resolve));
+        await Promise.all(running.map((thread) => thread.terminate()));
+        for (const job of jobs) kernel.reclaim(job.owner);
+        // Each thread ended in at most one operation that its count does not show.
+        const counted = Atomics.load(barrier, 1);
+        out = CREDIT.capacity - budget.available;
+        expect(out).toBeGreaterThanOrEqual(counted);
+        expect(out).toBeLessThanOrEqual(counted + threads * CREDIT_COST_MAX);
+        expectExact(budget, out);
+        budget.refill();
       }
     });
 

@@ -2,6 +2,7 @@
 // interleavings.test.ts, because Promise Integration is behind a flag of Node.
 
 import { ALL_DEATHS, ALL_ORDERS } from "./all-worlds.ts";
+import { CREDITED, CREDITED_DEATHS } from "./credit-worlds.ts";
 import { Explorer } from "./explore.ts";
 import { LINES } from "./line-worlds.ts";
 import { LOCKED } from "./locked-worlds.ts";
@@ -22,10 +23,11 @@ for (const [name, { build, preemptions }] of Object.entries({
   ...LOCKED,
   ...LINES,
   ...ALL_ORDERS,
+  ...CREDITED,
 })) {
   await explore(name, (explorer) => explorer.everyOrder(build, preemptions));
 }
-for (const [name, build] of Object.entries({ ...DEATHS, ...ALL_DEATHS })) {
+for (const [name, build] of Object.entries({ ...DEATHS, ...ALL_DEATHS, ...CREDITED_DEATHS })) {
   await explore(`a thread dies ${name}`, (explorer) => explorer.everyDeath(build));
 }
 console.log(JSON.stringify(results));

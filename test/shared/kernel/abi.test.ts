@@ -4,7 +4,7 @@
 import { AtomicBudget, AtomicTokenBudget, createKernel } from "purser";
 import "purser/ledger";
 import { describe, expect, test } from "vitest";
-import { Kind, Status } from "../../../src/kernel/generated/abi.ts";
+import { CREDIT_MAX, Figure, Kind, Status } from "../../../src/kernel/generated/abi.ts";
 import { instantiate, instantiateAccounts, type KernelExports } from "../../../src/kernel/instance.ts";
 
 /** JavaScript turns the last four into 0, 7, 1 and 3 before wasm sees them: only the adapter can refuse those. */
@@ -34,6 +34,7 @@ type Place =
   | "choice"
   | "delta"
   | "chain"
+  | "cell"
   | "free";
 
 /** What is valid in a place although it is hostile elsewhere. */
@@ -52,6 +53,8 @@ interface Ids {
   readonly tokens: number;
   readonly permits: number;
   readonly rate: number;
+  readonly lent: number;
+  readonly cell: number;
   readonly owner: number;
 }
 
@@ -62,6 +65,12 @@ const CALLS: readonly Call[] = [
     name: "counterGrant",
     places: ["handle", "amount"],
     valid: ({ rows }) => [rows, 1],
+  },
+  { name: "creditMove", places: ["handle", "delta", "cell"], valid: ({ lent, cell }) => [lent, 1, cell] },
+  {
+    name: "creditJoin",
+    places: ["handle", "owner", "ticket", "free"],
+    valid: ({ lent, owner }) => [lent, owner, 903, 0],
   },
   { name: "counterRefill", places: ["handle"], valid: ({ rows }) => [rows] },
   { name: "budgetRemove", places: ["handle", "owner"], valid: ({ rows, owner }) => [rows, owner] },
@@ -137,11 +146,14 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
     // Total and one category of 3 each: a field is two bits and a guard, so the category begins at bit 3.
     const permits = exports.permitOpen(5n, 6n, 0b011_011n, 0b100_100n, kernel.owner);
     const rate = exports.rateOpen(7n, 8n, 10, 10, 1_000, kernel.owner);
+    const lent = exports.creditOpen(9n, 10n, 100, 20, kernel.owner);
+    const cell = exports.creditJoin(lent, kernel.owner, 900, 1);
+    exports.creditMove(lent, -10, cell);
     exports.counterTake(rows, 10);
     exports.holdReserve(tokens, 10, kernel.owner, 901, 5, 0);
     exports.allClaim(-1, tokens, 1, 0, kernel.owner, 903, 1);
     const bytes = (): string => Array.from(new Uint8Array(kernel.memory.buffer.slice(0))).join();
-    return { exports, bytes, ids: { rows, tokens, permits, rate, owner: kernel.owner } };
+    return { exports, bytes, ids: { rows, tokens, permits, rate, lent, cell, owner: kernel.owner } };
   }
 
   for (const call of CALLS) {
@@ -158,8 +170,9 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
               ? [ids.owner + 1, 2 ** 20, 0]
               : [];
         const handles = place === "handle" ? [ids.rows + 2 ** 20, ids.rows + 16, 0, 2 ** 52] : [];
+        const cells = place === "cell" ? [0, 1, ids.cell + 4, 2 ** 42, 2 ** 43] : [];
         const choices = place === "choice" ? [99, 2 ** 32, 2 ** 32 + 3] : [];
-        const hostiles = [...HOSTILE, ...tooLarge, ...handles, ...choices];
+        const hostiles = [...HOSTILE, ...tooLarge, ...handles, ...cells, ...choices];
         for (const hostile of hostiles.filter((value) => !isValid(place, value))) {
           const values = [...call.valid(ids)];
           values[position] = hostile;
@@ -184,11 +197,42 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
       expect(exports.counterRefill(other)).toBe(Status.WrongKind);
       expect(exports.budgetFigure(other, 1)).toBe(-Status.WrongKind);
     }
+    for (const other of [ids.rows, ids.tokens, ids.permits, ids.rate]) {
+      expect(exports.creditJoin(other, ids.owner, 5, 0)).toBe(-Status.WrongKind);
+      expect(exports.creditMove(other, -1, ids.cell)).toBe(Status.WrongKind);
+      expect(exports.creditMove(other, 1, ids.cell)).toBe(Status.WrongKind);
+    }
+    expect(exports.counterTake(ids.lent, 1)).toBe(Status.WrongKind);
+    expect(exports.counterGive(ids.lent, 1)).toBe(Status.WrongKind);
+    expect(exports.heldAmount(ids.lent)).toBe(-Status.WrongKind);
+    expect(exports.budgetFind(9n, 10n, Kind.Counter)).toBe(-Status.WrongKind);
+    expect(exports.creditOpen(9n, 10n, 100, 21, ids.owner)).toBe(-Status.Mismatch);
+    expect(exports.creditOpen(11n, 12n, 0.5, 20, ids.owner)).toBe(-Status.AmountInvalid);
+    for (const credit of [...HOSTILE, 0, CREDIT_MAX + 1]) {
+      expect(exports.creditOpen(11n, 12n, 100, credit, ids.owner)).toBe(-Status.ArgumentInvalid);
+    }
     expect(exports.permitTake(ids.rows, 3, ids.owner, 5, 0)).toBe(-Status.WrongKind);
     expect(exports.rateTake(ids.tokens, 1, 0)).toBe(Status.WrongKind);
     expect(exports.budgetOpen(1n, 2n, Kind.Permits, 100, ids.owner)).toBe(-Status.ArgumentInvalid);
     expect(exports.budgetOpen(1n, 2n, Kind.Counter, 0.5, ids.owner)).toBe(-Status.AmountInvalid);
     expect(bytes()).toBe(before);
+  });
+
+  test("a cell is its owner's, of one budget, and of nobody once it was given back", () => {
+    const { exports, bytes, ids } = prepare();
+    const other = exports.creditOpen(13n, 14n, 100, 20, ids.owner);
+    const stranger = exports.ownerIssue();
+    const before = bytes();
+    const hold = ids.owner * 2 ** 22; // slot 0 is a hold of tokens
+    for (const cell of [ids.cell + (stranger - ids.owner) * 2 ** 22, hold]) {
+      expect(exports.creditMove(ids.lent, -1, cell)).toBe(Status.NotHeld);
+      expect(exports.creditMove(ids.lent, 1, cell)).toBe(Status.NotHeld);
+    }
+    expect(exports.creditMove(other, -1, ids.cell)).toBe(Status.NotHeld);
+    expect(bytes()).toBe(before);
+    expect(exports.holdReclaim(ids.owner, stranger)).toBe(1); // the hold of tokens
+    expect(exports.creditMove(ids.lent, -1, ids.cell)).toBe(Status.NotHeld);
+    expect(exports.budgetFigure(ids.lent, Figure.Available)).toBe(90);
   });
 
   test("the same ticket does not settle twice, and a foreign hold not at all", () => {

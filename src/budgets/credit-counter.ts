@@ -1,0 +1,37 @@
+// A shared budget whose threads spend from slices of their own (assembly/credit.ts): this thread's side of it.
+// Invariant: the cell is the kernel's to give and to take away; this only remembers its number. Who may call: the budgets
+// of this folder; arguments were checked before.
+
+import * as Status from "../kernel/generated/Status.ts";
+import { KernelCounter } from "./kernel-counter.ts";
+
+export class CreditCounter extends KernelCounter {
+  /** 0 names no cell: the first operation joins. */
+  #cell = 0;
+
+  override take(amount: number): boolean {
+    const status = this.#move(-amount);
+    if (status === Status.Ok) return true;
+    if (status === Status.Exceeds) return false;
+    throw this.failure(status);
+  }
+
+  override give(amount: number): void {
+    this.expectOk(this.#move(amount));
+  }
+
+  #move(delta: number): number {
+    const status = this.kernel.exports.creditMove(this.handle, delta, this.#cell);
+    // No cell yet, or no longer: the kernel was closed, which gave it back.
+    if (status !== Status.HandleInvalid && status !== Status.NotHeld) return status;
+    this.#join();
+    return this.kernel.exports.creditMove(this.handle, delta, this.#cell);
+  }
+
+  #join(): void {
+    const { kernel } = this;
+    const cell = kernel.exports.creditJoin(this.handle, kernel.owner, kernel.nextTicket(), kernel.slotHint());
+    if (cell < 0) throw this.failure(-cell);
+    this.#cell = cell;
+  }
+}
