@@ -16,7 +16,7 @@ export async function buildMutant(mutant: Mutant): Promise<string> {
   const changed = await change(mutant);
   const isAssembly = mutant.file.startsWith("assembly/");
   const contents = isAssembly ? await compileAccounts(mutant, changed) : changed;
-  const path = join(ROOT, isAssembly ? "src/kernel/generated/bytes.ts" : mutant.file);
+  const path = join(ROOT, isAssembly ? "src/kernel/artefacts.inline.ts" : mutant.file);
   const outfile = join(FOLDER, `${mutant.name}.mjs`);
   await esbuild.build({
     entryPoints: [join(ROOT, "test/simulation/simulate.ts")],
@@ -57,7 +57,7 @@ function substitute(path: string, contents: string): esbuild.Plugin {
   };
 }
 
-/** The mutated arithmetic as the text of the module that carries its bytes. */
+/** The mutated arithmetic as the text of the module that carries the wasm. */
 async function compileAccounts({ name, file }: Mutant, changed: string): Promise<string> {
   const folder = join(FOLDER, name);
   await cp(join(ROOT, "assembly"), join(folder, "assembly"), { recursive: true });
@@ -70,9 +70,10 @@ async function compileAccounts({ name, file }: Mutant, changed: string): Promise
   );
   if (!ended.ok) throw new Error(`mutant ${name} does not compile:\n${ended.output}`);
   const wasm = await readFile(join(folder, "build/accounts.wasm"));
-  // The ledger uses nothing else of that module.
-  return `export const ACCOUNTS_HEX = "${wasm.toString("hex")}";
-export const KERNEL_HEX = "";
-export const MEMORY_FLAG_OFFSET = 0;
+  // All that the ledger's entry asks of the module that carries the wasm.
+  return `const hex = "${wasm.toString("hex")}";
+const bytes = Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+const module = new WebAssembly.Module(bytes);
+export const inlineAccounts = () => module;
 `;
 }

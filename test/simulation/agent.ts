@@ -167,7 +167,7 @@ function* mischief(world: AgentWorld, key: string): AgentPart<void> {
   const actual = { unit: chance.pick(UNITS), amount: drawAmount(chance, world.plan.sizes) };
   const what = chance.weighted({ sameKey: 3, replay: 3, commit: 3, release: 2, extend: 1, stranger: 1 });
   if (what === "sameKey" && used !== undefined) {
-    const other = { ...used, estimate: { ...used.estimate, amount: BigInt(used.estimate.amount) + 1n } };
+    const other = { ...used, estimate: { ...used.estimate, amount: BigInt(used.estimate.amount) / 2n + 1n } };
     yield* send<Call, AnyReply>({ op: "reserve", body: other });
   }
   // Written differently, but the same request: the defaults spelled out.

@@ -4,6 +4,7 @@
 
 import type {
   BalancesQuery,
+  BudgetBody,
   BudgetInput,
   CommitInput,
   DecideInput,
@@ -17,6 +18,12 @@ import type {
   Turn,
   Unit,
 } from "purser/ledger";
+import type { BudgetPatch, TenantPatch } from "./model/governing.ts";
+
+export interface BudgetName {
+  readonly scope: string;
+  readonly unit: Unit;
+}
 
 export type Call =
   | { readonly op: "reserve"; readonly body: ReserveInput }
@@ -28,9 +35,12 @@ export type Call =
   | { readonly op: "get"; readonly id: string }
   | { readonly op: "balances"; readonly query: BalancesQuery }
   | { readonly op: "createBudget"; readonly body: BudgetInput }
+  | { readonly op: "updateBudget"; readonly query: BudgetName; readonly body: BudgetPatch }
+  | { readonly op: "freeze" | "unfreeze"; readonly query: BudgetName }
+  | { readonly op: "updateTenant"; readonly body: TenantPatch }
   | {
       readonly op: "fund";
-      readonly query: { readonly scope: string; readonly unit: Unit };
+      readonly query: BudgetName;
       readonly body: FundInput;
     };
 
@@ -55,8 +65,23 @@ export function perform(ledger: Ledger, call: Call, turn: Turn): AnyReply {
     case "balances":
       return ledger.balances(call.query, turn);
     case "createBudget":
-      return ledger.createBudget(call.body, turn);
+      return withoutLedgerId(ledger.createBudget(call.body, turn));
+    case "updateBudget":
+      return withoutLedgerId(ledger.updateBudget(call.query, call.body, turn));
+    case "freeze":
+      return withoutLedgerId(ledger.freezeBudget(call.query, {}, turn));
+    case "unfreeze":
+      return withoutLedgerId(ledger.unfreezeBudget(call.query, {}, turn));
+    case "updateTenant":
+      return ledger.updateTenant(call.body, turn);
     case "fund":
       return ledger.fund(call.query, call.body, turn);
   }
+}
+
+/** The budget's reply without the member that names it: opaque, and nothing depends on it. */
+function withoutLedgerId(reply: Reply<BudgetBody>): AnyReply {
+  if (!reply.ok) return reply;
+  const { ledger_id: _, ...body } = reply.body;
+  return { ...reply, body };
 }

@@ -39,8 +39,8 @@ export interface HostParts {
 
 const ALARM_RETRY_MS = 60_000;
 const ALARM_LATE_MS_MAX = 7_200_000;
-/** No turn of a simulation writes more often; a fault beyond a turn's last write does not strike. */
-const WRITES_PER_TURN = 8;
+/** Few turns write more often, and a fault beyond a turn's last write does not strike. */
+const WRITES_PER_TURN = 10;
 
 export class Host {
   readonly #parts: HostParts;

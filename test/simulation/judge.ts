@@ -10,16 +10,17 @@ import { judge as judgeReply } from "./model/answers.ts";
 import type { Model } from "./model/model.ts";
 import { deadlineOf, type ModelBudget, type ModelReservation } from "./model/state.ts";
 import { scopesOf } from "./model/wire.ts";
-import { EMPTY, type Snapshot, snapshotOf } from "./snapshot.ts";
+import { type Snapshot, snapshotOf } from "./snapshot.ts";
 
 export class Judge {
   readonly #model: Model;
   readonly #store: LedgerStore;
-  #snapshot: Snapshot = EMPTY;
+  #snapshot: Snapshot;
 
   constructor(model: Model, store: LedgerStore) {
     this.#model = model;
     this.#store = store;
+    this.#snapshot = snapshotOf(store, []);
   }
 
   /** A call was answered, and what it did is kept. */
@@ -46,7 +47,13 @@ export class Judge {
     const after = snapshotOf(this.#store, this.#model.state.reservations.keys());
     const wrong =
       difference([...this.#snapshot.accounts.values()], [...after.accounts.values()], "accounts") ??
-      difference([...this.#snapshot.reservations.values()], [...after.reservations.values()], "reservations");
+      difference(
+        [...this.#snapshot.reservations.values()],
+        [...after.reservations.values()],
+        "reservations",
+      ) ??
+      difference(this.#snapshot.tenant, after.tenant, "tenant") ??
+      difference(this.#snapshot.audited, after.audited, "the audit log's newest row");
     if (wrong !== undefined) throw new Error(`rolled back: ${wrong}`);
   }
 
@@ -95,10 +102,17 @@ export class Judge {
         `the store has ${after.reservations.size} reservations, the model ${state.reservations.size}`,
       );
     }
+    if (after.audited !== state.audited) {
+      throw new Error(`the audit log has ${after.audited} rows, the operators made ${state.audited} changes`);
+    }
     if (after.accounts.size !== state.budgets.size) {
       throw new Error(`the store has ${after.accounts.size} budgets, the model ${state.budgets.size}`);
     }
-    for (const [name, budget] of state.budgets) compareBudget(name, budget, after.accounts.get(name));
+    for (const [name, budget] of state.budgets) {
+      const stored = after.accounts.get(name);
+      if (state.ambiguous && stored?.updatedAtMs === nowMs) budget.updatedAtMs = nowMs;
+      compareBudget(name, budget, stored);
+    }
   }
 
   #compareReservation(model: ModelReservation, stored: Reservation | undefined, nowMs: number): void {

@@ -56,6 +56,8 @@ export interface Plan {
   };
   /** How often an actor asks for something odd: foreign ids, other bodies under a used key, another's reservation. */
   readonly mischief: number;
+  /** How often the operator steers instead of funding. */
+  readonly governing: number;
 }
 
 export function drawPlan(chance: Chance): Plan {
@@ -65,7 +67,7 @@ export function drawPlan(chance: Chance): Plan {
   return {
     agents: chance.between(1, 4),
     rounds: chance.between(2, 5),
-    operations: chance.between(0, 6),
+    operations: chance.between(0, 10),
     sizes,
     budgets: drawBudgets(chance, sizes),
     network: {
@@ -101,6 +103,7 @@ export function drawPlan(chance: Chance): Plan {
       policy: chance.happens(0.5) ? chance.pick(POLICIES) : undefined,
     },
     mischief: sometimes(0.5),
+    governing: sometimes(1),
   };
 }
 

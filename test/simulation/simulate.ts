@@ -47,13 +47,20 @@ export function simulate(seed: number, { store = new MemoryStore(), trace }: Sim
   const clock = new HostClock(scheduler);
   const foreignIds = foreignReservations();
   const model = new Model(
-    { tenantId: TENANT, status: "ACTIVE", ...plan.tenant, updatedAtMs: START_MS },
+    {
+      tenantId: TENANT,
+      name: "Acme",
+      status: "ACTIVE",
+      ...plan.tenant,
+      createdAtMs: START_MS,
+      updatedAtMs: START_MS,
+    },
     plan.activeMax,
     new Set(foreignIds),
   );
-  const judge = new Judge(model, store);
   const options = { tenant: TENANT, secrets: SECRETS, limits: { activeReservationsMax: plan.activeMax } };
   openTenant(new Ledger({ ...options, store }), plan);
+  const judge = new Judge(model, store);
   const host = new Host({
     ledger: options,
     store,

@@ -1,12 +1,15 @@
 // What stands in a store at one moment, read past the ledger. Invariant: reading changes nothing. Who may call: the judge.
 
-import type { AccountRecord, LedgerStore, Reservation } from "purser/ledger";
+import type { AccountRecord, LedgerStore, Reservation, TenantRecord } from "purser/ledger";
 
 export interface Snapshot {
   readonly accounts: ReadonlyMap<string, AccountRecord>;
   /** Every reservation that is known to exist, by id. */
   readonly reservations: ReadonlyMap<string, Reservation>;
   readonly active: readonly Reservation[];
+  readonly tenant: TenantRecord | undefined;
+  /** The number of the newest row of the audit log; 0 for none. */
+  readonly audited: number;
 }
 
 /** @param known - ids that were given so far; those of active reservations are found without it */
@@ -25,10 +28,13 @@ export function snapshotOf(store: LedgerStore, known: Iterable<string>): Snapsho
   if (active.length !== held.length) {
     throw new Error(`the store lists ${held.length} deadlines and has ${active.length} active reservations`);
   }
-  return { accounts, reservations, active };
+  return { accounts, reservations, active, tenant: store.readTenant(), audited: newestAudit(store) };
 }
 
-export const EMPTY: Snapshot = { accounts: new Map(), reservations: new Map(), active: [] };
+function newestAudit(store: LedgerStore): number {
+  for (const { seq } of store.scanAudit()) return seq;
+  return 0;
+}
 
 export function nameOf({ scope, unit }: { readonly scope: string; readonly unit: string }): string {
   return `${scope} ${unit}`;

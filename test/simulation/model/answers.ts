@@ -75,7 +75,9 @@ export function findReplay(
     .reverse();
   for (const answer of found) {
     const expected = replayed(answer, print, {}, status);
-    if (!answer.doubtful || judge(expected, reply) === undefined) return expected;
+    if (answer.doubtful && judge(expected, reply) !== undefined) continue;
+    state.ambiguous = answer.doubtful;
+    return expected;
   }
   return undefined;
 }

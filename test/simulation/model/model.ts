@@ -5,6 +5,7 @@
 import type { AnyReply, Call } from "../calls.ts";
 import { ageAnswers } from "./answers.ts";
 import { foretellEvent } from "./eventing.ts";
+import { foretellFreeze, foretellUpdateBudget, foretellUpdateTenant } from "./governing.ts";
 import { foretellBalances, foretellCreateBudget, foretellFund } from "./operating.ts";
 import { foretellDecide, foretellReserve } from "./reserving.ts";
 import { foretellCommit, foretellExtend, foretellGet, foretellRelease } from "./settling.ts";
@@ -26,7 +27,16 @@ export class Model {
   #seenMs: number | undefined;
 
   constructor(tenant: ModelTenant, activeMax: number, foreignIds: ReadonlySet<string>) {
-    this.state = { tenant, activeMax, foreignIds, budgets: new Map(), reservations: new Map(), answers: [] };
+    this.state = {
+      tenant,
+      activeMax,
+      foreignIds,
+      budgets: new Map(),
+      reservations: new Map(),
+      answers: [],
+      audited: 1,
+      ambiguous: false,
+    };
   }
 
   /** What was in memory is lost: the latest time known is the latest that was written. */
@@ -50,6 +60,7 @@ export class Model {
       }
     }
     this.#seenMs = nowMs;
+    this.state.ambiguous = false;
     ageAnswers(this.state, nowMs);
     return nowMs;
   }
@@ -74,7 +85,15 @@ export class Model {
       case "balances":
         return foretellBalances(this.state, call.query, nowMs);
       case "createBudget":
-        return foretellCreateBudget(this.state, call.body, nowMs, reply);
+        return foretellCreateBudget(this.state, call.body, nowMs);
+      case "updateBudget":
+        return foretellUpdateBudget(this.state, call.query, call.body, nowMs);
+      case "freeze":
+        return foretellFreeze(this.state, call.query, "FROZEN", nowMs);
+      case "unfreeze":
+        return foretellFreeze(this.state, call.query, "ACTIVE", nowMs);
+      case "updateTenant":
+        return foretellUpdateTenant(this.state, call.body, nowMs);
       case "fund":
         return foretellFund(this.state, call.query, call.body, nowMs, reply);
     }

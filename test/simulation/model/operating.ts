@@ -17,12 +17,7 @@ import {
 } from "./state.ts";
 import { amountOf, balanceOf, canonical, exact, isoTime, type Members, scopesOf } from "./wire.ts";
 
-export function foretellCreateBudget(
-  state: ModelState,
-  body: BudgetInput,
-  nowMs: number,
-  reply: AnyReply,
-): Expected {
+export function foretellCreateBudget(state: ModelState, body: BudgetInput, nowMs: number): Expected {
   const { tenant } = state;
   if (tenant.status === "CLOSED") return refused("409 TENANT_CLOSED");
   if (tenant.status !== "ACTIVE") return refused("400 INVALID_REQUEST");
@@ -42,7 +37,8 @@ export function foretellCreateBudget(
     updatedAtMs: nowMs,
   };
   state.budgets.set(key, budget);
-  return granted(budgetBody(state, budget, nowMs, reply), 201);
+  state.audited += 1;
+  return granted(budgetBody(state, budget, nowMs), 201);
 }
 
 export function foretellFund(
@@ -79,6 +75,7 @@ export function foretellFund(
     answer[`previous_${name}`] = amountOf(unit, before[name]);
     answer[`new_${name}`] = amountOf(unit, after[name]);
   }
+  state.audited += 1;
   keepAnswer(state, request, answer, nowMs);
   return granted(answer);
 }
@@ -101,11 +98,10 @@ function figures(state: ModelState, budget: ModelBudget, nowMs: number) {
   return { allocated, debt, spent, remaining: remainingOf(state, budget, nowMs) };
 }
 
-function budgetBody(state: ModelState, budget: ModelBudget, nowMs: number, reply: AnyReply): Members {
+/** Without `ledger_id`, which is opaque and of no consequence to money. */
+export function budgetBody(state: ModelState, budget: ModelBudget, nowMs: number): Members {
   const amount = (value: bigint): Members => amountOf(budget.unit, value);
   return {
-    // Opaque, and of no consequence to money.
-    ledger_id: reply.ok ? (reply.body as Members).ledger_id : undefined,
     tenant_id: state.tenant.tenantId,
     scope: budget.scope,
     scope_path: budget.scope,

@@ -10,12 +10,16 @@ export type Policy = "REJECT" | "ALLOW_IF_AVAILABLE" | "ALLOW_WITH_OVERDRAFT";
 
 export interface ModelTenant {
   readonly tenantId: string;
+  readonly name: string;
   status: "ACTIVE" | "SUSPENDED" | "CLOSED";
-  readonly defaultTtlMs: number;
-  readonly maxTtlMs: number;
-  readonly maxExtensions: number;
-  readonly policy?: Policy | undefined;
+  defaultTtlMs: number;
+  maxTtlMs: number;
+  maxExtensions: number;
+  policy?: Policy | undefined;
+  readonly createdAtMs: number;
   updatedAtMs: number;
+  suspendedAtMs?: number | undefined;
+  closedAtMs?: number | undefined;
 }
 
 export interface ModelBudget {
@@ -75,6 +79,10 @@ export interface ModelState {
   readonly budgets: Map<string, ModelBudget>;
   readonly reservations: Map<string, ModelReservation>;
   answers: KeptAnswer[];
+  /** This turn's reply is that of an earlier answer and would be that of a new decision as well: either may be true. */
+  ambiguous: boolean;
+  /** Rows of the audit log: one for each change that an operator made. */
+  audited: number;
 }
 
 /** What the model foretells. A refusal names the first scope that refused where the protocol says so. */
