@@ -2,7 +2,6 @@
 // accounts that the load is put on. Invariant: close() leaves none of them. Called by edge.ts.
 
 import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,15 +53,21 @@ export class Fleet {
   }
 
   /** Has one flow asked for by so many connections. */
-  async run(flow: Flow, job: Pick<Job, "accounts" | "connections" | "runMs">): Promise<Outcome> {
+  run(flow: Flow, job: Pick<Job, "accounts" | "connections" | "runMs">): Promise<Outcome> {
     this.#jobs += 1;
     const url = flow.server === "empty" ? this.#empty.url : this.authorityUrl;
     this.#load.send({ ...job, flow: flow.name, url, prefix: `job${this.#jobs}` } satisfies Job);
-    const ended = once(this.#load, "exit").then(() => {
-      throw new Error("the load generator ended");
+    return new Promise((resolve, reject) => {
+      const onMessage = (outcome: Outcome): void => {
+        this.#load.off("exit", onExit);
+        resolve(outcome);
+      };
+      const onExit = (): void => {
+        this.#load.off("message", onMessage);
+        reject(new Error("the load generator ended"));
+      };
+      this.#load.once("message", onMessage).once("exit", onExit);
     });
-    const [outcome] = (await Promise.race([once(this.#load, "message"), ended])) as [Outcome];
-    return outcome;
   }
 
   /** Stops the authority, works on its data, and starts it again on the same folder. */

@@ -10,8 +10,8 @@ import { COMMIT_TOKENS, RESERVE_TOKENS } from "./flows.ts";
 import { PAST_RETENTION_EVERY } from "./settings.ts";
 
 const MS_PER_DAY = 86_400_000;
-/** Days over which finished reservations are spread: the retention, and some days past it. */
-const SPREAD_DAYS = 30;
+/** Days over which finished reservations are spread: within the retention, and the days since those past it. */
+const SPREAD_DAYS = 28;
 const PAST_RETENTION_DAYS = 40;
 
 export interface Past {
@@ -30,19 +30,16 @@ export function writePast(dataDir: string, tenant: string, past: Past, nowMs: nu
   try {
     database.exec("PRAGMA synchronous = OFF; BEGIN");
     const today = Math.floor(nowMs / MS_PER_DAY);
-    database.exec("CREATE TEMP TABLE days (ago INTEGER PRIMARY KEY, prefix TEXT)");
-    const addDay = database.prepare("INSERT INTO days VALUES (?, ?)");
-    for (let day = 0; day <= PAST_RETENTION_DAYS; day += 1) addDay.run(day, dayPrefix(today - day));
-
-    const isOld = `n % ${PAST_RETENTION_EVERY} = 0`;
-    const daysAgo = `CASE WHEN ${isOld} THEN ${PAST_RETENTION_DAYS} ELSE 1 + n % ${SPREAD_DAYS - 2} END`;
-    copyRows(database, "finished = 1", past.finished, {
-      id: `(SELECT prefix FROM days WHERE ago = ${daysAgo}) || printf('%016d', n) || substr(id, 21)`,
-      created_key: "'past-' || n",
-      created_at_ms: `created_at_ms - ${MS_PER_DAY} * (${daysAgo})`,
-      expires_at_ms: `expires_at_ms - ${MS_PER_DAY} * (${daysAgo})`,
-      finished_at_ms: `finished_at_ms - ${MS_PER_DAY} * (${daysAgo})`,
-    });
+    // Day after day, so that rows come in the order of their keys: anything else writes every page many times over.
+    for (const { daysAgo, count } of daysOf(past.finished)) {
+      copyRows(database, "finished = 1", count, {
+        id: `'${dayPrefix(today - daysAgo)}' || printf('%016d', n) || substr(id, 21)`,
+        created_key: `'past-${daysAgo}-' || n`,
+        created_at_ms: `created_at_ms - ${daysAgo * MS_PER_DAY} + n`,
+        expires_at_ms: `expires_at_ms - ${daysAgo * MS_PER_DAY} + n`,
+        finished_at_ms: `finished_at_ms - ${daysAgo * MS_PER_DAY} + n`,
+      });
+    }
     copyRows(database, "finished = 0", past.active, {
       id: "substr(id, 1, 4) || printf('%016d', n) || substr(id, 21)",
       created_key: "'open-' || n",
@@ -55,6 +52,19 @@ export function writePast(dataDir: string, tenant: string, past: Past, nowMs: nu
   } finally {
     database.close();
   }
+}
+
+/** How many finished reservations lie how far back, oldest first: a share past the retention, the rest spread evenly. */
+function daysOf(finished: number): { daysAgo: number; count: number }[] {
+  const old = Math.floor(finished / PAST_RETENTION_EVERY);
+  const days = [{ daysAgo: PAST_RETENTION_DAYS, count: old }];
+  let left = finished - old;
+  for (let daysAgo = SPREAD_DAYS; daysAgo > 0; daysAgo -= 1) {
+    const count = Math.ceil(left / daysAgo);
+    days.push({ daysAgo, count });
+    left -= count;
+  }
+  return days.filter(({ count }) => count > 0);
 }
 
 /** Copies one reservation `count` times, with these columns computed from it and the copy's number `n`. */
