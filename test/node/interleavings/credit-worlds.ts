@@ -228,6 +228,26 @@ export const CREDITED: Worlds = {
     },
   },
 
+  "credit: who has seen the new epoch takes from it, not from what was lent before": {
+    preemptions: 3,
+    build: (kernel) => {
+      const { rows, me, take, expectOut } = twoCells(kernel);
+      const before = kernel.budgetFigure(rows, Figure.Epoch);
+      let seen = before;
+      return {
+        kernel,
+        programs: [
+          async (call) => {
+            seen = await call("budgetFigure", rows, Figure.Epoch);
+            strictEqual(await take(call, me, 1), Ok);
+          },
+          async (call) => void (await call("counterRefill", rows)),
+        ],
+        check: () => (seen === before ? expectOut(0, 1) : expectOut(1)),
+      };
+    },
+  },
+
   "credit: a grant beside a take that it makes fit": {
     preemptions: 2,
     build: (kernel) => {
@@ -336,6 +356,31 @@ export const CREDITED: Worlds = {
     },
   },
 
+  "credit: a late take never touches another budget's cell in the same hold, with the same tag and figures": {
+    preemptions: 2,
+    build: (kernel) => {
+      prepared(kernel);
+      const rows = kernel.creditOpen(1n, 1n, CAPACITY, CREDIT, THEM);
+      const me = kernel.creditJoin(rows, ME, 1, 0);
+      strictEqual(kernel.creditMove(rows, -1, me), Ok);
+      let other = 0;
+      return {
+        kernel,
+        programs: [
+          async (call) => void (await call("creditMove", rows, -1, me)),
+          async (call) => {
+            strictEqual(await call("budgetRemove", rows, YOU), Ok);
+            other = await call("creditOpen", 2n, 2n, CAPACITY, CREDIT, YOU); // the other slot, in its first epoch as well
+            const cell = await call("creditJoin", other, YOU, 2, 0);
+            strictEqual(cell % 2 ** 22, me % 2 ** 22);
+            strictEqual(await call("creditMove", other, -1, cell), Ok);
+          },
+        ],
+        check: () => expectOut(kernel, other, [1]),
+      };
+    },
+  },
+
   "credit: a late take, give or join never touches the budget that got the slots": {
     preemptions: 2,
     build: (kernel) => {
@@ -412,7 +457,21 @@ export const CREDITED_DEATHS: Readonly<Record<string, Build>> = {
   "while it collects and is refused": dying((call, { me, take }) => take(call, me, 9), 2),
   "while it gives back another cell's units": dying((call, { me, take }) => take(call, me, -2), 2, 0),
   "while it gives back more than is out": dying((call, { me, take }) => take(call, me, -50), 2, 0),
-  "while it refills a budget with credit": dying((call, { rows }) => call("counterRefill", rows), 2, 0),
+  "while it refills a budget with credit": (kernel) => {
+    const { rows, you, expectOut } = twoCells(kernel);
+    return {
+      kernel,
+      programs: [async (call) => void (await call("counterRefill", rows))],
+      check() {
+        kernel.holdReclaim(ME, THEM);
+        const out = CAPACITY - kernel.budgetFigure(rows, Figure.Available);
+        strictEqual(out === 2 || out === 0, true);
+        // The other thread's cell may not have been emptied yet; it is void all the same.
+        strictEqual(kernel.creditMove(rows, -1, you), Ok);
+        expectOut(out + 1);
+      },
+    };
+  },
   "while it joins a budget with credit": (kernel) => {
     const { rows, expectOut } = twoCells(kernel);
     kernel.holdReclaim(ME, THEM);
