@@ -8,12 +8,13 @@ import { defineConfig } from "vitest/config";
 
 /** The package's own name leads to its sources; `variant` is "" or ".workerd". */
 function sources(variant: "" | ".workerd") {
-  const source = (entry: string): string =>
-    fileURLToPath(new URL(`src/${entry}${variant}.ts`, import.meta.url));
+  const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+  const source = (entry: string): string => file(`src/${entry}${variant}.ts`);
   return {
     alias: [
       { find: /^purser$/, replacement: source("index") },
       { find: /^purser\/ledger$/, replacement: source("ledger") },
+      { find: /^purser\/client$/, replacement: file("src/client.ts") },
     ],
   };
 }

@@ -195,7 +195,7 @@ async function buildDist(): Promise<void> {
     logLevel: "warning",
   } satisfies esbuild.BuildOptions;
   const inputs: string[] = [];
-  for (const entry of ["index", "index.workerd", "ledger", "ledger.workerd"]) {
+  for (const entry of ["index", "index.workerd", "ledger", "ledger.workerd", "client"]) {
     const entryPoints = [at("src", `${entry}.ts`)];
     const outfile = at("dist", `${entry}.js`);
     const built = await esbuild.build({ ...options, entryPoints, outfile, plugins: [wasmBeside] });

@@ -14,7 +14,7 @@ import type { Subject } from "./scope.ts";
 
 /**
  * Who acted: an operator on the operators' own plane, an operator where a tenant could have acted itself, a tenant's
- * API key, or nobody from outside (a Worker that holds the binding, or the process of a LocalAuthority).
+ * API key, or nobody from outside (a Worker that holds the binding, or the process of a LocalLedger).
  */
 export type ActorType = "admin" | "admin_on_behalf_of" | "api_key" | "system";
 

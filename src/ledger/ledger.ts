@@ -1,6 +1,6 @@
 // The ledger: the rules of one tenant's budgets over a store. One method an operation, each one transaction.
 // Invariant: refusals are values and change no figure; a throw is a bug and leaves no trace; for every budget, at every
-// moment, remaining = allocated − spent − reserved − debt. Who may call: the Durable Object, LocalAuthority, tests.
+// moment, remaining = allocated − spent − reserved − debt. Who may call: the Durable Object, LocalLedger, tests.
 // Source: Cycles protocol v0.1.25; docs name where it is stricter.
 
 import {

@@ -1,6 +1,6 @@
 // A LedgerStore in plain maps, for the in-process authority and for tests. Invariant: the same contract as the SQLite
 // store, rollback included: every write leaves its undo, and a throw inside `transact` plays them back, newest first.
-// Who may call: LocalAuthority and whoever runs a ledger without a database. Nothing survives the process.
+// Who may call: LocalLedger and whoever runs a ledger without a database. Nothing survives the process.
 
 import type { AuditRecord } from "./audit.ts";
 import type { Deadline } from "./deadlines.ts";

@@ -3,9 +3,11 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { LocalAuthority } from "purser/ledger";
 import { expect, test } from "vitest";
 import { stream } from "../../examples/all-of.ts";
 import { ask } from "../../examples/browser.ts";
+import { chat } from "../../examples/client.ts";
 import { brief } from "../../examples/graph.ts";
 import { runTool } from "../../examples/limits.ts";
 import { answer } from "../../examples/tenants.ts";
@@ -40,6 +42,17 @@ test("examples/browser.ts: settles each call with the model's usage, and denies 
   });
   for (let call = 0; call < 4; call++) expect(await ask("hello", model)).toBe("hello!");
   await expect(ask("x".repeat(20_000), model)).rejects.toMatchObject({ code: "BUDGET_DENIED" });
+});
+
+test("examples/client.ts: commits what the model used, releases when it fails, and says why it is refused", async () => {
+  const authority = new LocalAuthority({ tenant: "acme", now: Date.now });
+  const allocated = { unit: "TOKENS", amount: 2_000 } as const;
+  authority.ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated });
+  const model = async () => ({ text: "hello", tokensUsed: 900 });
+  await expect(chat(authority, () => Promise.reject(new Error("no model")))).rejects.toThrow("no model");
+  expect(await chat(authority, model)).toBe("hello");
+  expect(await chat(authority, model)).toBe('refused: BUDGET_EXCEEDED, ask again: "never"');
+  expect(await authority.balances()).toMatchObject([{ spent: 900, reserved: 0, remaining: 1_100 }]);
 });
 
 test("examples/tenants.ts: holds what was really used, and gives back exactly that", async () => {

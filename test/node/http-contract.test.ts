@@ -1,4 +1,4 @@
-// The contract of the authority, met by a real server on a real port; and once more with every request and every answer
+// The contracts of the authority, met by a real server on a real port; the wire's once more with every request and every answer
 // of the runtime plane passing through Prism, which holds them against the protocol's official description.
 
 import { spawn } from "node:child_process";
@@ -11,9 +11,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { HttpAuthority } from "purser/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningAuthority, startAuthority } from "../../scripts/lib/authority-process.ts";
 import { authorityContract } from "../support/authority-contract.ts";
+import { clientContract } from "../support/client-contract.ts";
 import { httpWay } from "../support/http-way.ts";
 
 const ADMIN_KEY = "admin-key-of-the-contract";
@@ -47,6 +49,21 @@ authorityContract("on a real port", () =>
     send: (path, init) => fetch(authority.url + path, init),
   }),
 );
+
+clientContract("over HTTP on a real port", async () => {
+  const carrier = {
+    adminKey: ADMIN_KEY,
+    int64: true,
+    send: (path: string, init: RequestInit) => fetch(authority.url + path, init),
+  };
+  const tenant = await httpWay(carrier, "k").open();
+  const options = { baseUrl: authority.url, apiKey: tenant.apiKey, subject: { tenant: tenant.tenant } };
+  return {
+    tenant,
+    numbers: new HttpAuthority(options),
+    exact: new HttpAuthority({ ...options, exact: true }),
+  };
+});
 
 if (existsSync(DESCRIPTION)) {
   describe("behind Prism", () => {

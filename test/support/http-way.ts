@@ -16,10 +16,19 @@ export interface Carrier {
   advance?(tenant: string, ms: number): Promise<void>;
 }
 
+/** A tenant with the key that opens it, for clients that bring their own transport. */
+export interface HttpTenantWay extends TenantWay {
+  readonly apiKey: string;
+}
+
+export interface HttpWay extends Way {
+  open(): Promise<HttpTenantWay>;
+}
+
 let made = 0;
 
 /** Tenants of this process; `run` keeps those of two runs against one server apart. */
-export function httpWay(carrier: Carrier, run = "c"): Way {
+export function httpWay(carrier: Carrier, run = "c"): HttpWay {
   return {
     int64: carrier.int64,
     open: async () => {
@@ -38,7 +47,7 @@ export function httpWay(carrier: Carrier, run = "c"): Way {
   };
 }
 
-function tenantOver(carrier: Carrier, tenant: string, apiKey: string): TenantWay {
+function tenantOver(carrier: Carrier, tenant: string, apiKey: string): HttpTenantWay {
   const key = { "x-cycles-api-key": apiKey };
   const admin = { "x-admin-api-key": carrier.adminKey };
   const post = (path: string, body: unknown) => ask(carrier, "POST", path, key, body);
@@ -47,6 +56,7 @@ function tenantOver(carrier: Carrier, tenant: string, apiKey: string): TenantWay
   const { advance } = carrier;
   return {
     tenant,
+    apiKey,
     reserve: (request) => post("/v1/reservations", request),
     commit: (id, request) => post(`${of(id)}/commit`, request),
     release: (id, request) => post(`${of(id)}/release`, request),

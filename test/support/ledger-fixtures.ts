@@ -5,7 +5,7 @@ import {
   type AmountInput,
   type BudgetInput,
   type EventInput,
-  LocalAuthority,
+  LocalLedger,
   type ReserveInput,
   type Unit,
 } from "purser/ledger";
@@ -85,7 +85,7 @@ export function verdictOf(
 /** An authority over a memory store with these budgets, its clock, and what a test asks of it again and again. */
 export function authorityWith(...budgets: BudgetInput[]) {
   const clock = testClock();
-  const authority = new LocalAuthority({ tenant: TENANT, now: clock.now });
+  const authority = new LocalLedger({ tenant: TENANT, now: clock.now });
   for (const each of budgets) bodyOf(authority.createBudget(each));
   /** allocated/spent/reserved/debt→remaining of one scope. */
   const figures = (scope = `tenant:${TENANT}`) => {

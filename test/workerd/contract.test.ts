@@ -1,55 +1,39 @@
-// The contract of the authority, met by the real Durable Object: by RPC, and through the HTTP front.
+// The contracts of the authority, met by the real Durable Object: by RPC, and through the HTTP front; in the wire's
+// shapes, and at the interface that clients have.
 
-import { env, exports } from "cloudflare:workers";
-import { tenantStub } from "../../worker/http/tenant-stub.ts";
-import { answerOf, authorityContract } from "../support/authority-contract.ts";
-import { httpWay } from "../support/http-way.ts";
-import { freshTenantName, START_MS, stubOf, within } from "./support.ts";
+import { env } from "cloudflare:workers";
+import { HttpAuthority, RpcAuthority, type TenantNamespace } from "purser/client";
+import { authorityContract } from "../support/authority-contract.ts";
+import { clientContract } from "../support/client-contract.ts";
+import { FRONT_URL, frontFetch, frontWay, rpcWay } from "./ways.ts";
 
-/** Puts tenants' clocks further, from `startMs` on. */
-function clocksFrom(startMs: () => number) {
-  const times = new Map<string, number>();
-  return async (tenant: string, ms: number): Promise<void> => {
-    const timeMs = (times.get(tenant) ?? startMs()) + ms;
-    times.set(tenant, timeMs);
-    await within(stubOf(tenant), timeMs, () => undefined);
+authorityContract("by RPC", () => rpcWay);
+authorityContract("over HTTP", () => frontWay);
+
+clientContract("by RPC", async () => {
+  const way = await rpcWay.open();
+  const options = {
+    namespace: env.TENANT_BUDGET as unknown as TenantNamespace,
+    tenant: way.tenant,
   };
-}
-
-authorityContract("by RPC", () => {
-  const advance = clocksFrom(() => START_MS);
   return {
-    int64: true,
-    open: async () => {
-      const tenant = freshTenantName();
-      const stub = tenantStub(env, tenant);
-      await advance(tenant, 0);
-      await stub.createTenant({ tenant_id: tenant, name: tenant });
-      return {
-        tenant,
-        reserve: async (request) => answerOf(await stub.reserve(request as never)),
-        commit: async (id, request) => answerOf(await stub.commit(id, request as never)),
-        release: async (id, request) => answerOf(await stub.release(id, request as never)),
-        extend: async (id, request) => answerOf(await stub.extend(id, request as never)),
-        decide: async (request) => answerOf(await stub.decide(request as never)),
-        event: async (request) => answerOf(await stub.event(request as never)),
-        reservation: async (id) => answerOf(await stub.getReservation(id)),
-        reservations: async (query) => answerOf(await stub.listReservations(query)),
-        balances: async (query) => answerOf(await stub.balances(query)),
-        createBudget: async (request) => answerOf(await stub.createBudget(request)),
-        fund: async (budget, request) => answerOf(await stub.fund(budget, request)),
-        advance: (ms) => advance(tenant, ms),
-      };
-    },
+    tenant: way,
+    numbers: new RpcAuthority(options),
+    exact: new RpcAuthority({ ...options, exact: true }),
   };
 });
 
-authorityContract("over HTTP", () =>
-  httpWay({
-    adminKey: env.PURSER_ADMIN_KEY,
-    int64: true,
-    send: (path, init) => exports.default.fetch(new Request(`https://purser.test${path}`, init)),
-    // Keys are minted by the front, whose clock is the real one.
-    advance: clocksFrom(Date.now),
-  }),
-);
+clientContract("over HTTP", async () => {
+  const way = await frontWay.open();
+  const options = {
+    baseUrl: FRONT_URL,
+    apiKey: way.apiKey,
+    subject: { tenant: way.tenant },
+    fetch: frontFetch,
+  };
+  return {
+    tenant: way,
+    numbers: new HttpAuthority(options),
+    exact: new HttpAuthority({ ...options, exact: true }),
+  };
+});

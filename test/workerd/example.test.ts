@@ -1,7 +1,7 @@
 // examples/worker.ts in workerd, against a real tenant's object.
 
 import { env } from "cloudflare:workers";
-import type { TenantNamespace } from "purser/ledger";
+import type { TenantNamespace } from "purser/client";
 import { expect, test } from "vitest";
 import example from "../../examples/worker.ts";
 import { tenantStub } from "../../worker/http/tenant-stub.ts";
@@ -24,7 +24,7 @@ test("the Worker reserves, calls the model and commits; without budget the model
 
   expect(await (await ask()).text()).toBe("hello");
   const denied = await ask();
-  expect(denied.status).toBe(409);
+  expect(denied.status).toBe(402);
   expect(await denied.text()).toBe("Budget exceeded for: tenant:acme");
   expect(calls).toBe(1);
   const balances = await tenant.balances({ tenant: "acme" });

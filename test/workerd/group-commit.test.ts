@@ -3,7 +3,7 @@
 
 import { env } from "cloudflare:workers";
 import fc from "fast-check";
-import { LocalAuthority, ReservationIds } from "purser/ledger";
+import { LocalLedger, ReservationIds } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { tenantStub } from "../../worker/http/tenant-stub.ts";
 import { WAITING_CALLS_MAX } from "../../worker/tenant/group-commit.ts";
@@ -70,10 +70,10 @@ describe("calls that arrive together", () => {
       const { tenant, stub } = await tenantWith(100);
       const ids = new ReservationIds([env.PURSER_HASH_SECRET]);
       const day = Math.floor(START_MS / 86_400_000);
-      const local = new LocalAuthority({ tenant, now: () => START_MS, secret: env.PURSER_HASH_SECRET });
+      const local = new LocalLedger({ tenant, now: () => START_MS, secret: env.PURSER_HASH_SECRET });
       local.createBudget({ scope: `tenant:${tenant}`, unit: "TOKENS", allocated: tokens(100) });
 
-      const ask = <Authority extends LocalAuthority | TenantBudget>(
+      const ask = <Authority extends LocalLedger | TenantBudget>(
         authority: Authority,
         { kind, key: name, amount }: (typeof steps)[number],
       ) => {

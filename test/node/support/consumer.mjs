@@ -3,7 +3,7 @@
 
 import { isMainThread, Worker, workerData } from "node:worker_threads";
 import { AtomicTokenBudget, attachKernel, createKernel, withTokens } from "purser";
-import { LocalAuthority } from "purser/ledger";
+import { LocalLedger } from "purser/ledger";
 
 const kernel = isMainThread ? createKernel() : attachKernel(workerData);
 const budget = new AtomicTokenBudget(1_000, { kernel, name: "shared" });
@@ -17,7 +17,7 @@ if (isMainThread) {
   const thread = new Worker(new URL(import.meta.url), { workerData: kernel.memory });
   await new Promise((resolve) => thread.once("exit", resolve));
 
-  const authority = new LocalAuthority({ tenant: "acme", now: Date.now });
+  const authority = new LocalLedger({ tenant: "acme", now: Date.now });
   const tokens = (amount) => ({ unit: "TOKENS", amount });
   authority.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(2n ** 62n) });
   const request = { subject: { tenant: "acme" }, action: { kind: "llm", name: "chat" } };

@@ -4,7 +4,7 @@ import {
   type Caller,
   type CallSource,
   Ledger,
-  LocalAuthority,
+  LocalLedger,
   MemoryStore,
   type TenantLimits,
 } from "purser/ledger";
@@ -290,7 +290,7 @@ describe("the log is kept", () => {
 });
 
 test("an authority in this process changes budgets and keeps a log of it, too", () => {
-  const authority = new LocalAuthority({ tenant: TENANT, now: testClock().now });
+  const authority = new LocalLedger({ tenant: TENANT, now: testClock().now });
   const name = { scope: "tenant:acme", unit: "TOKENS" } as const;
   bodyOf(authority.createBudget(budget("tenant:acme", 100)));
   bodyOf(authority.updateBudget(name, { overdraft_limit: tokens(7) }));

@@ -1,7 +1,7 @@
 // A host's clock that lies: small steps back are hiccups, large ones are corrections, and no reading stops expiry for
 // longer than the limit says.
 
-import { LocalAuthority, MemoryStore } from "purser/ledger";
+import { LocalLedger, MemoryStore } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { CLOCK_BACK_MS_MAX, MS_PER_DAY } from "../../../src/ledger/limits.ts";
 import {
@@ -19,7 +19,7 @@ const YEARS_MS = 5 * 365 * MS_PER_DAY;
 function setUp() {
   const clock = testClock();
   const store = new MemoryStore();
-  const authority = new LocalAuthority({ tenant: TENANT, now: clock.now, store });
+  const authority = new LocalLedger({ tenant: TENANT, now: clock.now, store });
   bodyOf(authority.createBudget(budget("tenant:acme", 100)));
   const reserve = (key: string, amount: number, ttl_ms = 60_000) =>
     bodyOf(authority.reserve(reserveRequest(key, amount, { ttl_ms, grace_period_ms: 0 })));
@@ -49,7 +49,7 @@ describe("a reading far ahead that is corrected", () => {
       const held = reserve("k", 60);
       clock.set(nowMs);
       const next =
-        who === "the same object" ? authority : new LocalAuthority({ tenant: TENANT, now: clock.now, store });
+        who === "the same object" ? authority : new LocalLedger({ tenant: TENANT, now: clock.now, store });
       expect(bodyOf(next.balances()).balances[0]?.remaining).toEqual(tokens(40n));
       const longest = 3_600_000;
       clock.advance(longest);

@@ -1,7 +1,7 @@
 // Events: spending without a reservation. The overage table, all scopes or none, and the recovery of a commit that came
 // too late.
 
-import { type EventInput, LocalAuthority, MemoryStore } from "purser/ledger";
+import { type EventInput, LocalLedger, MemoryStore } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import {
   authorityWith,
@@ -178,7 +178,7 @@ describe("an event", () => {
   test("a frozen or closed budget refuses it, and the refusals are counted", () => {
     const store = new MemoryStore();
     const clock = testClock();
-    const authority = new LocalAuthority({ tenant: "acme", now: clock.now, store });
+    const authority = new LocalLedger({ tenant: "acme", now: clock.now, store });
     bodyOf(authority.createBudget(budget("tenant:acme", 100)));
     const [account] = store.readAccounts(["tenant:acme"]);
     if (account === undefined) throw new Error("no account");

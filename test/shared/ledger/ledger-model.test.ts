@@ -3,7 +3,7 @@
 // last success that answers alike and changes nothing. A failure prints its seed.
 
 import fc from "fast-check";
-import { LocalAuthority } from "purser/ledger";
+import { LocalLedger } from "purser/ledger";
 import { expect, test } from "vitest";
 import { reserveRequest, testClock, tokens, verdictOf } from "../../support/ledger-fixtures.ts";
 import { LedgerModel, type ModelReservation, type Policy } from "../../support/ledger-model.ts";
@@ -103,7 +103,7 @@ const setup = fc.array(
 class Pair {
   readonly clock = testClock();
   readonly model = new LedgerModel(this.clock.now());
-  readonly authority = new LocalAuthority({ tenant: "acme", now: this.clock.now });
+  readonly authority = new LocalLedger({ tenant: "acme", now: this.clock.now });
   #calls = 0;
   /** Asks the last success again; gives its answer then and now. */
   replay: (() => [unknown, unknown]) | undefined;

@@ -6,7 +6,7 @@ import {
   type BudgetInput,
   INT64_MAX,
   type LedgerStore,
-  LocalAuthority,
+  LocalLedger,
   MemoryStore,
   type ReserveInput,
 } from "purser/ledger";
@@ -449,7 +449,7 @@ describe("settling", () => {
   });
 
   test("another tenant's reservation is forbidden, not unknown", () => {
-    const other = new LocalAuthority({ tenant: "other", now: () => 0 });
+    const other = new LocalLedger({ tenant: "other", now: () => 0 });
     bodyOf(other.createBudget(budget("tenant:other", 10)));
     const foreign =
       bodyOf(other.reserve(reserveRequest("k", 1, { subject: { tenant: "other" } }))).reservation_id ?? "";
@@ -570,7 +570,7 @@ test("a store that fails at any call leaves no trace, in rows or in memory", () 
       };
     },
   });
-  const authority = new LocalAuthority({ tenant: TENANT, store: failing, now: clock.now });
+  const authority = new LocalLedger({ tenant: TENANT, store: failing, now: clock.now });
   bodyOf(authority.createBudget(budget("tenant:acme", 100)));
   for (const key of ["a", "b"])
     bodyOf(authority.reserve(reserveRequest(key, 40, { ttl_ms: 1000, grace_period_ms: 0 })));
@@ -674,7 +674,7 @@ describe("a tenant that is not active", () => {
     ],
   ] as const)("%s", (status, fresh, settling, extending, dry, budgeting) => {
     const store = new MemoryStore();
-    const authority = new LocalAuthority({ tenant: TENANT, store, now: testClock().now });
+    const authority = new LocalLedger({ tenant: TENANT, store, now: testClock().now });
     bodyOf(authority.createBudget(budget("tenant:acme", 1000)));
     const [a, b, c] = ["a", "b", "c"].map(
       (key) => bodyOf(authority.reserve(reserveRequest(key, 10))).reservation_id ?? "",
@@ -703,7 +703,7 @@ test.each(["FROZEN", "CLOSED"] as const)(
   "a budget that is %s takes nothing new and lets held work settle",
   (status) => {
     const store = new MemoryStore();
-    const authority = new LocalAuthority({ tenant: TENANT, store, now: testClock().now });
+    const authority = new LocalLedger({ tenant: TENANT, store, now: testClock().now });
     bodyOf(authority.createBudget(budget("tenant:acme", 1000)));
     const [a, b, c] = ["a", "b", "c"].map(
       (key) => bodyOf(authority.reserve(reserveRequest(key, 10))).reservation_id ?? "",
@@ -734,7 +734,7 @@ describe("balances", () => {
       budget("tenant:acme/workspace:w/agent:a", 4),
       budget("tenant:acme/agent:a", 5),
     );
-    const paths = (query: Parameters<LocalAuthority["balances"]>[0]) =>
+    const paths = (query: Parameters<LocalLedger["balances"]>[0]) =>
       bodyOf(authority.balances(query)).balances.map((row) => `${row.scope_path} ${row.allocated.unit}`);
     expect(paths({ tenant: "acme" })).toHaveLength(5);
     expect(paths({ workspace: "W" })).toEqual([
@@ -869,6 +869,6 @@ describe("the operator's side", () => {
   });
 
   test.each(["", "ab", "Acme", "a_b", "a".repeat(65)])("a tenant cannot be called %j", (tenant) => {
-    expect(() => new LocalAuthority({ tenant, now: () => 0 })).toThrow(TypeError);
+    expect(() => new LocalLedger({ tenant, now: () => 0 })).toThrow(TypeError);
   });
 });

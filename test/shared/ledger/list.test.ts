@@ -2,7 +2,7 @@
 // cursors that go on where they should and nowhere else; work that is bounded.
 
 import fc from "fast-check";
-import { LocalAuthority, MemoryStore, type ReservationBody, type ReservationsQuery } from "purser/ledger";
+import { LocalLedger, MemoryStore, type ReservationBody, type ReservationsQuery } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../../src/ledger/limits.ts";
 import {
@@ -43,7 +43,7 @@ function world() {
 const idsOf = (rows: readonly ReservationBody[]) => rows.map((row) => row.reservation_id);
 
 /** All pages of a query. */
-function all(authority: LocalAuthority, query: ReservationsQuery): ReservationBody[] {
+function all(authority: LocalLedger, query: ReservationsQuery): ReservationBody[] {
   const rows: ReservationBody[] = [];
   let cursor: string | undefined;
   do {
@@ -321,7 +321,7 @@ describe("bounded work", () => {
         };
       },
     });
-    const authority = new LocalAuthority({ tenant: "acme", now: clock.now, store: counting });
+    const authority = new LocalLedger({ tenant: "acme", now: clock.now, store: counting });
     bodyOf(authority.createBudget(budget("tenant:acme", 1)));
     const made = bodyOf(authority.reserve(reserveRequest("k", 0)));
     const row = store.readReservation(made.reservation_id ?? "");

@@ -1,7 +1,7 @@
 // Policies: which of them govern a request, what they come to, and that decisions obey them: caps, overage policy, lives
 // of reservations, rates per minute.
 
-import { Ledger, LocalAuthority, MemoryStore, type PolicyInput, type ReserveInput } from "purser/ledger";
+import { Ledger, LocalLedger, MemoryStore, type PolicyInput, type ReserveInput } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { parsePattern, patternsOf } from "../../../src/ledger/policies.ts";
 import {
@@ -18,7 +18,7 @@ const MINUTE = 60_000;
 function world(scopes: readonly string[] = ["tenant:acme"]) {
   const clock = testClock(1_800_000_000_000);
   const store = new MemoryStore();
-  const authority = new LocalAuthority({ tenant: "acme", now: clock.now, store });
+  const authority = new LocalLedger({ tenant: "acme", now: clock.now, store });
   for (const scope of scopes) bodyOf(authority.createBudget(budget(scope, 1_000_000)));
   let calls = 0;
   const policy = (rest: Partial<PolicyInput> = {}, name = `policy ${calls}`) => {
@@ -176,7 +176,7 @@ describe("the overage policy", () => {
   /** What a commit of 20 on an estimate of 10 answers when these say so, from the strongest to the weakest. */
   function verdict(says: { request?: boolean; policy?: boolean; budget?: boolean }): string {
     const clock = testClock();
-    const authority = new LocalAuthority({ tenant: "acme", now: clock.now });
+    const authority = new LocalLedger({ tenant: "acme", now: clock.now });
     const named = (which: boolean) => (which ? ("ALLOW_IF_AVAILABLE" as const) : ("REJECT" as const));
     bodyOf(
       authority.createBudget(

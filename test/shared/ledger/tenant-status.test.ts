@@ -1,7 +1,7 @@
 // What a suspended and a closed tenant is still answered: new spending refused in each operation's own way, earlier
 // answers repeated, work in flight settled, reads open.
 
-import { LocalAuthority, MemoryStore, type TenantStatus } from "purser/ledger";
+import { LocalLedger, MemoryStore, type TenantStatus } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import {
   bodyOf,
@@ -16,7 +16,7 @@ import {
 function worldWith(status: TenantStatus) {
   const clock = testClock();
   const store = new MemoryStore();
-  const authority = new LocalAuthority({ tenant: "acme", now: clock.now, store });
+  const authority = new LocalLedger({ tenant: "acme", now: clock.now, store });
   bodyOf(authority.createBudget(budget("tenant:acme", 100)));
   const spend = (key: string) => {
     const { estimate: actual, ...rest } = reserveRequest(key, 10);

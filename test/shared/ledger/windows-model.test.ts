@@ -2,7 +2,7 @@
 // and the same figures in every window, whoever looks when, and all that was ever charged stands in exactly one of them.
 
 import fc from "fast-check";
-import { LocalAuthority, MemoryStore } from "purser/ledger";
+import { LocalLedger, MemoryStore } from "purser/ledger";
 import { expect, test } from "vitest";
 import { bodyOf, reserveRequest, testClock, tokens, verdictOf } from "../../support/ledger-fixtures.ts";
 import type { Policy } from "../../support/ledger-model.ts";
@@ -60,7 +60,7 @@ class Pair {
   readonly clock = testClock(500_000 * HOUR + 777);
   readonly model = new PeriodModel(this.clock.now());
   readonly store = new MemoryStore();
-  readonly authority = new LocalAuthority({ tenant: "acme", now: this.clock.now, store: this.store });
+  readonly authority = new LocalLedger({ tenant: "acme", now: this.clock.now, store: this.store });
   #calls = 0;
 
   constructor(settings: readonly { base: bigint; limit: bigint }[]) {

@@ -1,7 +1,7 @@
 // Budgets with a period: each window has its own figures, holds settle into the window they were made in, what is unused
 // ends, debt does not, and nothing depends on who looks when.
 
-import { Ledger, LocalAuthority, MemoryStore, type PeriodInput } from "purser/ledger";
+import { Ledger, LocalLedger, MemoryStore, type PeriodInput } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import {
   bodyOf,
@@ -24,7 +24,7 @@ function world(
 ) {
   const clock = testClock(startMs);
   const store = new MemoryStore();
-  const open = () => new LocalAuthority({ tenant: "acme", now: clock.now, store });
+  const open = () => new LocalLedger({ tenant: "acme", now: clock.now, store });
   const authority = open();
   // The tenant's own maximum would end every hold within the hour.
   const tenant = store.readTenant();

@@ -1,0 +1,75 @@
+// What a call to an authority throws: always an AuthorityError, told apart by `code`, never by class. Besides the codes of
+// the wire (RESERVATION_EXPIRED, FORBIDDEN, …) there are four of our own, and each error says what is known of the
+// outcome, which is what decides whether the call may be forgotten. Who may call: the ways to an authority.
+
+import { PurserError } from "../errors.ts";
+import type { ErrorCode } from "../ledger/codes.ts";
+import type { JsonObject } from "../ledger/json.ts";
+import type { AuthorityDenial, Figure } from "./authority.ts";
+
+export type AuthorityErrorCode =
+  | ErrorCode
+  /** No answer: the connection failed, or the answer was a 5xx. */
+  | "AUTHORITY_UNAVAILABLE"
+  /** No answer in time. */
+  | "AUTHORITY_TIMEOUT"
+  /** An answer that the protocol does not know: no JSON, a field missing, a redirect, somebody else's error page. */
+  | "AUTHORITY_ANSWER_INVALID"
+  /** An amount in the answer is outside ±(2^53−1). Open the authority with `exact: true`. */
+  | "AMOUNT_UNSAFE";
+
+/**
+ * `refused`: nothing changed. `unknown`: it may have happened; only the same call with the same key will tell. `done`:
+ * it happened, but the answer cannot be shown.
+ */
+export type CallOutcome = "refused" | "unknown" | "done";
+
+export interface AuthorityFailure {
+  readonly outcome: CallOutcome;
+  /** The HTTP status, also of an answer that came by RPC. */
+  readonly status?: number | undefined;
+  readonly details?: JsonObject | undefined;
+  readonly retryAfterMs?: number | undefined;
+  readonly cause?: unknown;
+}
+
+export class AuthorityError extends PurserError {
+  declare readonly code: AuthorityErrorCode;
+  readonly outcome: CallOutcome;
+  readonly status: number | undefined;
+  readonly details: JsonObject | undefined;
+  readonly retryAfterMs: number | undefined;
+  /** The key that the call was made with, to make it again; absent for reads. */
+  readonly idempotencyKey: string | undefined;
+
+  constructor(code: AuthorityErrorCode, message: string, failure: AuthorityFailure) {
+    super(code, message);
+    this.outcome = failure.outcome;
+    this.status = failure.status;
+    this.details = failure.details;
+    this.retryAfterMs = failure.retryAfterMs;
+    this.idempotencyKey = undefined;
+    if (failure.cause !== undefined) this.cause = failure.cause;
+  }
+}
+
+/** What a scoped form rejects with when the authority says no. `denial` says why and what to do. */
+export class AuthorityDeniedError extends PurserError {
+  readonly denial: AuthorityDenial<Figure>;
+
+  constructor(denial: AuthorityDenial<Figure>) {
+    super("BUDGET_DENIED", `denied (${denial.code}): ${denial.message}`);
+    this.denial = denial;
+  }
+}
+
+export function invalidAnswer(
+  rule: string,
+  failure: Partial<AuthorityFailure> & { outcome: CallOutcome },
+): AuthorityError {
+  return new AuthorityError(
+    "AUTHORITY_ANSWER_INVALID",
+    `the authority's answer is invalid: ${rule}`,
+    failure,
+  );
+}

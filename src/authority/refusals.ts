@@ -1,0 +1,143 @@
+// What an answer other than success means: a denial (the budget says no, a value) or an error (thrown). Invariant: one
+// table decides it for every operation and every way; the advice never says more than the authority's own figures do.
+// Pure; who may call: WireAuthority.
+
+import type { RetryAdvice } from "../denial.ts";
+import { type ErrorCode, STATUS_OF_ERROR } from "../ledger/codes.ts";
+import type { JsonObject } from "../ledger/json.ts";
+import type { Unit } from "../ledger/schema.ts";
+import {
+  type AuthorityDenialCode,
+  DENIAL_CODES,
+  type DenialFigures,
+  type Denied,
+  type Figure,
+} from "./authority.ts";
+import { AuthorityError, type AuthorityErrorCode, invalidAnswer } from "./errors.ts";
+import { amountOf, type ReadFigure } from "./from-wire.ts";
+import type { WireAnswer, WireCall } from "./wire-call.ts";
+
+const DENIALS: ReadonlySet<string> = new Set(DENIAL_CODES);
+/** The words by which clients of the protocol tell a missing budget from other 404s. */
+const NO_BUDGET = "Budget not found for provided scope";
+
+/** What a status means when its body says nothing: somebody between us and the authority may have answered. */
+const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
+  401: "UNAUTHORIZED",
+  403: "FORBIDDEN",
+  410: "RESERVATION_EXPIRED",
+  429: "LIMIT_EXCEEDED",
+};
+
+/** The error that a refusal is; those with a denial's code become values in {@link deniedBy}. */
+export function errorOf({ operation }: WireCall, { status, body, retryAfterMs }: WireAnswer): AuthorityError {
+  const { error, message, details } = isFields(body) ? body : {};
+  const said = typeof message === "string" ? message : `status ${status}`;
+  if (status >= 500) {
+    return new AuthorityError("AUTHORITY_UNAVAILABLE", `the authority could not answer: ${said}`, {
+      outcome: "unknown",
+      status,
+      retryAfterMs,
+    });
+  }
+  const code = codeOf(operation, error, said) ?? CODE_OF_STATUS[status];
+  if (code === undefined || status < 400) {
+    return invalidAnswer(`status ${status} to ${operation} means nothing here`, {
+      outcome: "unknown",
+      status,
+    });
+  }
+  return new AuthorityError(code, said, {
+    outcome: "refused",
+    status,
+    retryAfterMs,
+    details: isFields(details) ? (details as JsonObject) : undefined,
+  });
+}
+
+/** The denial that an error is; undefined where the error is one. */
+export function deniedBy<F extends Figure>(
+  { code, message, details, retryAfterMs }: AuthorityError,
+  figure: ReadFigure<F>,
+): Denied<F> | undefined {
+  if (!isDenialCode(code)) return undefined;
+  const figures = figuresOf(details, figure);
+  const scope = details?.scope;
+  return {
+    ok: false,
+    denial: {
+      code,
+      message,
+      ...(typeof scope === "string" && { scope }),
+      ...(figures !== undefined && { figures }),
+      retry: adviceFor(code, figures, retryAfterMs),
+    },
+  };
+}
+
+/** A DENY of the wire: an answer that carries a reason and no figures. Undefined for every other decision. */
+export function deniedIn(body: Readonly<Record<string, unknown>>): Denied<never> | undefined {
+  const { decision, reason_code: reason, retry_after_ms: afterMs } = body;
+  if (decision !== "DENY") return undefined;
+  if (!isDenialCode(reason))
+    throw invalidAnswer(`reason_code must be known, got ${String(reason)}`, { outcome: "done" });
+  const retryAfterMs = Number.isSafeInteger(afterMs) ? (afterMs as number) : undefined;
+  return {
+    ok: false,
+    denial: { code: reason, message: `denied: ${reason}`, retry: adviceFor(reason, undefined, retryAfterMs) },
+  };
+}
+
+function adviceFor(
+  code: AuthorityDenialCode,
+  figures: DenialFigures<Figure> | undefined,
+  retryAfterMs: number | undefined,
+): RetryAdvice {
+  if (retryAfterMs !== undefined) return { afterMs: retryAfterMs };
+  if (code === "LIMIT_EXCEEDED") return "when-released";
+  if (code !== "BUDGET_EXCEEDED") return "never";
+  if (figures === undefined) return "when-released";
+  const { requested, available, held } = figures;
+  return BigInt(requested) <= BigInt(available) + BigInt(held) ? "when-released" : "never";
+}
+
+/** All of the figures or none: half of them would explain nothing. */
+function figuresOf<F extends Figure>(
+  details: JsonObject | undefined,
+  figure: ReadFigure<F>,
+): DenialFigures<F> | undefined {
+  if (details === undefined) return undefined;
+  const { unit } = details;
+  const of = (member: string): F =>
+    amountOf({ [member]: { unit, amount: details[member] } }, member, figure).amount;
+  try {
+    return {
+      unit: unit as Unit,
+      requested: of("requested"),
+      limit: of("allocated"),
+      available: of("remaining"),
+      spent: of("spent"),
+      held: of("reserved"),
+      debt: of("debt"),
+    };
+  } catch (error) {
+    // Details are the server's to shape, and the no is the answer: without figures it is still one.
+    if (error instanceof AuthorityError) return undefined;
+    throw error;
+  }
+}
+
+function codeOf(operation: string, error: unknown, message: string): AuthorityErrorCode | undefined {
+  if (typeof error !== "string" || !Object.hasOwn(STATUS_OF_ERROR, error)) return undefined;
+  const asks = operation === "reserve" || operation === "event";
+  if (error === "NOT_FOUND" && asks && message.startsWith(NO_BUDGET)) return "BUDGET_NOT_FOUND";
+  return error as ErrorCode;
+}
+
+function isDenialCode(code: unknown): code is AuthorityDenialCode {
+  return typeof code === "string" && DENIALS.has(code);
+}
+
+function isFields(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

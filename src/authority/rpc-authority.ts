@@ -1,0 +1,43 @@
+// The authority from a Worker that has the TENANT_BUDGET binding: RPC to the tenant's Durable Object, without HTTP and
+// without a key, since a Worker with the binding is trusted. Invariant: every try has a stub of its own, because a stub
+// that threw stays broken. Who may call: Workers.
+
+import { AuthorityError } from "./errors.ts";
+import { CLIENT_LIMITS } from "./limits.ts";
+import type { TenantNamespace } from "./tenant-rpc.ts";
+import { callTenant } from "./tenant-send.ts";
+import { type RemoteOptions, WireAuthority } from "./wire-authority.ts";
+
+export interface RpcAuthorityOptions<Exact extends boolean = false> extends RemoteOptions<Exact> {
+  /** The binding: `env.TENANT_BUDGET`. */
+  readonly namespace: TenantNamespace;
+  /** Whose budgets; also the tenant of every subject. */
+  readonly tenant: string;
+}
+
+/**
+ * @example
+ * const authority = new RpcAuthority({ namespace: env.TENANT_BUDGET, tenant: "acme" });
+ */
+export class RpcAuthority<Exact extends boolean = false> extends WireAuthority<Exact> {
+  constructor(options: RpcAuthorityOptions<Exact>) {
+    const { namespace, tenant, timeoutMs = CLIENT_LIMITS.timeoutMs, retry } = options;
+    super(
+      { ...options, subject: { ...options.subject, tenant } },
+      {
+        timeoutMs,
+        retry,
+        send: (call) => callTenant(namespace.getByName(tenant), call).catch(unavailable),
+      },
+    );
+  }
+}
+
+/** Classes do not survive RPC, so nothing is told from what was thrown but that there is no answer. */
+function unavailable(cause: unknown): never {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  throw new AuthorityError("AUTHORITY_UNAVAILABLE", `the tenant's object did not answer: ${said}`, {
+    outcome: "unknown",
+    cause,
+  });
+}

@@ -1,0 +1,40 @@
+// Wire calls to whoever has the operations of one tenant as methods: a Durable Object's stub, or a ledger in this process.
+// Who may call: RpcAuthority and LocalAuthority.
+
+import type { Reply } from "../ledger/codes.ts";
+import type { TenantRpc } from "./tenant-rpc.ts";
+import type { WireAnswer, WireCall } from "./wire-call.ts";
+
+/** The operations of {@link TenantRpc}, answered now or later. */
+export type TenantOperations = {
+  [Name in keyof TenantRpc]: (
+    ...args: Parameters<TenantRpc[Name]>
+  ) => ReturnType<TenantRpc[Name]> | Awaited<ReturnType<TenantRpc[Name]>>;
+};
+
+export async function callTenant(tenant: TenantOperations, call: WireCall): Promise<WireAnswer> {
+  const reply = await operate(tenant, call);
+  const { status } = reply;
+  if (reply.ok) return { status, body: reply.body };
+  const { error, message, details, retryAfterMs } = reply;
+  return { status, body: { error, message, details }, retryAfterMs };
+}
+
+/** The ledger's schemas judge what a call carries; its types here are only what they hope for. */
+function operate(tenant: TenantOperations, call: WireCall): PromiseLike<Reply<unknown>> | Reply<unknown> {
+  switch (call.operation) {
+    case "reserve":
+    case "decide":
+    case "event":
+      return tenant[call.operation](call.body as never);
+    case "commit":
+    case "release":
+    case "extend":
+      return tenant[call.operation](call.id, call.body as never);
+    case "getReservation":
+      return tenant.getReservation(call.id);
+    case "listReservations":
+    case "balances":
+      return tenant[call.operation](call.query as never);
+  }
+}

@@ -1,0 +1,151 @@
+// Requests on their way out: the interface's shapes become the protocol's. Invariant: nothing is sent that names no
+// subject, or whose amounts, times or ids cannot be what they claim; everything else is the authority's to judge. Members
+// that are undefined mean nothing and are never sent (the writer and the ledger drop them). Pure; who may call: WireAuthority.
+
+import { checkInteger, checkName, invalidArgument, invalidInteger, invalidType } from "../arguments.ts";
+import { INT64_MAX } from "../ledger/int64.ts";
+import type { AmountInput } from "../ledger/schema.ts";
+import type { Subject } from "../ledger/scope.ts";
+import type {
+  Ask,
+  CommitRequest,
+  DecideRequest,
+  EventRequest,
+  ExtendRequest,
+  Levels,
+  Metrics,
+  ReleaseRequest,
+  ReservationQuery,
+  ReserveRequest,
+} from "./authority.ts";
+import { CLIENT_LIMITS } from "./limits.ts";
+import type { WireFields } from "./wire-call.ts";
+
+const SORT_NAMES = {
+  reservationId: "reservation_id",
+  tenant: "tenant",
+  scopePath: "scope_path",
+  status: "status",
+  reserved: "reserved",
+  createdAtMs: "created_at_ms",
+  expiresAtMs: "expires_at_ms",
+} as const;
+
+export function decideBody(key: string, request: DecideRequest, base: Subject | undefined): WireFields {
+  checkAmount("estimate", request.estimate);
+  return { idempotency_key: key, ...askFields(request, base), estimate: request.estimate };
+}
+
+export function reserveBody(key: string, request: ReserveRequest, base: Subject | undefined): WireFields {
+  return {
+    ...decideBody(key, request, base),
+    ttl_ms: duration("ttlMs", request.ttlMs),
+    grace_period_ms: duration("gracePeriodMs", request.gracePeriodMs),
+    overage_policy: request.overagePolicy,
+  };
+}
+
+export function commitBody(key: string, request: CommitRequest): WireFields {
+  checkAmount("actual", request.actual);
+  return {
+    idempotency_key: key,
+    actual: request.actual,
+    metrics: metricsFields(request.metrics),
+    metadata: request.metadata,
+  };
+}
+
+export function eventBody(key: string, request: EventRequest, base: Subject | undefined): WireFields {
+  return {
+    ...commitBody(key, request),
+    ...askFields(request, base),
+    overage_policy: request.overagePolicy,
+    client_time_ms: duration("clientTimeMs", request.clientTimeMs),
+  };
+}
+
+export function releaseBody(key: string, { reason }: ReleaseRequest): WireFields {
+  return { idempotency_key: key, reason };
+}
+
+export function extendBody(key: string, { extendByMs, metadata }: ExtendRequest): WireFields {
+  checkInteger("extendByMs", extendByMs, 1, Number.MAX_SAFE_INTEGER);
+  return { idempotency_key: key, extend_by_ms: extendByMs, metadata };
+}
+
+export function balancesQuery(levels: Levels): WireFields {
+  return { ...levelsOf(levels), limit: 200 };
+}
+
+export function reservationsQuery(query: ReservationQuery): WireFields {
+  return {
+    ...levelsOf(query.levels ?? {}),
+    idempotency_key: query.idempotencyKey,
+    status: query.status,
+    from: instant("createdFromMs", query.createdFromMs),
+    to: instant("createdToMs", query.createdToMs),
+    expires_from: instant("expiresFromMs", query.expiresFromMs),
+    expires_to: instant("expiresToMs", query.expiresToMs),
+    finalized_from: instant("finalizedFromMs", query.finalizedFromMs),
+    finalized_to: instant("finalizedToMs", query.finalizedToMs),
+    sort_by: query.sortBy === undefined ? undefined : SORT_NAMES[query.sortBy],
+    sort_dir: query.sortDirection,
+    include: query.include?.map((it) => (it === "committedMetadata" ? "committed_metadata" : it)).join(","),
+    limit: query.pageRows,
+  };
+}
+
+/** An id that can stand in a path: a text of its own, and no step to another one. */
+export function checkReservationId(id: string): void {
+  checkName("reservationId", id, CLIENT_LIMITS.reservationIdLengthMax);
+  if (id === "." || id === "..") throw invalidArgument("reservationId", "a reservation's id", id);
+}
+
+/** An amount as callers give it: an integer from 0 to 2^63−1, as a safe number or a BigInt. */
+export function checkAmount(argument: string, value: AmountInput): void {
+  if (typeof value !== "object" || value === null) {
+    throw invalidType(argument, "an amount like { unit: TOKENS, amount: 1200 }", value);
+  }
+  const { amount } = value;
+  if (typeof amount === "bigint") {
+    if (amount >= 0n && amount <= INT64_MAX) return;
+    throw invalidArgument(`${argument}.amount`, `an integer from 0 to ${INT64_MAX}`, amount);
+  }
+  if (!Number.isSafeInteger(amount) || amount < 0) {
+    throw invalidInteger(`${argument}.amount`, amount, 0, Number.MAX_SAFE_INTEGER);
+  }
+}
+
+function askFields({ subject, action, metadata }: Ask, base: Subject | undefined): WireFields {
+  if (subject === undefined && base === undefined) {
+    throw invalidType("subject", "given here or when the authority is opened", subject);
+  }
+  return { subject: { ...base, ...subject }, action, metadata };
+}
+
+function metricsFields(metrics: Metrics | undefined): WireFields | undefined {
+  return (
+    metrics && {
+      tokens_input: metrics.tokensInput,
+      tokens_output: metrics.tokensOutput,
+      latency_ms: metrics.latencyMs,
+      model_version: metrics.modelVersion,
+      custom: metrics.custom,
+    }
+  );
+}
+
+function levelsOf({ tenant, workspace, app, workflow, agent, toolset }: Levels): WireFields {
+  return { tenant, workspace, app, workflow, agent, toolset };
+}
+
+function duration(argument: string, value: number | undefined): number | undefined {
+  if (value !== undefined) checkInteger(argument, value, 0, Number.MAX_SAFE_INTEGER);
+  return value;
+}
+
+function instant(argument: string, timeMs: number | undefined): string | undefined {
+  if (timeMs === undefined) return undefined;
+  checkInteger(argument, timeMs, 0, 8_640_000_000_000_000);
+  return new Date(timeMs).toISOString();
+}

@@ -1,0 +1,245 @@
+// The interface over any way that carries wire calls: the one mapping, the one classification of answers and the one
+// loop of retries that HTTP, RPC and the authority in this process share. Invariant: a call keeps its idempotency key
+// through all of its tries; a denial is returned, everything else that is no success is thrown.
+// Who may call: the three ways extend it.
+
+import { checkInteger, checkName } from "../arguments.ts";
+import type { Subject } from "../ledger/scope.ts";
+import type {
+  Authority,
+  Balance,
+  CallOptions,
+  CommitRequest,
+  Committed,
+  DecideRequest,
+  Denied,
+  EventRequest,
+  Extended,
+  ExtendRequest,
+  FigureOf,
+  Granted,
+  Levels,
+  Permitted,
+  Recorded,
+  Released,
+  ReleaseRequest,
+  ReservationQuery,
+  ReservationState,
+  ReserveRequest,
+} from "./authority.ts";
+import { AuthorityError, invalidAnswer } from "./errors.ts";
+import * as read from "./from-wire.ts";
+import { CLIENT_LIMITS } from "./limits.ts";
+import { deniedBy, deniedIn, errorOf } from "./refusals.ts";
+import { type RetryOptions, type RetryPolicy, retryPolicy, withDeadline, withRetries } from "./retry.ts";
+import { PLATFORM, type Surroundings } from "./surroundings.ts";
+import * as write from "./to-wire.ts";
+import type { ListOperation, Send, SettleOperation, WireCall, WireFields } from "./wire-call.ts";
+
+/** What every way may be opened with. */
+export interface AuthorityOptions<Exact extends boolean = false> extends Surroundings {
+  /** Levels that every request's subject has unless it says otherwise. */
+  readonly subject?: Subject;
+  /** BigInt for every amount in an answer. Without it they are plain numbers, and one that would be rounded is an error. */
+  readonly exact?: Exact;
+}
+
+/** What a way over a network may be opened with beside that. */
+export interface RemoteOptions<Exact extends boolean = false> extends AuthorityOptions<Exact> {
+  /** How long one try may take; 5,000 ms by default. */
+  readonly timeoutMs?: number;
+  readonly retry?: RetryOptions;
+}
+
+/** @internal How a way carries its calls. */
+export interface Carriage {
+  readonly send: Send;
+  /** Absent where nothing can get lost: then a call is made once and waits for its answer. */
+  readonly timeoutMs?: number | undefined;
+  readonly retry?: RetryOptions | undefined;
+}
+
+export abstract class WireAuthority<Exact extends boolean = false> implements Authority<FigureOf<Exact>> {
+  readonly #send: Send;
+  readonly #timeoutMs: number | undefined;
+  readonly #retry: RetryPolicy;
+  readonly #subject: Subject | undefined;
+  readonly #figure: read.ReadFigure<FigureOf<Exact>>;
+  readonly #surroundings: Required<Surroundings>;
+
+  constructor(options: AuthorityOptions<Exact>, { send, timeoutMs, retry }: Carriage) {
+    if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 1, CLIENT_LIMITS.timeoutMsMax);
+    this.#send = send;
+    this.#timeoutMs = timeoutMs;
+    this.#retry = retryPolicy(timeoutMs === undefined ? { attempts: 1 } : retry);
+    this.#subject = options.subject;
+    this.#figure = (options.exact === true ? read.exactFigure : read.safeFigure) as read.ReadFigure<
+      FigureOf<Exact>
+    >;
+    const { newKey = PLATFORM.newKey, random = PLATFORM.random, sleep = PLATFORM.sleep } = options;
+    this.#surroundings = { newKey, random, sleep };
+  }
+
+  async reserve(
+    request: ReserveRequest,
+    options?: CallOptions,
+  ): Promise<Granted<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
+    const key = this.#keyOf(request);
+    const body = write.reserveBody(key, request, this.#subject);
+    return this.#decide({ operation: "reserve", body }, options, (answer) =>
+      read.grantedOf(answer, this.#figure),
+    );
+  }
+
+  async commit(
+    reservationId: string,
+    request: CommitRequest,
+    options?: CallOptions,
+  ): Promise<Committed<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
+    const body = write.commitBody(this.#keyOf(request), request);
+    return this.#settle("commit", reservationId, body, options, (answer) =>
+      read.committedOf(answer, this.#figure),
+    );
+  }
+
+  async release(
+    reservationId: string,
+    request: ReleaseRequest = {},
+    options?: CallOptions,
+  ): Promise<Released<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
+    const body = write.releaseBody(this.#keyOf(request), request);
+    return this.#settle("release", reservationId, body, options, (answer) =>
+      read.releasedOf(answer, this.#figure),
+    );
+  }
+
+  async extend(
+    reservationId: string,
+    request: ExtendRequest,
+    options?: CallOptions,
+  ): Promise<Extended | Denied<FigureOf<Exact>>> {
+    const body = write.extendBody(this.#keyOf(request), request);
+    return this.#settle("extend", reservationId, body, options, read.extendedOf);
+  }
+
+  async recordEvent(
+    request: EventRequest,
+    options?: CallOptions,
+  ): Promise<Recorded<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
+    const body = write.eventBody(this.#keyOf(request), request, this.#subject);
+    return this.#decide({ operation: "event", body }, options, (answer) =>
+      read.recordedOf(answer, this.#figure, request.actual),
+    );
+  }
+
+  async decide(request: DecideRequest, options?: CallOptions): Promise<Permitted | Denied<FigureOf<Exact>>> {
+    const body = write.decideBody(this.#keyOf(request), request, this.#subject);
+    return this.#decide(
+      { operation: "decide", body },
+      options,
+      (answer) => deniedIn(answer) ?? read.permittedOf(answer),
+    );
+  }
+
+  async balances(
+    levels: Levels = this.#subject ?? {},
+    options?: CallOptions,
+  ): Promise<readonly Balance<FigureOf<Exact>>[]> {
+    const row = (fields: WireFields) => read.balanceOf(fields, this.#figure);
+    const pages = this.#pages("balances", write.balancesQuery(levels), options, row);
+    const all: Balance<FigureOf<Exact>>[] = [];
+    for await (const rows of pages) all.push(...rows);
+    return all;
+  }
+
+  async *reservations(
+    query: ReservationQuery = {},
+    options?: CallOptions,
+  ): AsyncGenerator<ReservationState<FigureOf<Exact>>, void, undefined> {
+    const row = (fields: WireFields) => read.reservationOf(fields, this.#figure);
+    const pages = this.#pages("listReservations", write.reservationsQuery(query), options, row);
+    for await (const rows of pages) yield* rows;
+  }
+
+  async reservation(
+    reservationId: string,
+    options?: CallOptions,
+  ): Promise<ReservationState<FigureOf<Exact>>> {
+    write.checkReservationId(reservationId);
+    return this.#ask({ operation: "getReservation", id: reservationId }, options, (body) =>
+      read.reservationOf(body, this.#figure),
+    );
+  }
+
+  async *#pages<Row>(
+    operation: ListOperation,
+    query: WireFields,
+    options: CallOptions | undefined,
+    row: (fields: WireFields) => Row,
+  ): AsyncGenerator<readonly Row[], void, undefined> {
+    const member = operation === "balances" ? "balances" : "reservations";
+    let cursor: string | undefined;
+    do {
+      const { rows, next } = await this.#ask({ operation, query: { ...query, cursor } }, options, (body) =>
+        read.pageOf(body, member, row),
+      );
+      yield rows;
+      // Whoever repeats a cursor would be asked for ever.
+      if (next !== undefined && next === cursor) {
+        throw invalidAnswer("next_cursor must go on, got the same one again", { outcome: "done" });
+      }
+      cursor = next;
+    } while (cursor !== undefined);
+  }
+
+  #keyOf({ idempotencyKey }: { readonly idempotencyKey?: string }): string {
+    if (idempotencyKey === undefined) return this.#surroundings.newKey();
+    checkName("idempotencyKey", idempotencyKey, 256);
+    return idempotencyKey;
+  }
+
+  #settle<T>(
+    operation: SettleOperation,
+    id: string,
+    body: WireFields,
+    options: CallOptions | undefined,
+    toValue: (body: WireFields) => T,
+  ): Promise<T | Denied<FigureOf<Exact>>> {
+    write.checkReservationId(id);
+    return this.#decide({ operation, id, body }, options, toValue);
+  }
+
+  /** A call that can be denied. */
+  async #decide<T>(
+    call: WireCall & { readonly body: WireFields },
+    options: CallOptions | undefined,
+    toValue: (body: WireFields) => T,
+  ): Promise<T | Denied<FigureOf<Exact>>> {
+    try {
+      return await this.#ask(call, options, toValue);
+    } catch (error) {
+      if (!(error instanceof AuthorityError)) throw error;
+      const denied = deniedBy(error, this.#figure);
+      if (denied !== undefined) return denied;
+      throw Object.assign(error, { idempotencyKey: call.body.idempotency_key });
+    }
+  }
+
+  /** A call and its answer, with all its tries. */
+  #ask<T>(call: WireCall, { signal }: CallOptions = {}, toValue: (body: WireFields) => T): Promise<T> {
+    const expected = call.operation === "event" ? 201 : 200;
+    const attempt = async (signal: AbortSignal | undefined): Promise<T> => {
+      signal?.throwIfAborted();
+      const answer = await this.#send(call, signal);
+      if (answer.status === expected) return toValue(read.fieldsOf(answer.body, "body"));
+      throw errorOf(call, answer);
+    };
+    const timeoutMs = this.#timeoutMs;
+    return withRetries(
+      () => (timeoutMs === undefined ? attempt(signal) : withDeadline(attempt, timeoutMs, signal)),
+      this.#retry,
+      this.#surroundings,
+      signal,
+    );
+  }
+}

@@ -1,0 +1,28 @@
+// What the three ways to an authority have in common: one call in the wire's shapes, and its answer. Each way is a
+// function that carries such a call (Send); everything else is in wire-authority.ts, once. Who may call: the ways.
+
+export type SettleOperation = "commit" | "release" | "extend";
+export type AskOperation = "reserve" | "decide" | "event";
+export type ListOperation = "listReservations" | "balances";
+
+export type WireFields = Readonly<Record<string, unknown>>;
+
+export type WireCall =
+  | { readonly operation: AskOperation; readonly body: WireFields }
+  | { readonly operation: SettleOperation; readonly id: string; readonly body: WireFields }
+  | { readonly operation: "getReservation"; readonly id: string }
+  | { readonly operation: ListOperation; readonly query: WireFields };
+
+/** An answer whose body nobody has looked at yet. */
+export interface WireAnswer {
+  readonly status: number;
+  /** JSON with exact integers; undefined where there was none. */
+  readonly body: unknown;
+  readonly retryAfterMs?: number | undefined;
+}
+
+/**
+ * Carries a call once. Rejects with an AuthorityError where there was no answer, and with the signal's reason where that
+ * was aborted; every answer, refusals too, is a value.
+ */
+export type Send = (call: WireCall, signal: AbortSignal | undefined) => PromiseLike<WireAnswer> | WireAnswer;

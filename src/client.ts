@@ -1,0 +1,20 @@
+// The package's third entry, `purser/client`: authorities that are elsewhere. Carries neither kernel nor ledger, so that a
+// page which asks an authority over HTTP loads no wasm, and one entry serves every runtime.
+
+export type * from "./authority/authority.ts";
+export {
+  AuthorityDeniedError,
+  AuthorityError,
+  type AuthorityErrorCode,
+  type AuthorityFailure,
+  type CallOutcome,
+} from "./authority/errors.ts";
+export { type Fetch, HttpAuthority, type HttpAuthorityOptions } from "./authority/http-authority.ts";
+export type { RetryOptions } from "./authority/retry.ts";
+export { RpcAuthority, type RpcAuthorityOptions } from "./authority/rpc-authority.ts";
+export type { Random, Surroundings } from "./authority/surroundings.ts";
+export type { TenantNamespace, TenantRpc } from "./authority/tenant-rpc.ts";
+export type { AuthorityOptions, RemoteOptions } from "./authority/wire-authority.ts";
+export type { RetryAdvice } from "./denial.ts";
+export type { AmountInput, Unit } from "./ledger/schema.ts";
+export type { Subject } from "./ledger/scope.ts";
