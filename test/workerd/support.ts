@@ -1,8 +1,10 @@
-// Helpers for tests that hold a real Durable Object: a fresh tenant, its clock, its rows, its statements.
+// Helpers for tests that hold a real Durable Object: a fresh tenant, its clock, its rows, its statements; and the Worker's
+// own front before all of them.
 
-import { runInDurableObject } from "cloudflare:test";
-import { env } from "cloudflare:workers";
+import { listDurableObjectIds, runInDurableObject } from "cloudflare:test";
+import { env, exports } from "cloudflare:workers";
 import type { TenantBudget } from "../../worker/tenant/tenant-budget.ts";
+import type { Front } from "../support/http/front.ts";
 
 /** Where the tests' time begins: far ahead of the platform's own, so that no alarm ever fires by itself. */
 export const START_MS = 4_000_000_000_000;
@@ -20,6 +22,16 @@ export type Stub = DurableObjectStub<TenantBudget>;
 export function stubOf(tenant: string): Stub {
   return env.TENANT_BUDGET.getByName(tenant);
 }
+
+/** The Worker as it is deployed, asked without a network. */
+export const front: Front = {
+  adminKey: env.PURSER_ADMIN_KEY,
+  int64: true,
+  send: (path, sent) => exports.default.fetch(new Request(`https://purser.test${path}`, sent)),
+  objects: async () => (await listDurableObjectIds(env.TENANT_BUDGET)).length,
+  rows: (tenant, sql, ...values) =>
+    runInDurableObject(stubOf(tenant), (_budget, state) => state.storage.sql.exec(sql, ...values).toArray()),
+};
 
 /** Works on the live instance, with its clock at `nowMs`. What the callback returns comes out unchanged. */
 export function within<T>(

@@ -1,0 +1,153 @@
+// The HTTP suites and the contracts of the authority, met by a real server on a real port; the wire's once more with its
+// requests passing through Prism, which holds the answers against the protocol's official descriptions of both planes.
+
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { HttpAuthority } from "purser/client";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type RunningAuthority, startAuthority } from "../../scripts/lib/authority-process.ts";
+import { authorityContract } from "../support/authority-contract.ts";
+import { clientContract } from "../support/client-contract.ts";
+import type { Front } from "../support/http/front.ts";
+import { httpSuite } from "../support/http/http-suite.ts";
+import { httpWay } from "../support/http-way.ts";
+import {
+  close,
+  hasDescriptions,
+  type Judge,
+  listen,
+  sendTo,
+  startJudge,
+  UNDECLARED,
+} from "./support/prism.ts";
+
+const ADMIN_KEY = "admin-key-of-the-suites";
+
+describe("on a real port", () => {
+  const server = serverOfThese();
+  const send: Front["send"] = (path, sent) => sendTo(server.url(), path, sent);
+  const carrier = { adminKey: ADMIN_KEY, int64: true, send };
+  httpSuite({ ...carrier, objects: server.objects });
+  authorityContract("on a real port", () => httpWay(carrier));
+  clientContract("over HTTP on a real port", async () => {
+    const tenant = await httpWay(carrier, "k").open();
+    const options = { baseUrl: server.url(), apiKey: tenant.apiKey, subject: { tenant: tenant.tenant } };
+    return {
+      tenant,
+      numbers: new HttpAuthority(options),
+      exact: new HttpAuthority({ ...options, exact: true }),
+    };
+  });
+});
+
+if (hasDescriptions()) {
+  describe("behind Prism", () => {
+    const server = serverOfThese();
+    let judge: Judge;
+    beforeAll(async () => {
+      judge = await startJudge(server.url());
+    });
+    afterAll(() => judge?.stop());
+
+    // Prism reads numbers as doubles and refuses what it would round.
+    const carrier = {
+      adminKey: ADMIN_KEY,
+      int64: false,
+      send: (path, sent) => judge.send(path, sent),
+    } satisfies Partial<Front>;
+    httpSuite({ ...carrier, objects: server.objects });
+    authorityContract("behind Prism", () => httpWay(carrier, "p"));
+
+    test("nearly all of it went through, and no exception is listed for nothing", () => {
+      const { judged, refusals, direct, undeclared } = judge.seen;
+      const { undescribed = 0, unfaithful = 0 } = direct;
+      expect(judged).toBeGreaterThan(650);
+      expect(refusals).toBeGreaterThan(200);
+      expect(judged / (judged + unfaithful + undeclared.length)).toBeGreaterThan(0.95);
+      expect(undescribed).toBeLessThan(100);
+      expect(UNDECLARED.filter((it) => !undeclared.includes(it))).toEqual([]);
+    });
+
+    describe("it bites", () => {
+      let lie = { status: 200, body: {} };
+      const liar = createServer((_, response) => {
+        response.writeHead(lie.status, { "content-type": "application/json" }).end(JSON.stringify(lie.body));
+      });
+      let second: Judge;
+      beforeAll(async () => {
+        second = await startJudge(`http://127.0.0.1:${await listen(liar)}`);
+      });
+      afterAll(async () => {
+        await second?.stop();
+        await close(liar);
+      });
+
+      test.each([
+        ["a field too many", "GET", "/v1/balances", 200, { balances: [], surprise: true }, "surprise"],
+        [
+          "a tenant without its status",
+          "GET",
+          "/v1/admin/tenants",
+          200,
+          { tenants: [{ tenant_id: "abc", name: "n", created_at: "2027-01-01T00:00:00Z" }], has_more: false },
+          "'status'",
+        ],
+        [
+          "an error without its code",
+          "GET",
+          "/v1/reservations",
+          400,
+          { message: "m", request_id: "r" },
+          "'error'",
+        ],
+        [
+          "an error without its code",
+          "GET",
+          "/v1/admin/tenants",
+          400,
+          { message: "m", request_id: "r" },
+          "'error'",
+        ],
+        ["a status that nobody declared", "GET", "/v1/balances", 418, {}, "status code"],
+        ["an operation that nobody described", "PUT", "/v1/balances", 200, {}, "route not found"],
+      ])("%s: %s %s", async (_, method, path, status, body, complaint) => {
+        lie = { status, body };
+        const headers = { "x-cycles-api-key": "k", "x-admin-api-key": "k" };
+        await expect(second.send(path, { method, headers })).rejects.toThrow(complaint);
+      });
+    });
+  });
+} else {
+  test.skip("behind Prism: the protocol's descriptions are not beside this checkout", () => undefined);
+}
+
+/** A server for the tests of one describe, over a folder of its own. */
+function serverOfThese() {
+  let folder: string;
+  let authority: RunningAuthority;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "purser-http-"));
+    authority = await startAuthority({
+      port: 0,
+      host: "127.0.0.1",
+      dataDir: folder,
+      settings: { PURSER_ADMIN_KEY: ADMIN_KEY },
+      onLog: (line) => process.stderr.write(`${line}\n`),
+    });
+  });
+  afterAll(async () => {
+    await authority?.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+  return {
+    url: () => authority.url,
+    /** An object is a database in a folder of its class. */
+    objects: async () => {
+      const files = await readdir(join(folder, "databases", "purser-TenantBudget"));
+      return files.filter((it) => it.endsWith(".sqlite") && it !== "metadata.sqlite").length;
+    },
+  };
+}
