@@ -40,20 +40,35 @@ export class MemoryStore implements LedgerStore {
   readonly #policies = new Map<string, PolicyRecord>();
   readonly #rates = new Map<string, RateRecord>();
   #undos: Undo[] | undefined;
+  /** What an inner transaction threw, boxed: a throw may be anything. The outermost must not be kept then. */
+  #failure: { readonly error: unknown } | undefined;
 
   transact<T>(decide: () => T): T {
-    const outer = this.#undos;
+    return this.#undos === undefined ? this.#outermost(decide) : this.#inner(decide);
+  }
+
+  #outermost<T>(decide: () => T): T {
     const undos: Undo[] = [];
     this.#undos = undos;
     try {
       const result = decide();
-      outer?.push(...undos);
+      if (this.#failure !== undefined) throw this.#failure.error;
       return result;
     } catch (error) {
       while (undos.length > 0) undos.pop()?.();
       throw error;
     } finally {
-      this.#undos = outer;
+      this.#undos = undefined;
+      this.#failure = undefined;
+    }
+  }
+
+  #inner<T>(decide: () => T): T {
+    try {
+      return decide();
+    } catch (error) {
+      this.#failure ??= { error };
+      throw error;
     }
   }
 

@@ -194,7 +194,10 @@ export interface ReservationScan {
 }
 
 export interface LedgerStore {
-  /** Runs `decide` as one transaction; a throw undoes everything it wrote. Nests. */
+  /**
+   * Runs `decide` as one transaction; a throw undoes everything it wrote. An inner one is part of the outermost: its throw,
+   * even if somebody catches it, undoes the whole, and the outermost throws it.
+   */
   transact<T>(decide: () => T): T;
   /** The latest time that any decision wrote, 0 for none: the ledger's clock never goes back behind it. */
   latestTimeMs(): number;

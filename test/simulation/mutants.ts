@@ -124,8 +124,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "inner-turn-not-rolled-back",
     rule: "a turn inside a group goes down with the group",
     file: "src/ledger/memory-store.ts",
-    find: "outer?.push(...undos);",
-    replace: "",
+    find: "return this.#undos === undefined ? this.#outermost(decide) : this.#inner(decide);",
+    replace: "return this.#outermost(decide);",
   },
   {
     name: "dry-run-takes",

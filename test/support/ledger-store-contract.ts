@@ -551,7 +551,7 @@ export function describeStoreContract(
       expect(read(20_003)).toBeUndefined();
     });
 
-    scenario("a throw undoes everything, a nested one only its own part", (store) => {
+    scenario("a throw undoes everything, one of an inner transaction too", (store) => {
       store.writeTenant(TENANT);
       store.insertAccount(account("tenant:acme"));
       store.insertReservation(reservation(OLD));
@@ -603,15 +603,23 @@ export function describeStoreContract(
       ).toThrow(bug);
       untouched();
 
+      // Even where somebody catches it: what is outermost goes with it, and says why.
+      expect(() =>
+        store.transact(() => {
+          store.insertAccount(account("tenant:acme/agent:before"));
+          expect(() =>
+            store.transact(() => {
+              changeAll();
+              throw bug;
+            }),
+          ).toThrow(bug);
+          store.insertAccount(account("tenant:acme/agent:after"));
+        }),
+      ).toThrow(bug);
+      untouched();
+      // And the next one begins afresh.
       store.transact(() => {
-        expect(() =>
-          store.transact(() => {
-            changeAll();
-            throw bug;
-          }),
-        ).toThrow(bug);
-        untouched();
-        store.insertAccount(account("tenant:acme/agent:kept"));
+        store.transact(() => store.insertAccount(account("tenant:acme/agent:kept")));
       });
       expect(store.countAccounts()).toBe(2);
 

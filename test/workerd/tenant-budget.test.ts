@@ -248,7 +248,7 @@ describe("rows written", () => {
     expect(await rowsOf(muchLater, balances)).toBe(0);
   });
 
-  test("with a period the same, and 2 more where a window begins; with a rate limit 1 more for each lot", async () => {
+  test("with a period the same, and 1 more where a window begins; with a rate limit 1 more for each lot", async () => {
     const { tenant, stub } = await tenantWith(1_000_000);
     const ids: Record<string, string> = {};
     const rowsOf = (afterMs: number, step: Step) =>
@@ -259,7 +259,7 @@ describe("rows written", () => {
     expect([await rowsOf(0, reserve("a", 10)), await rowsOf(0, commit("a", 15))]).toEqual([2, 3]);
     await rowsOf(0, reserve("late", 10, 3_600_000));
     await rowsOf(0, reserve("owing", 10, 3_600_000));
-    expect(await rowsOf(HOUR_MS, reserve("b", 10))).toBe(4);
+    expect(await rowsOf(HOUR_MS, reserve("b", 10))).toBe(3);
     expect([await rowsOf(HOUR_MS, reserve("c", 10)), await rowsOf(HOUR_MS, commit("c", 10))]).toEqual([2, 3]);
     expect(await rowsOf(HOUR_MS, commit("late", 10))).toBe(3);
     // The next window begins (2), and two holds have expired meanwhile (3 each), one of them in a window that has passed.

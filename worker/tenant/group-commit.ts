@@ -1,13 +1,13 @@
 // Group commit: calls that arrive together are decided in their order inside one transaction and share one commit, since
 // the commit (a flush to disk, a quorum of replicas) costs far more than a decision. Invariant: a caller hears of its
-// decision only after the whole group's transaction has ended; a call that throws fails alone; if the group's
-// transaction fails, all of its calls do. Who may call: TenantBudget, for every operation.
+// decision only after the transaction that holds it has ended; a call that throws fails alone: the group is then undone
+// and its calls are decided again, one transaction each. Who may call: TenantBudget, for every operation.
 
 /** Calls that wait at once. At 0.1 to 0.3 ms each they are decided within a third of a second; a client that waits longer retries. */
 export const WAITING_CALLS_MAX = 1_000;
 
 export interface GroupCommitOptions {
-  /** Runs all decisions of a group as one transaction. What it throws fails the whole group. */
+  /** Runs decisions as one transaction. If one of them throws, everything is undone and `transact` throws. */
   readonly transact: (decideAll: () => void) => void;
   /** Lets the calls that are on their way arrive. Nothing else delays a decision. */
   readonly gather: () => Promise<void>;
@@ -15,8 +15,9 @@ export interface GroupCommitOptions {
 
 /** A call in the line. */
 interface Call {
-  /** Decides; from then on it is known what `tell` will say. Never throws. */
+  /** Decides. May be called again after what it did was undone. */
   readonly decide: () => void;
+  /** Tells what was decided last. */
   readonly tell: () => void;
   readonly fail: (error: unknown) => void;
 }
@@ -34,21 +35,14 @@ export class GroupCommit {
     return this.#waiting.length >= WAITING_CALLS_MAX;
   }
 
-  /**
-   * Puts a call into the line. `decide` must be whole or not at all by itself (a nested transaction): what it throws
-   * rejects this promise and nobody else's.
-   */
+  /** Puts a call into the line. What `decide` throws rejects this promise and nobody else's. */
   run<T>(decide: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let tell = (): void => reject(new Error("group commit: told before it was decided"));
       this.#waiting.push({
         decide: () => {
-          try {
-            const value = decide();
-            tell = () => resolve(value);
-          } catch (error) {
-            tell = () => reject(error);
-          }
+          const value = decide();
+          tell = () => resolve(value);
         },
         tell: () => tell(),
         fail: reject,
@@ -61,14 +55,24 @@ export class GroupCommit {
     await this.#options.gather();
     const calls = this.#waiting;
     this.#waiting = [];
+    // A throw is a bug or a failing disk, and rare: no call pays for a savepoint of its own to be safe from another's.
+    if (calls.length > 1 && this.#decided(calls) === undefined) return;
+    for (const call of calls) {
+      const failure = this.#decided([call]);
+      if (failure !== undefined) call.fail(failure.error);
+    }
+  }
+
+  /** Decides these calls in one transaction and tells them; or tells nobody and returns why that could not be. */
+  #decided(calls: readonly Call[]): { readonly error: unknown } | undefined {
     try {
       this.#options.transact(() => {
         for (const call of calls) call.decide();
       });
     } catch (error) {
-      for (const call of calls) call.fail(error);
-      return;
+      return { error };
     }
     for (const call of calls) call.tell();
+    return undefined;
   }
 }

@@ -1,6 +1,7 @@
 // A LedgerStore over a Durable Object's SQLite. Invariant: figures cross SQL as decimal text with CAST, exact over int64;
 // every cursor is read to its end before the method returns; the database is the truth, and what is remembered of it
-// lasts for one transaction at most, so that a group of calls reads its tenant, key and accounts once.
+// lasts for one transaction at most, so that a group of calls reads its tenant, key and accounts once, and writes an
+// account once however many of them change it.
 // Who may call: TenantBudget. Rows written are counted by a test: 2 per reserve, 3 per commit, 1 per pruned row.
 
 import type {
@@ -68,7 +69,11 @@ interface Known {
   tenant?: TenantRecord | undefined;
   readonly apiKeys: Map<string, ApiKeyRecord>;
   readonly accounts: Map<string, AccountRecord | null>;
+  /** Of these the database does not know the newest figures yet. */
+  readonly unwritten: Set<string>;
 }
+
+const nothingKnown = (): Known => ({ apiKeys: new Map(), accounts: new Map(), unwritten: new Set() });
 
 /** Rows that a scan reads at once. */
 const PAGE_ROWS = 500;
@@ -93,44 +98,69 @@ export class SqliteStore implements LedgerStore {
   #sql: Pick<SqlStorage, "exec">;
   #depth = 0;
   #known: Known | undefined;
+  /** What an inner transaction threw, boxed: a throw may be anything. The outermost must not be kept then. */
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(storage: DurableObjectStorage) {
     this.storage = storage;
     this.#sql = storage.sql;
   }
 
-  /** For statements that may change anything: whoever takes this makes the store forget what it knows. */
+  /** For statements that may read or change anything: whoever takes this makes the store write and forget what it knows. */
   get sql(): Pick<SqlStorage, "exec"> {
+    this.#writeAccounts();
     this.#known = undefined;
     return this.#sql;
   }
 
   set sql(sql: Pick<SqlStorage, "exec">) {
+    this.#writeAccounts();
     this.#known = undefined;
     this.#sql = sql;
   }
 
+  /** An inner transaction costs nothing: it has no savepoint of its own, so its throw undoes the outermost. */
   transact<T>(decide: () => T): T {
+    return this.#depth === 0 ? this.#outermost(decide) : this.#inner(decide);
+  }
+
+  #outermost<T>(decide: () => T): T {
+    this.#depth = 1;
+    try {
+      return this.storage.transactionSync(() => {
+        const result = decide();
+        if (this.#failure !== undefined) throw this.#failure.error;
+        this.#writeAccounts();
+        return result;
+      });
+    } finally {
+      this.#depth = 0;
+      this.#known = undefined;
+      this.#failure = undefined;
+    }
+  }
+
+  #inner<T>(decide: () => T): T {
     this.#depth += 1;
     try {
-      return this.storage.transactionSync(decide);
+      return decide();
     } catch (error) {
-      this.#known = undefined;
+      this.#failure ??= { error };
       throw error;
     } finally {
       this.#depth -= 1;
-      if (this.#depth === 0) this.#known = undefined;
     }
   }
 
   /** Outside a transaction nothing is remembered, not even until the next line. */
   #remembered(): Known {
-    if (this.#depth === 0) return { apiKeys: new Map(), accounts: new Map() };
-    this.#known ??= { apiKeys: new Map(), accounts: new Map() };
+    if (this.#depth === 0) return nothingKnown();
+    this.#known ??= nothingKnown();
     return this.#known;
   }
 
   latestTimeMs(): number {
+    this.#writeAccounts();
     const [row] = this.#rows<{ latest: number }>(
       `SELECT max(coalesce((SELECT max(updated_at_ms) FROM accounts), 0),
                   coalesce((SELECT max(updated_at_ms) FROM tenant), 0)) AS latest`,
@@ -186,9 +216,10 @@ export class SqliteStore implements LedgerStore {
   readAccounts(scopes: readonly string[], unit?: Unit): AccountRecord[] {
     if (unit === undefined) return this.#selectAccounts(scopes);
     const { accounts } = this.#remembered();
-    if (!scopes.every((scope) => accounts.has(accountKey(scope, unit)))) {
-      for (const scope of scopes) accounts.set(accountKey(scope, unit), null);
-      for (const account of this.#selectAccounts(scopes, unit)) {
+    const unknown = scopes.filter((scope) => !accounts.has(accountKey(scope, unit)));
+    if (unknown.length > 0) {
+      for (const scope of unknown) accounts.set(accountKey(scope, unit), null);
+      for (const account of this.#selectAccounts(unknown, unit)) {
         accounts.set(accountKey(account.scope, unit), account);
       }
     }
@@ -196,6 +227,7 @@ export class SqliteStore implements LedgerStore {
   }
 
   #selectAccounts(scopes: readonly string[], unit: Unit | null = null): AccountRecord[] {
+    this.#writeAccounts();
     const rows = this.#rows<AccountRow>(
       `SELECT ${ACCOUNT_COLUMNS} FROM accounts
        WHERE scope IN (SELECT value FROM json_each(?)) AND (? IS NULL OR unit = ?)`,
@@ -229,6 +261,29 @@ export class SqliteStore implements LedgerStore {
   }
 
   updateAccount(account: AccountRecord): void {
+    if (this.#depth === 0) {
+      this.#writeAccount(account);
+      return;
+    }
+    const key = accountKey(account.scope, account.unit);
+    const { accounts, unwritten } = this.#remembered();
+    accounts.set(key, account);
+    unwritten.add(key);
+  }
+
+  /** Brings what `updateAccount` put off into the database; before anything reads accounts there, and at the end. */
+  #writeAccounts(): void {
+    if (this.#known === undefined) return;
+    const { accounts, unwritten } = this.#known;
+    for (const key of unwritten) {
+      const account = accounts.get(key);
+      if (!account) throw new Error(`sqlite store: ${JSON.stringify(key)} is to be written and not known`);
+      this.#writeAccount(account);
+    }
+    unwritten.clear();
+  }
+
+  #writeAccount(account: AccountRecord): void {
     this.#sql.exec(
       `UPDATE accounts SET allocated = CAST(? AS INTEGER), spent = CAST(? AS INTEGER), reserved = CAST(? AS INTEGER),
          debt = CAST(? AS INTEGER), over_limit_mark = ?, updated_at_ms = ?, window_start_ms = ?, window_end_ms = ?,
@@ -243,7 +298,6 @@ export class SqliteStore implements LedgerStore {
       account.scope,
       account.unit,
     );
-    this.#remembered().accounts.set(accountKey(account.scope, account.unit), account);
   }
 
   rewriteAccount(account: AccountRecord): void {
@@ -270,6 +324,7 @@ export class SqliteStore implements LedgerStore {
   }
 
   *scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord> {
+    this.#writeAccounts();
     yield* pages(after ?? { scope: "", unit: "" }, (position) =>
       this.#rows<AccountRow>(
         `SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE (scope, unit) > (?, ?) ORDER BY scope, unit LIMIT ${PAGE_ROWS}`,

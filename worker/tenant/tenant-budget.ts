@@ -1,5 +1,5 @@
-// The Durable Object that holds one tenant's ledger. Invariant: every operation is one synchronous transaction with no
-// await in it, nested in its group's, so calls are decided one after another in the order of their arrival, and an answer
+// The Durable Object that holds one tenant's ledger. Invariant: every operation is synchronous, with no await in it, inside
+// its group's transaction, so calls are decided one after another in the order of their arrival, and an answer
 // leaves only once its rows are durable; nothing in memory decides an ALLOW. Who may call: the HTTP front (with the
 // caller of a verified key), or any Worker that holds the binding (without one: it is trusted). Denials are values, since
 // error classes do not survive RPC.
