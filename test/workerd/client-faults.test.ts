@@ -1,0 +1,293 @@
+// HttpAuthority against the real front and the real object, over a transport that a script breaks. Invariant of every
+// test: however often a call is sent, it counts once, and what the client believes is what the ledger says.
+
+import * as fc from "fast-check";
+import { type AuthorityError, HttpAuthority, type HttpAuthorityOptions } from "purser/client";
+import { describe, expect, test } from "vitest";
+import { granted } from "../support/client-contract.ts";
+import { FRONT_URL, frontFetch, frontWay } from "./ways.ts";
+
+type Forward = () => Promise<Response>;
+const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response =>
+  new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json", ...headers } });
+const html = (status: number): Response =>
+  new Response("<html><h1>Sorry</h1></html>", { status, headers: { "content-type": "text/html" } });
+const reset = (): never => {
+  throw new TypeError("connection reset");
+};
+
+/** What can happen to one request. Each says whether the authority saw it: those that forward have decided. */
+const FAULTS = {
+  "lost request": async () => reset(),
+  "lost reply": async (forward: Forward) => {
+    await forward();
+    return reset();
+  },
+  "duplicated request": async (forward: Forward) => {
+    await forward();
+    return forward();
+  },
+  "connection reset within the body": async (forward: Forward) => {
+    const { status } = await forward();
+    return new Response(new ReadableStream({ pull: (it) => it.error(new TypeError("reset")) }), { status });
+  },
+  "body cut short": async (forward: Forward) => {
+    const response = await forward();
+    const text = await response.text();
+    return new Response(text.slice(0, text.length / 2), { status: response.status });
+  },
+  "member missing": async (forward: Forward) => json((await forward()).status, { surprise: true }),
+  "HTML instead of an answer": async () => html(200),
+  "HTML error page": async () => html(502),
+  overloaded: async () => json(503, { error: "INTERNAL_ERROR", message: "later", request_id: "r" }),
+  throttled: async () =>
+    json(429, { error: "LIMIT_EXCEEDED", message: "slow down", request_id: "r" }, { "retry-after": "2" }),
+  "no answer": async (forward: Forward, signal: AbortSignal | null | undefined) => {
+    await forward();
+    return new Promise<never>((_, reject) => {
+      if (signal?.aborted === true) reject(signal.reason);
+      signal?.addEventListener("abort", () => reject(signal.reason));
+    });
+  },
+} satisfies Record<string, (forward: Forward, signal?: AbortSignal | null) => Promise<Response>>;
+type Fault = keyof typeof FAULTS;
+const NAMES = Object.keys(FAULTS) as Fault[];
+
+const ACTION = { kind: "llm.completion", name: "model" };
+const tokens = (amount: number) => ({ unit: "TOKENS" as const, amount });
+
+/** A tenant with 1,000 tokens, and a client whose next requests meet `script`; `sent` has the keys that went out. */
+async function rig(options: Partial<HttpAuthorityOptions> = {}) {
+  const tenant = await frontWay.open();
+  const scope = `tenant:${tenant.tenant}`;
+  await tenant.createBudget({ scope, unit: "TOKENS", allocated: tokens(1_000) });
+  const script: (Fault | "fine")[] = [];
+  const sent: string[] = [];
+  const waits: number[] = [];
+  const open = (rest: Partial<HttpAuthorityOptions>) =>
+    new HttpAuthority({
+      baseUrl: FRONT_URL,
+      apiKey: tenant.apiKey,
+      subject: { tenant: tenant.tenant },
+      random: () => 0.5,
+      sleep: async (ms) => void waits.push(ms),
+      fetch: (url, init) => {
+        const forward = () => frontFetch(url, { ...init, signal: null });
+        const body: unknown = JSON.parse(String(init.body ?? "{}"));
+        sent.push(String((body as { idempotency_key?: string }).idempotency_key));
+        const fault = script.shift() ?? "fine";
+        return fault === "fine" ? forward() : FAULTS[fault](forward, init.signal);
+      },
+      ...options,
+      ...rest,
+    });
+  const ledger = async () => {
+    const { body } = await tenant.balances({ tenant: tenant.tenant });
+    const [row] = body.balances as Record<string, { amount: number }>[];
+    return { spent: row?.spent?.amount, reserved: row?.reserved?.amount };
+  };
+  return { authority: open({}), open, script, sent, waits, ledger };
+}
+
+/** A timeout that is certain to come where nothing answers, and that nothing else in these tests waits for. */
+const SHORT = { timeoutMs: 1 };
+const patience = (fault: Fault): Partial<HttpAuthorityOptions> => (fault === "no answer" ? SHORT : {});
+
+describe.each(NAMES)("%s", (fault) => {
+  test("once, at each step: sent again with the same key, and counted once", async () => {
+    const { authority, open, script, sent, ledger } = await rig();
+    // With the short timeout only the faulty try may be cut off, so it is this step's alone.
+    const breaking = fault === "no answer" ? open({ ...SHORT, retry: { attempts: 1 } }) : authority;
+    const step = async <T>(key: string, call: (it: HttpAuthority) => Promise<T>): Promise<T> => {
+      sent.length = 0;
+      script.push(fault);
+      const answer =
+        fault === "no answer" ? await call(breaking).catch(() => call(authority)) : await call(authority);
+      expect(new Set(sent)).toEqual(new Set([key]));
+      expect(sent).toHaveLength(fault === "duplicated request" ? 1 : 2);
+      return answer;
+    };
+    const { reservationId: id } = granted(
+      await step("r", (it) => it.reserve({ idempotencyKey: "r", action: ACTION, estimate: tokens(100) })),
+    );
+    expect(await ledger()).toEqual({ spent: 0, reserved: 100 });
+    await step("e", (it) => it.extend(id, { idempotencyKey: "e", extendByMs: 1_000 }));
+    await step("c", (it) => it.commit(id, { idempotencyKey: "c", actual: tokens(70) }));
+    expect(await ledger()).toEqual({ spent: 70, reserved: 0 });
+    await step("v", (it) => it.recordEvent({ idempotencyKey: "v", action: ACTION, actual: tokens(5) }));
+    expect(await ledger()).toEqual({ spent: 75, reserved: 0 });
+    const second = granted(await authority.reserve({ action: ACTION, estimate: tokens(10) }));
+    await step("x", (it) => it.release(second.reservationId, { idempotencyKey: "x" }));
+    expect(await ledger()).toEqual({ spent: 75, reserved: 0 });
+  });
+
+  test("every time: an error with a code that says what is known, and the key that settles it later", async () => {
+    if (fault === "duplicated request" || fault === "throttled") return; // the one succeeds, the other is denied: below
+    const { authority, open, script, sent, waits, ledger } = await rig();
+    script.push(fault, fault, fault);
+    const request = { action: ACTION, estimate: tokens(100) };
+    const failed = await open(patience(fault))
+      .reserve(request)
+      .then(
+        () => expect.fail("expected an error"),
+        (error: AuthorityError) => error,
+      );
+    expect(failed.code).toBe(
+      {
+        "lost request": "AUTHORITY_UNAVAILABLE",
+        "lost reply": "AUTHORITY_UNAVAILABLE",
+        "connection reset within the body": "AUTHORITY_UNAVAILABLE",
+        "body cut short": "AUTHORITY_ANSWER_INVALID",
+        "member missing": "AUTHORITY_ANSWER_INVALID",
+        "HTML instead of an answer": "AUTHORITY_ANSWER_INVALID",
+        "HTML error page": "AUTHORITY_UNAVAILABLE",
+        overloaded: "AUTHORITY_UNAVAILABLE",
+        "no answer": "AUTHORITY_TIMEOUT",
+      }[fault],
+    );
+    expect(failed.outcome).toBe("unknown");
+    expect(sent).toEqual([failed.idempotencyKey, failed.idempotencyKey, failed.idempotencyKey]);
+    expect(waits).toEqual([125, 250]);
+    granted(await authority.reserve({ ...request, idempotencyKey: String(failed.idempotencyKey) }));
+    expect(await ledger()).toEqual({ spent: 0, reserved: 100 });
+  });
+});
+
+test("throttled: waits as long as it is asked to, then says no with that advice; a long wait is the caller's", async () => {
+  const { authority, script, sent, waits, ledger } = await rig();
+  script.push("throttled", "throttled", "throttled");
+  const request = { action: ACTION, estimate: tokens(100) };
+  expect(await authority.reserve(request)).toMatchObject({
+    ok: false,
+    denial: { code: "LIMIT_EXCEEDED", message: "slow down", retry: { afterMs: 2_000 } },
+  });
+  expect(waits).toEqual([2_125, 2_250]);
+  expect(sent).toHaveLength(3);
+  expect(await ledger()).toEqual({ spent: 0, reserved: 0 });
+
+  const patient = await rig({
+    fetch: async () => json(429, { error: "LIMIT_EXCEEDED", message: "later" }, { "retry-after": "60" }),
+  });
+  expect(await patient.authority.reserve(request)).toMatchObject({ denial: { retry: { afterMs: 60_000 } } });
+  expect(patient.waits).toEqual([]);
+});
+
+test("what another try would not change is not tried again, and a redirect is not followed", async () => {
+  const answers: [() => Response, string, string][] = [
+    [() => html(404), "AUTHORITY_ANSWER_INVALID", "unknown"],
+    [() => html(403), "FORBIDDEN", "refused"],
+    [() => html(410), "RESERVATION_EXPIRED", "refused"],
+    [() => json(202, {}), "AUTHORITY_ANSWER_INVALID", "unknown"],
+    [() => Response.redirect("https://elsewhere.test/", 302), "AUTHORITY_ANSWER_INVALID", "unknown"],
+    [() => json(409, { error: "NEW_CODE", message: "?" }), "AUTHORITY_ANSWER_INVALID", "unknown"],
+  ];
+  for (const [answer, code, outcome] of answers) {
+    const urls: string[] = [];
+    const { authority } = await rig({
+      retry: { attempts: 3 },
+      fetch: async (url, init) => {
+        urls.push(`${url} ${init.redirect}`);
+        return answer();
+      },
+    });
+    await expect(authority.commit("id", { actual: tokens(1) })).rejects.toMatchObject({ code, outcome });
+    const tries = answer().status === 202 ? 3 : 1;
+    expect(urls).toEqual(Array(tries).fill(`${FRONT_URL}/v1/reservations/id/commit manual`));
+  }
+});
+
+test("aborting ends the wait between two tries with the signal's reason", async () => {
+  const stop = new AbortController();
+  const { authority, script, sent } = await rig({
+    sleep: (_, signal) =>
+      new Promise((_resolve, reject) => {
+        signal?.addEventListener("abort", () => reject(signal.reason));
+        stop.abort(new Error("page closed"));
+      }),
+  });
+  script.push("lost request");
+  const call = authority.reserve({ action: ACTION, estimate: tokens(1) }, { signal: stop.signal });
+  await expect(call).rejects.toThrow("page closed");
+  expect(sent).toHaveLength(1);
+});
+
+test("getToken is asked before every try", async () => {
+  const { tenant, apiKey } = await frontWay.open();
+  const keys = [apiKey, apiKey];
+  let isFirst = true;
+  const authority = new HttpAuthority({
+    baseUrl: `${FRONT_URL}/`,
+    subject: { tenant },
+    getToken: () => keys.pop() ?? "",
+    sleep: async () => undefined,
+    fetch: (url, init) => {
+      if (!isFirst) return frontFetch(url, init);
+      isFirst = false;
+      return reset();
+    },
+  });
+  expect(await authority.balances()).toEqual([]);
+  expect(keys).toEqual([]);
+});
+
+test.each([
+  ["baseUrl", { baseUrl: "ftp://host", apiKey: "k" }],
+  ["baseUrl", { baseUrl: "not a url", apiKey: "k" }],
+  ["baseUrl", { baseUrl: "https://user:secret@host", apiKey: "k" }],
+  ["apiKey", { baseUrl: FRONT_URL }],
+  ["apiKey", { baseUrl: FRONT_URL, apiKey: "a key\n" }],
+  ["apiKey", { baseUrl: FRONT_URL, apiKey: "k", getToken: () => "k" }],
+  ["timeoutMs", { baseUrl: FRONT_URL, apiKey: "k", timeoutMs: 0 }],
+  ["retry.attempts", { baseUrl: FRONT_URL, apiKey: "k", retry: { attempts: 0 } }],
+])("%s: opening with it wrong is an error that names it and hides secrets", (argument, options) => {
+  expect(() => new HttpAuthority(options)).toThrow(
+    expect.objectContaining({ code: "ARGUMENT_INVALID", message: expect.stringContaining(argument) }),
+  );
+  expect(() => new HttpAuthority(options)).not.toThrow(/secret|a key/);
+});
+
+test("in every schedule of faults the ledger ends where the client believes it is", async () => {
+  const anyFault = fc.constantFrom<Fault | "fine">("fine", ...NAMES.filter((it) => it !== "no answer"));
+  const anyCall = fc.record({
+    estimate: fc.integer({ min: 0, max: 40 }),
+    actual: fc.integer({ min: 0, max: 40 }),
+    end: fc.constantFrom("commit", "release"),
+    faults: fc.array(anyFault, { maxLength: 10 }),
+  });
+  const property = fc.asyncProperty(fc.array(anyCall, { maxLength: 6 }), async (calls) => {
+    const { authority, script, ledger } = await rig();
+    let spent = 0;
+    /** As an application does it: the same call with the same key, until its outcome is known. */
+    const until = async <T>(call: () => Promise<T | { ok: false; denial: { code: string } }>): Promise<T> => {
+      for (;;) {
+        try {
+          const answer = await call();
+          if (typeof answer === "object" && answer !== null && "denial" in answer) {
+            expect(answer.denial.code).toBe("LIMIT_EXCEEDED");
+          } else {
+            return answer as T;
+          }
+        } catch (error) {
+          expect(error).toMatchObject({ outcome: "unknown" });
+        }
+      }
+    };
+    for (const [index, { estimate, actual, end, faults }] of calls.entries()) {
+      script.push(...faults);
+      const request = { idempotencyKey: `r${index}`, action: ACTION, estimate: tokens(estimate) };
+      const held = granted(await until(() => authority.reserve(request)));
+      const id = held.reservationId;
+      if (end === "commit") {
+        const commit = { idempotencyKey: `c${index}`, actual: tokens(actual) };
+        const done = await until(() => authority.commit(id, commit));
+        if (!done.ok) throw new Error("unreachable");
+        spent += done.charged.amount;
+      } else {
+        await until(() => authority.release(id, { idempotencyKey: `x${index}` }));
+      }
+      script.length = 0;
+    }
+    expect(await ledger()).toEqual({ spent, reserved: 0 });
+  });
+  await fc.assert(property, { numRuns: 20 });
+});
