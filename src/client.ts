@@ -10,11 +10,13 @@ export {
   type CallOutcome,
 } from "./authority/errors.ts";
 export { type Fetch, HttpAuthority, type HttpAuthorityOptions } from "./authority/http-authority.ts";
+export { type GuardCommit, isToolAllowed, ReservationGuard } from "./authority/reservation-guard.ts";
 export type { RetryOptions } from "./authority/retry.ts";
 export { RpcAuthority, type RpcAuthorityOptions } from "./authority/rpc-authority.ts";
 export type { Random, Surroundings } from "./authority/surroundings.ts";
 export type { TenantNamespace, TenantRpc } from "./authority/tenant-rpc.ts";
 export type { AuthorityOptions, RemoteOptions } from "./authority/wire-authority.ts";
+export { type Used, withReservation } from "./authority/with-reservation.ts";
 export type { RetryAdvice } from "./denial.ts";
 export type { AmountInput, Unit } from "./ledger/schema.ts";
 export type { Subject } from "./ledger/scope.ts";

@@ -8,6 +8,7 @@ import type { OveragePolicy } from "../kernel/accounts.ts";
 import type { JsonObject } from "../ledger/json.ts";
 import type { AmountInput, Unit } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
+import type { ReservationGuard } from "./reservation-guard.ts";
 
 /** What amounts are made of: plain numbers, or BigInt where they were asked for. */
 export type Figure = number | bigint;
@@ -275,6 +276,8 @@ export interface Denied<F extends Figure = number> {
 export interface Authority<F extends Figure = number> {
   /** Takes an estimate out of every budget on the subject's path, or out of none. */
   reserve(request: ReserveRequest, options?: CallOptions): Promise<Granted<F> | Denied<F>>;
+  /** The same, as a guard that ends with its scope; `ok` tells it from a denial. */
+  guard(request: ReserveRequest, options?: CallOptions): Promise<ReservationGuard<F> | Denied<F>>;
   /** Settles a reservation with what was really spent. */
   commit(
     reservationId: string,

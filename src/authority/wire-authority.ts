@@ -31,6 +31,7 @@ import { AuthorityError, invalidAnswer } from "./errors.ts";
 import * as read from "./from-wire.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
 import { deniedBy, deniedIn, errorOf } from "./refusals.ts";
+import { ReservationGuard } from "./reservation-guard.ts";
 import { type RetryOptions, type RetryPolicy, retryPolicy, withDeadline, withRetries } from "./retry.ts";
 import { PLATFORM, type Surroundings } from "./surroundings.ts";
 import * as write from "./to-wire.ts";
@@ -89,6 +90,14 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     return this.#decide({ operation: "reserve", body }, options, (answer) =>
       read.grantedOf(answer, this.#figure),
     );
+  }
+
+  async guard(
+    request: ReserveRequest,
+    options?: CallOptions,
+  ): Promise<ReservationGuard<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
+    const answer = await this.reserve(request, options);
+    return answer.ok ? new ReservationGuard<FigureOf<Exact>>(this, answer) : answer;
   }
 
   async commit(

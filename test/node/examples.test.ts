@@ -44,14 +44,17 @@ test("examples/browser.ts: settles each call with the model's usage, and denies 
   await expect(ask("x".repeat(20_000), model)).rejects.toMatchObject({ code: "BUDGET_DENIED" });
 });
 
-test("examples/client.ts: commits what the model used, releases when it fails, and says why it is refused", async () => {
+test("examples/client.ts: commits what the model used, releases when it fails, and says why it is denied", async () => {
   const authority = new LocalAuthority({ tenant: "acme", now: Date.now });
   const allocated = { unit: "TOKENS", amount: 2_000 } as const;
   authority.ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated });
   const model = async () => ({ text: "hello", tokensUsed: 900 });
   await expect(chat(authority, () => Promise.reject(new Error("no model")))).rejects.toThrow("no model");
   expect(await chat(authority, model)).toBe("hello");
-  expect(await chat(authority, model)).toBe('refused: BUDGET_EXCEEDED, ask again: "never"');
+  await expect(chat(authority, model)).rejects.toMatchObject({
+    code: "BUDGET_DENIED",
+    denial: { code: "BUDGET_EXCEEDED", retry: "never" },
+  });
   expect(await authority.balances()).toMatchObject([{ spent: 900, reserved: 0, remaining: 1_100 }]);
 });
 

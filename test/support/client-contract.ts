@@ -146,6 +146,22 @@ export function clientContract(name: string, open: () => Promise<ClientWay>): vo
       expect(await numbers.balances({ tenant: tenant.tenant, agent: "bot" })).toHaveLength(1);
     });
 
+    test("a guard is settled once, and released when it is dropped", async () => {
+      const { numbers, exact } = await openWith();
+      const guard = await numbers.guard(ask(300));
+      if (!guard.ok) throw new Error(guard.denial.message);
+      expect(await guard.commit({ actual: 120, metrics: { tokensOutput: 20 } })).toMatchObject({ ok: true });
+      await expect(guard.commit({ actual: 120 })).rejects.toMatchObject({ code: "RESERVATION_SETTLED" });
+      const dropped = await exact.guard(ask(500));
+      if (!dropped.ok) throw new Error(dropped.denial.message);
+      {
+        await using own = dropped;
+        expect(own.reserved).toEqual({ unit: "TOKENS", amount: 500n });
+      }
+      expect(await numbers.balances()).toMatchObject([{ spent: 120, reserved: 0, remaining: 880 }]);
+      expect(await numbers.guard(ask(881))).toMatchObject({ ok: false, denial: { code: "BUDGET_EXCEEDED" } });
+    });
+
     describe("denials are values that say what to do", () => {
       test("too much for now, too much for ever, and the figures of the budget that said no", async () => {
         const { tenant, numbers } = await openWith({ "": 1000, "/agent:bot": 100 });

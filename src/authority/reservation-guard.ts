@@ -1,0 +1,211 @@
+// The guard that an application holds while a call runs: one reservation, settled once. Invariant: it is over only when
+// the authority has said so. A settlement whose answer was lost can be made again, as the same one with the same key;
+// what is known to be spent is never released. Made by an authority's `guard`; who may call: its holder.
+
+import { checkInteger } from "../arguments.ts";
+import { AsyncScoped } from "../dispose.ts";
+import { PurserError, ReservationSettledError } from "../errors.ts";
+import { stringifyJson } from "../ledger/json.ts";
+import type {
+  Authority,
+  CallOptions,
+  Caps,
+  CommitRequest,
+  Committed,
+  Denied,
+  Extended,
+  Figure,
+  Granted,
+  Released,
+} from "./authority.ts";
+import { AuthorityError } from "./errors.ts";
+import { checkAmount } from "./to-wire.ts";
+
+/** What a call really used, in the unit of its reservation. */
+export interface GuardCommit extends Pick<CommitRequest, "metrics" | "metadata"> {
+  readonly actual: Figure;
+}
+
+/** A settlement that was sent, and not answered so far. */
+interface Pending {
+  readonly print: string;
+  readonly send: () => Promise<{ readonly ok: boolean }>;
+}
+
+/** The reason of a release that nobody asked for. */
+const DROPPED = "guard_dropped";
+
+/** Refusals after which no settlement of this reservation can succeed any more. */
+const FINAL_CODES: ReadonlySet<string> = new Set([
+  "RESERVATION_EXPIRED",
+  "RESERVATION_FINALIZED",
+  "IDEMPOTENCY_MISMATCH",
+  "NOT_FOUND",
+]);
+
+export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
+  /** Tells a guard from a denial. */
+  readonly ok = true;
+  readonly #authority: Authority<F>;
+  readonly #grant: Granted<F>;
+  #expiresAtMs: number;
+  #isOver = false;
+  #settling: Promise<unknown> | undefined;
+  #pending: Pending | undefined;
+  #spent = 0n;
+  /** A commit was tried: what it names is spent, whatever became of it. */
+  #isSpendKnown = false;
+  #extensions = 0;
+
+  /** @internal */
+  constructor(authority: Authority<F>, grant: Granted<F>) {
+    super();
+    this.#authority = authority;
+    this.#grant = grant;
+    this.#expiresAtMs = grant.expiresAtMs;
+  }
+
+  get reservationId(): string {
+    return this.#grant.reservationId;
+  }
+
+  get decision(): Granted<F>["decision"] {
+    return this.#grant.decision;
+  }
+
+  /** The limits that came with the decision, where it has some. */
+  get caps(): Caps | undefined {
+    return this.#grant.caps;
+  }
+
+  get isCapped(): boolean {
+    return this.#grant.caps !== undefined;
+  }
+
+  get reserved(): Granted<F>["reserved"] {
+    return this.#grant.reserved;
+  }
+
+  get affectedScopes(): readonly string[] {
+    return this.#grant.affectedScopes;
+  }
+
+  /** By the authority's clock, extensions included. */
+  get expiresAtMs(): number {
+    return this.#expiresAtMs;
+  }
+
+  /** Whether the authority has settled it, or will never do. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /**
+   * Notes spending while the call runs, in the reservation's unit. If the guard is dropped, this is what it commits.
+   *
+   * @throws RangeError or TypeError unless `amount` is an integer from 0, and the sum an int64
+   */
+  spent(amount: Figure): void {
+    const { unit } = this.reserved;
+    checkAmount("spent", { unit, amount });
+    const total = this.#spent + BigInt(amount);
+    checkAmount("spent", { unit, amount: total });
+    this.#spent = total;
+  }
+
+  /**
+   * Settles with what was really used. If the answer is lost, the same commit can be made again; if it is denied, the
+   * reservation stands.
+   *
+   * @throws ReservationSettledError once it is settled, and nothing is sent
+   * @throws PurserError `SETTLEMENT_PENDING` for another settlement than one whose answer was lost
+   */
+  async commit(
+    { actual, metrics, metadata }: GuardCommit,
+    options?: CallOptions,
+  ): Promise<Committed<F> | Denied<F>> {
+    const id = this.reservationId;
+    const request = {
+      idempotencyKey: `commit-${id}`,
+      actual: { unit: this.reserved.unit, amount: actual },
+      ...(metrics !== undefined && { metrics }),
+      ...(metadata !== undefined && { metadata }),
+    };
+    checkAmount("actual", request.actual);
+    this.#isSpendKnown = true;
+    return this.#settle(`commit ${stringifyJson(request)}`, () =>
+      this.#authority.commit(id, request, options),
+    );
+  }
+
+  /** Gives the reservation back whole: nothing was used. @throws as `commit` does */
+  async release(reason?: string, options?: CallOptions): Promise<Released<F> | Denied<F>> {
+    const id = this.reservationId;
+    const request = { idempotencyKey: `release-${id}`, ...(reason !== undefined && { reason }) };
+    return this.#settle(`release ${stringifyJson(request)}`, () =>
+      this.#authority.release(id, request, options),
+    );
+  }
+
+  /** Makes it last longer. Asked again after a lost answer, it is the same extension. */
+  async extend(extendByMs: number, options?: CallOptions): Promise<Extended | Denied<F>> {
+    checkInteger("extendByMs", extendByMs, 1, Number.MAX_SAFE_INTEGER);
+    if (this.#isOver) throw new ReservationSettledError();
+    const id = this.reservationId;
+    const idempotencyKey = `extend-${id}-${this.#extensions}-${extendByMs}`;
+    const answer = await this.#authority.extend(id, { idempotencyKey, extendByMs }, options);
+    if (!answer.ok) return answer;
+    this.#extensions += 1;
+    this.#expiresAtMs = answer.expiresAtMs;
+    return answer;
+  }
+
+  /**
+   * Ends it with its scope: what `spent` was told is committed, otherwise it is released as `guard_dropped`. A settlement
+   * whose answer was lost is made once more. Never throws for what the authority says: its TTL frees what is left.
+   */
+  async dispose(): Promise<void> {
+    await this.#settling?.catch(() => undefined);
+    if (this.#isOver || (this.#isSpendKnown && this.#pending === undefined)) return;
+    try {
+      if (this.#pending !== undefined) await this.#settle(this.#pending.print, this.#pending.send);
+      else if (this.#spent > 0n) await this.commit({ actual: this.#spent });
+      else await this.release(DROPPED);
+    } catch (error) {
+      if (!(error instanceof AuthorityError)) throw error;
+    }
+  }
+
+  async #settle<T extends { readonly ok: boolean }>(print: string, send: () => Promise<T>): Promise<T> {
+    if (this.#isOver || this.#settling !== undefined) throw new ReservationSettledError();
+    if (this.#pending !== undefined && this.#pending.print !== print) {
+      throw new PurserError(
+        "SETTLEMENT_PENDING",
+        "the outcome of an earlier settlement is unknown; only the same one can be made again",
+      );
+    }
+    this.#pending = { print, send };
+    const settling = send();
+    this.#settling = settling;
+    try {
+      const answer = await settling;
+      this.#pending = undefined;
+      this.#isOver = answer.ok;
+      return answer;
+    } catch (error) {
+      const { code, outcome } = error as Partial<AuthorityError>;
+      // Anything else that was thrown (an abort) leaves the outcome open.
+      if (outcome === "done" || FINAL_CODES.has(String(code))) this.#isOver = true;
+      if (outcome === "refused" || outcome === "done") this.#pending = undefined;
+      throw error;
+    } finally {
+      this.#settling = undefined;
+    }
+  }
+}
+
+/** Whether a decision's caps allow a tool. Names are compared letter by letter; an allowlist that names any outweighs the denylist. */
+export function isToolAllowed(caps: Caps | undefined, name: string): boolean {
+  const { toolAllowlist = [], toolDenylist = [] } = caps ?? {};
+  return toolAllowlist.length > 0 ? toolAllowlist.includes(name) : !toolDenylist.includes(name);
+}

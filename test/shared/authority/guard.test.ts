@@ -1,0 +1,305 @@
+// The guard and its scoped form over the real rules: settled once, released by nobody who spent, and never thought to be
+// settled before the authority has said so. Answers are lost after the ledger has decided, or before it is asked.
+
+import { AuthorityError, isToolAllowed, type ReservationGuard, withReservation } from "purser/client";
+import { LocalAuthority, LocalLedger, stringifyJson } from "purser/ledger";
+import { describe, expect, test } from "vitest";
+import { testClock } from "../../support/ledger-fixtures.ts";
+
+const tokens = (amount: number) => ({ unit: "TOKENS" as const, amount });
+const REQUEST = { action: { kind: "llm.completion", name: "model" }, estimate: tokens(100), ttlMs: 10_000 };
+const OPERATIONS = ["commit", "release", "extend"] as const;
+
+function rig() {
+  const clock = testClock();
+  const ledger = new LocalLedger({ tenant: "acme", now: clock.now });
+  ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(1_000) });
+  const authority = new LocalAuthority({ ledger });
+  /** What the guard asked for, in order: operation, and what tells one call from another. */
+  const asked: string[] = [];
+  /** What becomes of the next calls. */
+  const faults: ("lost request" | "lost reply")[] = [];
+  for (const operation of OPERATIONS) {
+    const ask = authority[operation].bind(authority) as (...args: never[]) => Promise<unknown>;
+    Reflect.set(authority, operation, async (id: string, request: object, options?: object) => {
+      const { idempotencyKey: _, ...shown } = request as Record<string, unknown>;
+      asked.push(`${operation} ${stringifyJson(shown)}`);
+      const fault = faults.shift();
+      if (fault !== "lost request") {
+        const answer = await ask(...([id, request, options] as never[]));
+        if (fault === undefined) return answer;
+      }
+      throw new AuthorityError("AUTHORITY_UNAVAILABLE", fault ?? "", { outcome: "unknown" });
+    });
+  }
+  const figures = async () => {
+    const [row] = await authority.balances();
+    return `${row?.spent} spent, ${row?.reserved} reserved`;
+  };
+  const open = async (
+    rest: Partial<Parameters<LocalAuthority["guard"]>[0]> = {},
+  ): Promise<ReservationGuard> => {
+    const guard = await authority.guard({ ...REQUEST, ...rest });
+    if (!guard.ok) throw new Error(guard.denial.message);
+    return guard;
+  };
+  return { clock, ledger, authority, asked, faults, figures, open };
+}
+
+const code = (expected: string) => expect.objectContaining({ code: expected });
+const SETTLED = "RESERVATION_SETTLED";
+
+describe("a guard", () => {
+  test("shows what was granted; a denial is no guard", async () => {
+    const { authority, clock, open, figures } = rig();
+    const guard = await open();
+    expect(guard).toMatchObject({
+      ok: true,
+      reservationId: expect.any(String),
+      decision: "ALLOW",
+      isCapped: false,
+      caps: undefined,
+      reserved: tokens(100),
+      expiresAtMs: clock.now() + 10_000,
+      affectedScopes: ["tenant:acme"],
+      isOver: false,
+    });
+    expect(await authority.guard({ ...REQUEST, estimate: tokens(901) })).toMatchObject({
+      ok: false,
+      denial: { code: "BUDGET_EXCEEDED", retry: "when-released" },
+    });
+    expect(await figures()).toBe("0 spent, 100 reserved");
+  });
+
+  test("carries the caps of the tenant's policy", async () => {
+    const { ledger, open } = rig();
+    const caps = { max_tokens: 50, tool_allowlist: ["search"] };
+    const made = ledger.createPolicy({ name: "careful", scope_pattern: "tenant:acme", caps });
+    expect(made).toMatchObject({ ok: true });
+    const guard = await open();
+    expect(guard).toMatchObject({
+      decision: "ALLOW_WITH_CAPS",
+      isCapped: true,
+      caps: { maxTokens: 50, toolAllowlist: ["search"] },
+    });
+    expect([isToolAllowed(guard.caps, "search"), isToolAllowed(guard.caps, "shell")]).toEqual([true, false]);
+  });
+
+  test.each(["commit", "release"] as const)(
+    "after a %s a second settlement is an error and sends nothing",
+    async (end) => {
+      const { asked, open, figures } = rig();
+      const guard = await open();
+      await (end === "commit" ? guard.commit({ actual: 70 }) : guard.release("done"));
+      const settled = end === "commit" ? "70 spent, 0 reserved" : "0 spent, 0 reserved";
+      expect(await figures()).toBe(settled);
+      expect(guard.isOver).toBe(true);
+      const before = asked.length;
+      await expect(guard.commit({ actual: 70 })).rejects.toEqual(code(SETTLED));
+      await expect(guard.release()).rejects.toEqual(code(SETTLED));
+      await expect(guard.extend(1)).rejects.toEqual(code(SETTLED));
+      await guard.dispose();
+      expect(asked).toHaveLength(before);
+      expect(await figures()).toBe(settled);
+    },
+  );
+
+  test("two settlements at once: the second is an error", async () => {
+    const { open, figures } = rig();
+    const guard = await open();
+    const [first, second] = await Promise.allSettled([guard.commit({ actual: 70 }), guard.release()]);
+    expect(first).toMatchObject({ status: "fulfilled", value: { ok: true } });
+    expect(second).toEqual({ status: "rejected", reason: code(SETTLED) });
+    expect(await figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("dropped by its scope: released as guard_dropped, or committed with what was spent so far", async () => {
+    const { asked, open, figures } = rig();
+    {
+      await using guard = await open();
+      expect(guard.isOver).toBe(false);
+    }
+    expect(asked).toEqual(['release {"reason":"guard_dropped"}']);
+    expect(await figures()).toBe("0 spent, 0 reserved");
+    {
+      await using guard = await open();
+      guard.spent(30);
+      guard.spent(12n);
+    }
+    expect(await figures()).toBe("42 spent, 0 reserved");
+  });
+
+  test("dropped while a commit is under way: it waits, and releases nothing", async () => {
+    const { asked, open, figures } = rig();
+    {
+      await using guard = await open();
+      void guard.commit({ actual: 70 });
+    }
+    expect(asked).toHaveLength(1);
+    expect(await figures()).toBe("70 spent, 0 reserved");
+  });
+
+  describe.each(["lost request", "lost reply"] as const)("a commit with a %s", (fault) => {
+    test("is not over: only the same one can be made again, and it counts once", async () => {
+      const { faults, asked, open, figures } = rig();
+      const guard = await open();
+      faults.push(fault);
+      await expect(guard.commit({ actual: 70 })).rejects.toEqual(code("AUTHORITY_UNAVAILABLE"));
+      expect(guard.isOver).toBe(false);
+      await expect(guard.commit({ actual: 71 })).rejects.toEqual(code("SETTLEMENT_PENDING"));
+      await expect(guard.release()).rejects.toEqual(code("SETTLEMENT_PENDING"));
+      expect(asked).toHaveLength(1);
+      expect(await guard.commit({ actual: 70 })).toMatchObject({ ok: true, charged: tokens(70) });
+      expect(await figures()).toBe("70 spent, 0 reserved");
+    });
+
+    test("is made once more when the guard is dropped, and never turned into a release", async () => {
+      const { faults, asked, open, figures } = rig();
+      faults.push(fault);
+      const work = async (): Promise<void> => {
+        await using guard = await open();
+        await guard.commit({ actual: 70 });
+      };
+      await expect(work()).rejects.toEqual(code("AUTHORITY_UNAVAILABLE"));
+      expect(asked).toHaveLength(2);
+      expect(asked[1]).toBe(asked[0]);
+      expect(await figures()).toBe("70 spent, 0 reserved");
+    });
+  });
+
+  test("nothing can be reached: dropping it does not throw, and its TTL gives the budget back", async () => {
+    const { faults, clock, open, figures } = rig();
+    faults.push("lost request");
+    {
+      await using guard = await open();
+      expect(guard.isOver).toBe(false);
+    }
+    expect(await figures()).toBe("0 spent, 100 reserved");
+    clock.advance(15_001);
+    expect(await figures()).toBe("0 spent, 0 reserved");
+  });
+
+  test("a commit that is denied leaves it open, and dropping it then releases nothing", async () => {
+    const { asked, open, figures } = rig();
+    {
+      await using guard = await open({ overagePolicy: "REJECT" });
+      expect(await guard.commit({ actual: 101 })).toMatchObject({ denial: { code: "BUDGET_EXCEEDED" } });
+      expect(guard.isOver).toBe(false);
+    }
+    expect(asked).toHaveLength(1);
+    expect(await figures()).toBe("0 spent, 100 reserved");
+    const guard = await open({ overagePolicy: "REJECT" });
+    await guard.commit({ actual: 101 });
+    expect(await guard.commit({ actual: 100 })).toMatchObject({ ok: true });
+  });
+
+  test("expired: the commit says so, and the guard is over", async () => {
+    const { clock, asked, open } = rig();
+    const guard = await open();
+    clock.advance(15_001);
+    await expect(guard.commit({ actual: 70 })).rejects.toEqual(code("RESERVATION_EXPIRED"));
+    expect(guard.isOver).toBe(true);
+    await guard.dispose();
+    expect(asked).toHaveLength(1);
+  });
+
+  test("a bad amount is an error that names it, changes nothing and sends nothing", async () => {
+    const { asked, open } = rig();
+    const guard = await open();
+    for (const bad of [-1, 0.5, Number.NaN, 2 ** 53]) {
+      await expect(guard.commit({ actual: bad })).rejects.toEqual(code("ARGUMENT_INVALID"));
+      expect(() => guard.spent(bad)).toThrow(code("ARGUMENT_INVALID"));
+    }
+    await expect(guard.extend(0)).rejects.toEqual(code("ARGUMENT_INVALID"));
+    expect(asked).toEqual([]);
+    await guard.dispose();
+    expect(asked).toEqual(['release {"reason":"guard_dropped"}']);
+  });
+
+  test("extended: lasts longer; the same extension after a lost reply is one", async () => {
+    const { faults, clock, open } = rig();
+    const guard = await open();
+    const firstEndMs = clock.now() + 10_000;
+    await guard.extend(5_000);
+    expect(guard.expiresAtMs).toBe(firstEndMs + 5_000);
+    faults.push("lost reply");
+    await expect(guard.extend(5_000)).rejects.toEqual(code("AUTHORITY_UNAVAILABLE"));
+    await guard.extend(5_000);
+    expect(guard.expiresAtMs).toBe(firstEndMs + 10_000);
+    await guard.extend(5_000);
+    expect(guard.expiresAtMs).toBe(firstEndMs + 15_000);
+  });
+});
+
+describe("withReservation", () => {
+  test("commits what the callback says it used", async () => {
+    const { authority, figures } = rig();
+    const text = await withReservation(authority, REQUEST, async (guard) => {
+      expect(guard.reserved).toEqual(tokens(100));
+      return { result: "hello", actual: 70, metrics: { tokensOutput: 20 } };
+    });
+    expect(text).toBe("hello");
+    expect(await figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("denied: the callback is not called", async () => {
+    const { authority } = rig();
+    const work = withReservation(authority, { ...REQUEST, estimate: tokens(1_001) }, () =>
+      expect.fail("called"),
+    );
+    await expect(work).rejects.toMatchObject({
+      code: "BUDGET_DENIED",
+      denial: { code: "BUDGET_EXCEEDED", retry: "never" },
+    });
+  });
+
+  test.each([
+    [0, "0 spent, 0 reserved"],
+    [30, "30 spent, 0 reserved"],
+  ])("a throw after %i were spent", async (spent, left) => {
+    const { authority, figures } = rig();
+    const work = withReservation(authority, REQUEST, (guard) => {
+      guard.spent(spent);
+      throw new Error("no model");
+    });
+    await expect(work).rejects.toThrow("no model");
+    expect(await figures()).toBe(left);
+  });
+
+  test("aborted: rejects at once with the reason and gives back what was not spent", async () => {
+    const { authority, figures } = rig();
+    const stop = new AbortController();
+    const work = withReservation(
+      authority,
+      REQUEST,
+      (guard) => {
+        guard.spent(30);
+        stop.abort(new Error("page closed"));
+        return new Promise<never>(() => undefined);
+      },
+      { signal: stop.signal },
+    );
+    await expect(work).rejects.toThrow("page closed");
+    expect(await figures()).toBe("30 spent, 0 reserved");
+  });
+
+  test("a lost commit rejects, and is made once more on the way out", async () => {
+    const { authority, faults, figures } = rig();
+    faults.push("lost request");
+    const work = withReservation(authority, REQUEST, async () => ({ result: "hello", actual: 70 }));
+    await expect(work).rejects.toEqual(code("AUTHORITY_UNAVAILABLE"));
+    expect(await figures()).toBe("70 spent, 0 reserved");
+  });
+});
+
+test.each([
+  [undefined, "search", true],
+  [{}, "search", true],
+  [{ toolDenylist: ["search"] }, "search", false],
+  [{ toolDenylist: ["search"] }, "Search", true],
+  [{ toolAllowlist: ["search"], toolDenylist: ["search"] }, "search", true],
+  [{ toolAllowlist: ["search"] }, "shell", false],
+  [{ toolAllowlist: [], toolDenylist: ["shell"] }, "shell", false],
+])("isToolAllowed(%o, %s) is %s", (caps, name, expected) => {
+  expect(isToolAllowed(caps, name)).toBe(expected);
+});
