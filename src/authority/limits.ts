@@ -16,6 +16,10 @@ export const CLIENT_LIMITS = {
   delayMsMax: 5_000,
   /** A `Retry-After` up to this is waited for within the call; a longer one is the caller's to decide. */
   retryAfterMsMax: 10_000,
+  /** Protocol. */
+  idempotencyKeyLengthMax: 256,
+  /** Protocol: rows of one page. Balances are fetched whole, so in as few pages as can be. */
+  pageRowsMax: 200,
   /** Protocol: ids stand in a path and need no escaping there. */
   reservationIdLengthMax: 128,
   /** Characters of a foreign text that an error message quotes. */

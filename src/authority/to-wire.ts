@@ -74,7 +74,7 @@ export function extendBody(key: string, { extendByMs, metadata }: ExtendRequest)
 }
 
 export function balancesQuery(levels: Levels): WireFields {
-  return { ...levelsOf(levels), limit: 200 };
+  return { ...levelsOf(levels), limit: CLIENT_LIMITS.pageRowsMax };
 }
 
 export function reservationsQuery(query: ReservationQuery): WireFields {

@@ -203,7 +203,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
 
   #keyOf({ idempotencyKey }: { readonly idempotencyKey?: string }): string {
     if (idempotencyKey === undefined) return this.#surroundings.newKey();
-    checkName("idempotencyKey", idempotencyKey, 256);
+    checkName("idempotencyKey", idempotencyKey, CLIENT_LIMITS.idempotencyKeyLengthMax);
     return idempotencyKey;
   }
 
