@@ -12,9 +12,11 @@ import {
   instant,
   integer,
   jsonObject,
+  noArray,
   nonBlank,
   note,
   objectMessage,
+  options,
   overagePolicy,
   pageLimit,
   UNITS,
@@ -31,15 +33,6 @@ const FUND_OPERATIONS = [
   "REPAY_DEBT",
 ] as const satisfies readonly FundOperation[];
 
-/** A closed object in which every field may be left out. An empty array would pass for one too. */
-function changes<const Entries extends v.ObjectEntries>(entries: Entries) {
-  return v.pipe(
-    v.unknown(),
-    v.check((value) => !Array.isArray(value), "must be a JSON object"),
-    v.strictObject(entries, objectMessage),
-  );
-}
-
 // ---- tenants ---------------------------------------------------------------------------------------------------
 
 const tenantId = v.pipe(
@@ -48,6 +41,7 @@ const tenantId = v.pipe(
 );
 
 const tenantMetadata = v.pipe(
+  noArray,
   v.record(v.string(), v.string("must be a string")),
   v.maxEntries(
     LIMITS.tenantMetadataEntriesMax,
@@ -83,7 +77,7 @@ export const tenantSchema = v.strictObject(
 
 const tenantStatus = v.picklist(["ACTIVE", "SUSPENDED", "CLOSED"], "must be ACTIVE, SUSPENDED or CLOSED");
 
-export const tenantPatchSchema = changes({
+export const tenantPatchSchema = options({
   name: v.optional(nonBlank(LIMITS.nameLengthMax)),
   status: v.optional(tenantStatus),
   ...tenantSettings,
@@ -115,14 +109,14 @@ export const budgetSchema = v.strictObject(
 /** The query that names one budget. */
 export const budgetNameSchema = v.object({ scope: v.string("must be a string"), unit }, objectMessage);
 
-export const budgetPatchSchema = changes({
+export const budgetPatchSchema = options({
   overdraft_limit: v.optional(amount),
   commit_overage_policy: v.optional(overagePolicy),
   metadata: v.optional(jsonObject),
 });
 
 /** The body of freeze and unfreeze: why. */
-export const transitionSchema = changes({
+export const transitionSchema = options({
   reason: v.optional(note(LIMITS.reasonLengthMax)),
   metadata: v.optional(jsonObject),
 });
@@ -173,7 +167,7 @@ export const apiKeySchema = v.strictObject(
   objectMessage,
 );
 
-export const apiKeyPatchSchema = changes({
+export const apiKeyPatchSchema = options({
   name: v.optional(nonBlank(LIMITS.nameLengthMax)),
   ...keySettings,
 });

@@ -15,6 +15,7 @@ import {
   nonBlank,
   note,
   objectMessage,
+  options,
   overagePolicy,
   pageLimit,
   type Unit,
@@ -32,16 +33,13 @@ const tools = v.pipe(
   v.maxLength(LIMITS.capsToolsMax, `must have at most ${LIMITS.capsToolsMax} entries`),
 );
 
-const caps = v.strictObject(
-  {
-    max_tokens: v.optional(anyCount),
-    max_steps_remaining: v.optional(anyCount),
-    tool_allowlist: v.optional(tools),
-    tool_denylist: v.optional(tools),
-    cooldown_ms: v.optional(anyCount),
-  },
-  objectMessage,
-);
+const caps = options({
+  max_tokens: v.optional(anyCount),
+  max_steps_remaining: v.optional(anyCount),
+  tool_allowlist: v.optional(tools),
+  tool_denylist: v.optional(tools),
+  cooldown_ms: v.optional(anyCount),
+});
 
 /** What may be set when a policy is made, and changed afterwards. */
 const settings = {
@@ -50,23 +48,17 @@ const settings = {
   caps: v.optional(caps),
   commit_overage_policy: v.optional(overagePolicy),
   reservation_ttl_override: v.optional(
-    v.strictObject(
-      {
-        default_ttl_ms: v.optional(ttlMs),
-        max_ttl_ms: v.optional(ttlMs),
-        max_extensions: v.optional(integer(0, LIMITS.extensionsMax)),
-      },
-      objectMessage,
-    ),
+    options({
+      default_ttl_ms: v.optional(ttlMs),
+      max_ttl_ms: v.optional(ttlMs),
+      max_extensions: v.optional(integer(0, LIMITS.extensionsMax)),
+    }),
   ),
   rate_limits: v.optional(
-    v.strictObject(
-      {
-        max_reservations_per_minute: v.optional(perMinute),
-        max_commits_per_minute: v.optional(perMinute),
-      },
-      objectMessage,
-    ),
+    options({
+      max_reservations_per_minute: v.optional(perMinute),
+      max_commits_per_minute: v.optional(perMinute),
+    }),
   ),
   effective_from: v.optional(instant),
   effective_until: v.optional(instant),
@@ -84,10 +76,11 @@ export const policySchema = v.strictObject(
 
 const status = v.picklist(["ACTIVE", "DISABLED"], "must be ACTIVE or DISABLED");
 
-export const policyPatchSchema = v.strictObject(
-  { name: v.optional(nonBlank(LIMITS.nameLengthMax)), status: v.optional(status), ...settings },
-  objectMessage,
-);
+export const policyPatchSchema = options({
+  name: v.optional(nonBlank(LIMITS.nameLengthMax)),
+  status: v.optional(status),
+  ...settings,
+});
 
 export const policyListSchema = v.object(
   {

@@ -108,6 +108,17 @@ export const instant = v.pipe(
   v.check((value) => Number.isSafeInteger(value), "must be an ISO 8601 time"),
 );
 
+/** An empty array would pass for an object of which every member may be left out. */
+export const noArray = v.pipe(
+  v.unknown(),
+  v.check((value) => !Array.isArray(value), "must be a JSON object"),
+);
+
+/** A closed object of which every member may be left out. */
+export function options<const Entries extends v.ObjectEntries>(entries: Entries) {
+  return v.pipe(noArray, v.strictObject(entries, objectMessage));
+}
+
 export const jsonObject = v.pipe(
   v.unknown(),
   v.rawTransform<unknown, JsonObject>(({ dataset, addIssue, NEVER }) => {
@@ -164,6 +175,7 @@ const subject = v.pipe(
       toolset: level,
       dimensions: v.optional(
         v.pipe(
+          noArray,
           v.record(v.string(), note(LIMITS.dimensionLengthMax)),
           v.maxEntries(LIMITS.dimensionsMax, `must have at most ${LIMITS.dimensionsMax} entries`),
         ),
@@ -192,16 +204,13 @@ const action = v.strictObject(
 );
 
 const count = integer(0, Number.MAX_SAFE_INTEGER);
-const metrics = v.strictObject(
-  {
-    tokens_input: v.optional(count),
-    tokens_output: v.optional(count),
-    latency_ms: v.optional(count),
-    model_version: v.optional(note(LIMITS.modelVersionLengthMax)),
-    custom: v.optional(jsonObject),
-  },
-  objectMessage,
-);
+const metrics = options({
+  tokens_input: v.optional(count),
+  tokens_output: v.optional(count),
+  latency_ms: v.optional(count),
+  model_version: v.optional(note(LIMITS.modelVersionLengthMax)),
+  custom: v.optional(jsonObject),
+});
 
 // ---- the runtime plane -----------------------------------------------------------------------------------------
 
@@ -344,19 +353,16 @@ const origin = v.pipe(
   v.check(isWebOrigin, "must be an origin like https://app.example, without a path"),
 );
 
-export const apiKeySettingsSchema = v.strictObject(
-  {
-    remaining_ttl_ms: v.optional(v.boolean("must be true or false")),
-    // An empty list lifts the binding: a key for no origin at all would be a revoked one.
-    allowed_origins: v.optional(
-      v.pipe(
-        v.array(origin, "must be an array"),
-        v.maxLength(LIMITS.allowedOriginsMax, `must have at most ${LIMITS.allowedOriginsMax} entries`),
-      ),
+export const apiKeySettingsSchema = options({
+  remaining_ttl_ms: v.optional(v.boolean("must be true or false")),
+  // An empty list lifts the binding: a key for no origin at all would be a revoked one.
+  allowed_origins: v.optional(
+    v.pipe(
+      v.array(origin, "must be an array"),
+      v.maxLength(LIMITS.allowedOriginsMax, `must have at most ${LIMITS.allowedOriginsMax} entries`),
     ),
-  },
-  objectMessage,
-);
+  ),
+});
 
 export type ReserveRequest = v.InferOutput<typeof reserveSchema>;
 export type CommitRequest = v.InferOutput<typeof commitSchema>;

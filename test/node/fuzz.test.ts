@@ -1,5 +1,6 @@
-// Twenty thousand bad requests against a real server: every one gets the 4xx that fits it, in the closed error body, and
-// nothing in the ledger has moved afterwards. The seed is new in every run and printed with whatever fails.
+// Twenty thousand bad requests to both planes of a real server: every one gets the 4xx that fits it, in the closed error
+// body, and nothing in the ledger, the audit log or the list of tenants has moved afterwards. The seed is new in every run
+// and printed with whatever fails.
 
 import { randomInt } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -39,7 +40,10 @@ test("20,000 bad requests: no 5xx, no hang, the ledger untouched", { timeout: 30
     const foreignReservationId = await openReservation(foreign);
     const own = await way.open();
     const reservationId = await openReservation(own);
-    const before = await pictureOf(own);
+    const admin = operatorOf(authority.url);
+    const policyId = await admin.makePolicy(own.tenant);
+    const picture = async () => [await pictureOf(own), await admin.pictureOf(own.tenant)];
+    const before = await picture();
 
     const seed = randomInt(2 ** 31);
     const target = {
@@ -48,15 +52,18 @@ test("20,000 bad requests: no 5xx, no hang, the ledger untouched", { timeout: 30
       reservationId,
       foreignReservationId,
       foreignTenant: foreign.tenant,
+      adminKey: ADMIN_KEY,
+      apiKeyId: apiKey.split("_").slice(2, 4).join("_"),
+      policyId,
     };
     const requests = badRequests(target, seed, REQUESTS);
     const wrong = await sendAll(authority.url, requests);
     expect(wrong, `seed ${seed}: the first wrong answers of ${wrong.length}`).toEqual([]);
 
-    expect(await pictureOf(own)).toEqual(before);
+    expect(await picture()).toEqual(before);
     expect(lines, "what the server printed").toEqual([]);
     // Every kind of fault was among them.
-    expect(new Set(requests.map((it) => it.fault)).size).toBeGreaterThanOrEqual(28);
+    expect(new Set(requests.map((it) => it.fault)).size).toBeGreaterThanOrEqual(40);
   } finally {
     await authority.stop();
     await rm(folder, { recursive: true, force: true });
@@ -81,6 +88,33 @@ async function openReservation(way: TenantWay): Promise<string> {
 /** All that a tenant can see of its ledger. */
 async function pictureOf(way: TenantWay) {
   return [await way.balances({ tenant: way.tenant }), await way.reservations({ tenant: way.tenant })];
+}
+
+/** What an operator does and sees here: a policy, and everything that is kept of a tenant. */
+function operatorOf(url: string) {
+  const headers = { "x-admin-api-key": ADMIN_KEY, "content-type": "application/json" };
+  const read = async (path: string): Promise<unknown> => {
+    const response = await fetch(`${url}/v1/${path}`, { headers });
+    expect(response.status).toBe(200);
+    return response.json();
+  };
+  return {
+    makePolicy: async (tenant: string): Promise<string> => {
+      const policy = { tenant_id: tenant, name: "p", scope_pattern: `tenant:${tenant}`, priority: 1 };
+      const body = JSON.stringify(policy);
+      const response = await fetch(`${url}/v1/admin/policies`, { method: "POST", headers, body });
+      expect(response.status).toBe(201);
+      return ((await response.json()) as { policy_id: string }).policy_id;
+    },
+    pictureOf: (tenant: string) =>
+      Promise.all(
+        [
+          "admin/tenants",
+          ...["budgets", "api-keys", "policies", "audit/logs"].map((it) => `admin/${it}?tenant_id=${tenant}`),
+          `x-purser/budgets/periods?scope=tenant:${tenant}&unit=TOKENS`,
+        ].map(read),
+      ),
+  };
 }
 
 interface WrongAnswer {

@@ -3,6 +3,7 @@
 // Invariant: none can change a ledger. Who may call: the fuzz test; the seed makes the whole run.
 
 import fc from "fast-check";
+import { adminAddressFaults, adminOperationsOf } from "./bad-admin-requests.ts";
 
 export interface BadRequest {
   readonly fault: string;
@@ -21,13 +22,21 @@ export interface Target {
   readonly reservationId: string;
   readonly foreignReservationId: string;
   readonly foreignTenant: string;
+  readonly adminKey: string;
+  readonly apiKeyId: string;
+  readonly policyId: string;
 }
 
 type Json = Record<string, unknown>;
-interface Operation {
+export interface Operation {
+  readonly method: string;
   readonly path: string;
+  /** The key that opens it. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: Json;
   readonly required: readonly string[];
+  /** No body at all would be right too. */
+  readonly isBodyOptional?: boolean;
   /** Where an amount stands, as a path of names. */
   readonly amount?: readonly [string, string];
 }
@@ -39,30 +48,30 @@ function operationsOf(target: Target): readonly Operation[] {
   const action = { kind: "llm.completion", name: "model" };
   const amount = { unit: "TOKENS", amount: 1 };
   const own = `/v1/reservations/${target.reservationId}`;
-  return [
+  const runtime = [
     {
       path: "/v1/reservations",
       body: { idempotency_key: "k", subject, action, estimate: amount },
       required: ["idempotency_key", "subject", "action", "estimate"],
-      amount: ["estimate", "amount"],
+      amount: ["estimate", "amount"] as const,
     },
     {
       path: "/v1/decide",
       body: { idempotency_key: "k", subject, action, estimate: amount },
       required: ["idempotency_key", "subject", "action", "estimate"],
-      amount: ["estimate", "amount"],
+      amount: ["estimate", "amount"] as const,
     },
     {
       path: "/v1/events",
       body: { idempotency_key: "k", subject, action, actual: amount },
       required: ["idempotency_key", "subject", "action", "actual"],
-      amount: ["actual", "amount"],
+      amount: ["actual", "amount"] as const,
     },
     {
       path: `${own}/commit`,
       body: { idempotency_key: "k", actual: amount },
       required: ["idempotency_key", "actual"],
-      amount: ["actual", "amount"],
+      amount: ["actual", "amount"] as const,
     },
     { path: `${own}/release`, body: { idempotency_key: "k" }, required: ["idempotency_key"] },
     {
@@ -71,24 +80,38 @@ function operationsOf(target: Target): readonly Operation[] {
       required: ["idempotency_key", "extend_by_ms"],
     },
   ];
+  const headers = { "x-cycles-api-key": target.apiKey };
+  return [...runtime.map((it) => ({ method: "POST", headers, ...it })), ...adminOperationsOf(target)];
 }
 
-/** A fault in a body: from the operation and some randomness to bytes, and to what they must be answered. */
-type BodyFault = (operation: Operation) => fc.Arbitrary<{
-  body: Uint8Array<ArrayBuffer>;
-  statuses?: readonly number[];
-  headers?: Record<string, string>;
-}>;
+/**
+ * A fault in a body: from the operation and some randomness to bytes, and to what they must be answered. Undefined where
+ * the operation cannot have it.
+ */
+type BodyFault = (operation: Operation) => fc.Arbitrary<SpoiltBody> | undefined;
+interface SpoiltBody {
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly statuses?: readonly number[];
+  readonly headers?: Readonly<Record<string, string>>;
+}
 
 const text = (value: unknown) => ({ body: utf8(JSON.stringify(value)) });
+/** What stands before and behind a text that may be any: that of '"k"', else of a field that nobody knows. */
+function aroundText(body: Json): readonly [string, string] {
+  const whole = JSON.stringify(body);
+  const at = whole.indexOf('"k"');
+  return at === -1 ? [`${whole.slice(0, -1)},"x":"`, '"}'] : [whole.slice(0, at + 1), whole.slice(at + 2)];
+}
 const name = fc.string({ minLength: 1, maxLength: 20 });
 /** Nothing that any field of the protocol takes. */
 const nonsense = fc.constantFrom<unknown>(null, true, [], [[]], { surprise: 1 }, -1, 1.5, "", " ");
 
 const BODY_FAULTS: Readonly<Record<string, BodyFault>> = {
-  "cut off": ({ body }) => {
+  "cut off": ({ body, isBodyOptional = false }) => {
     const whole = utf8(JSON.stringify(body));
-    return fc.integer({ min: 0, max: whole.length - 1 }).map((end) => ({ body: whole.slice(0, end) }));
+    return fc
+      .integer({ min: isBodyOptional ? 1 : 0, max: whole.length - 1 })
+      .map((end) => ({ body: whole.slice(0, end) }));
   },
   "something behind": ({ body }) =>
     fc.constantFrom("{}", ",", "x", "\u0000", "]", "}", "//").map((tail) => ({
@@ -103,8 +126,8 @@ const BODY_FAULTS: Readonly<Record<string, BodyFault>> = {
     fc
       .constantFrom([0xff], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0x80], [0xf5, 0x80, 0x80, 0x80])
       .map((bytes) => {
-        const [head, tail] = JSON.stringify({ ...body, idempotency_key: "a|b" }).split("|");
-        return { body: Uint8Array.from([...utf8(head ?? ""), ...bytes, ...utf8(tail ?? "")]) };
+        const [head, tail] = aroundText(body);
+        return { body: Uint8Array.from([...utf8(head), ...bytes, ...utf8(tail)]) };
       }),
   "not an object": () =>
     fc
@@ -121,7 +144,7 @@ const BODY_FAULTS: Readonly<Record<string, BodyFault>> = {
     }),
   "too large": ({ body }) =>
     fc.integer({ min: 65_537, max: 80_000 }).map((length) => ({
-      body: utf8(JSON.stringify({ ...body, idempotency_key: "k".repeat(length) })),
+      body: utf8(aroundText(body).join("k".repeat(length))),
       statuses: [413],
     })),
   "unknown field": ({ body }) => name.map((field) => text({ ...body, [`x_${field}`]: 1 })),
@@ -129,54 +152,59 @@ const BODY_FAULTS: Readonly<Record<string, BodyFault>> = {
     fc
       .constantFrom("__proto__", "constructor", "prototype", "toString", "hasOwnProperty")
       .map((field) => ({ body: utf8(JSON.stringify(body).replace(/}$/, `,"${field}":{"polluted":1}}`)) })),
-  "a key twice": ({ body, required }) =>
+  "a key twice": ({ body }) =>
     fc
-      .constantFrom(...required)
+      .constantFrom(...Object.keys(body))
       .map((field) => ({ body: utf8(JSON.stringify(body).replace(/}$/, `,"${field}":1}`)) })),
   "half a surrogate pair": ({ body }) =>
     fc
       .constantFrom("\\ud800", "\\udfff", "\\ud800\\ud800", "a\\udc00b")
-      .map((half) => ({ body: utf8(JSON.stringify(body).replace('"k"', `"${half}"`)) })),
+      .map((half) => ({ body: utf8(aroundText(body).join(half)) })),
   "required field missing": ({ body, required }) =>
-    fc
-      .constantFrom(...required)
-      .map((missing) =>
-        text(Object.fromEntries(Object.entries(body).filter(([field]) => field !== missing))),
-      ),
+    required.length === 0
+      ? undefined
+      : fc
+          .constantFrom(...required)
+          .map((missing) =>
+            text(Object.fromEntries(Object.entries(body).filter(([field]) => field !== missing))),
+          ),
   "required field of no sense": ({ body, required }) =>
-    fc
-      .tuple(fc.constantFrom(...required), nonsense)
-      // A key of one blank is a key.
-      .filter(([field, value]) => !(field === "idempotency_key" && value === " "))
-      .map(([field, value]) => text({ ...body, [field]: value })),
-  "an amount that is none": ({ body, amount, required }) =>
-    fc
-      .constantFrom(
-        "-1",
-        "1.0",
-        "1e2",
-        "-0",
-        "9223372036854775808",
-        "1e400",
-        '"1"',
-        "null",
-        "[]",
-        "0.1",
-        "01",
-        "+1",
-      )
-      .map((value) => {
-        const [outer, inner] = amount ?? [];
-        if (outer === undefined || inner === undefined) {
-          return text({ ...body, [required.at(-1) ?? "idempotency_key"]: [] });
-        }
-        const marked = { ...body, [outer]: { unit: "TOKENS", [inner]: "@" } };
-        return { body: utf8(JSON.stringify(marked).replace('"@"', value)) };
-      }),
+    required.length === 0
+      ? undefined
+      : fc
+          .tuple(fc.constantFrom(...required), nonsense)
+          // A key of one blank is a key.
+          .filter(([field, value]) => !(field === "idempotency_key" && value === " "))
+          .map(([field, value]) => text({ ...body, [field]: value })),
+  "an amount that is none": ({ body, amount }) =>
+    amount === undefined
+      ? undefined
+      : fc
+          .constantFrom(
+            "-1",
+            "1.0",
+            "1e2",
+            "-0",
+            "9223372036854775808",
+            "1e400",
+            '"1"',
+            "null",
+            "[]",
+            "0.1",
+            "01",
+            "+1",
+          )
+          .map((value) => {
+            const [outer, inner] = amount;
+            const marked = { ...body, [outer]: { unit: "TOKENS", [inner]: "@" } };
+            return { body: utf8(JSON.stringify(marked).replace('"@"', value)) };
+          }),
   "a key that its header contradicts": ({ body }) =>
-    fc
-      .string({ unit: fc.constantFrom(..."abcdefgh"), minLength: 2, maxLength: 20 })
-      .map((header) => ({ ...text(body), headers: { "x-idempotency-key": header } })),
+    body.idempotency_key === undefined
+      ? undefined
+      : fc
+          .string({ unit: fc.constantFrom(..."abcdefgh"), minLength: 2, maxLength: 20 })
+          .map((header) => ({ ...text(body), headers: { "x-idempotency-key": header } })),
   "another media type": ({ body }) =>
     fc
       .constantFrom(
@@ -208,42 +236,49 @@ const noise: fc.Arbitrary<Record<string, string>> = fc.oneof(
 );
 
 function bodyFaults(target: Target): fc.Arbitrary<BadRequest> {
-  return fc
-    .tuple(fc.constantFrom(...operationsOf(target)), fc.constantFrom(...Object.entries(BODY_FAULTS)))
-    .chain(([operation, [fault, make]]) =>
-      make(operation).map(({ body, statuses = [400], headers = {} }) => ({
+  const spoilt = operationsOf(target).flatMap(({ method, path, headers: key, ...operation }) =>
+    Object.entries(BODY_FAULTS).map(([fault, make]) =>
+      make({ method, path, headers: key, ...operation })?.map(({ body, statuses = [400], headers = {} }) => ({
         fault,
-        method: "POST",
-        path: operation.path,
-        headers: { "x-cycles-api-key": target.apiKey, "content-type": "application/json", ...headers },
+        method,
+        path,
+        headers: { ...key, "content-type": "application/json", ...headers },
         body,
         statuses,
       })),
-    );
+    ),
+  );
+  return fc.oneof(...spoilt.filter((it) => it !== undefined));
 }
 
 /** Keys that do not stand, before any operation with a body that may be whatever it likes. */
 function keyFaults(target: Target): fc.Arbitrary<BadRequest> {
-  const { apiKey } = target;
-  const at = fc.integer({ min: 0, max: apiKey.length - 1 });
-  const key = fc.oneof(
-    fc.constant(undefined),
-    fc.string({ unit: fc.constantFrom(..."cyc_live0123456789abcdef"), maxLength: 400 }),
-    at.map((end) => apiKey.slice(0, end)),
-    at.map((index) => apiKey.slice(0, index) + (apiKey[index] === "0" ? "1" : "0") + apiKey.slice(index + 1)),
-    fc.constant(`${apiKey}0`),
+  const spoilt = (apiKey: string) => {
+    const at = fc.integer({ min: 0, max: apiKey.length - 1 });
+    return fc.oneof(
+      fc.constant(undefined),
+      fc.string({ unit: fc.constantFrom(..."cyc_live0123456789abcdef"), maxLength: 400 }),
+      at.map((end) => apiKey.slice(0, end)),
+      at.map(
+        (index) => apiKey.slice(0, index) + (apiKey[index] === "0" ? "1" : "0") + apiKey.slice(index + 1),
+      ),
+      fc.constant(`${apiKey}0`),
+    );
+  };
+  return fc.constantFrom(...operationsOf(target)).chain(({ method, path, body, headers }) =>
+    fc.oneof(
+      ...Object.entries(headers).map(([field, key]) =>
+        spoilt(key).map((it) => ({
+          fault: "a key that does not stand",
+          method,
+          path,
+          headers: { ...(it === undefined ? {} : { [field]: it }), "content-type": "application/json" },
+          ...text(body),
+          statuses: [401],
+        })),
+      ),
+    ),
   );
-  return fc.tuple(fc.constantFrom(...operationsOf(target)), key).map(([operation, it]) => ({
-    fault: "a key that does not stand",
-    method: "POST",
-    path: operation.path,
-    headers: {
-      ...(it === undefined ? {} : { "x-cycles-api-key": it }),
-      "content-type": "application/json",
-    },
-    ...text(operation.body),
-    statuses: [401],
-  }));
 }
 
 /** Routes, methods, ids and queries. */
@@ -349,6 +384,7 @@ export function badRequests(target: Target, seed: number, count: number): BadReq
     { weight: 6, arbitrary: bodyFaults(target) },
     { weight: 1, arbitrary: keyFaults(target) },
     { weight: 3, arbitrary: addressFaults(target) },
+    { weight: 2, arbitrary: adminAddressFaults(target) },
   );
   const noisy = fc.tuple(any, noise).map(([request, extra]) => ({
     ...request,

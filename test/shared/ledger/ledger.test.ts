@@ -146,6 +146,7 @@ describe("bad input changes nothing and names field, rule and value", () => {
     ["subject", { tenant: "acme", agent: "a/b" }, "subject.agent must consist of letters"],
     ["subject", { tenant: "acme", agent: "a".repeat(129) }, "subject.agent must be at most 128"],
     ["subject", { tenant: "acme", dimensions: { a: 1 } }, "subject.dimensions.a must be a string, got 1"],
+    ["subject", { tenant: "acme", dimensions: [] }, "subject.dimensions must be a JSON object, got an array"],
     ["action", { kind: " ", name: "n" }, "action.kind must not be blank"],
     ["action", { kind: "k".repeat(65), name: "n" }, "action.kind must be 1 to 64"],
     ["action", { kind: "k" }, "action.name is required"],

@@ -392,6 +392,8 @@ describe("policies are made, changed and listed", () => {
     ["a pattern without a tenant", { scope_pattern: "agent:*" }, "400 INVALID_REQUEST"],
     ["another tenant_id", { tenant_id: "other" }, "400 INVALID_REQUEST"],
     ["a negative priority", { priority: -1 }, "400 INVALID_REQUEST"],
+    ["caps that are a list", { caps: [] as never }, "400 INVALID_REQUEST"],
+    ["rates that are a list", { rate_limits: [] as never }, "400 INVALID_REQUEST"],
     ["a rate of 0", { rate_limits: { max_commits_per_minute: 0 } }, "400 INVALID_REQUEST"],
     [
       "a default above the maximum",
