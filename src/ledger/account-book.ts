@@ -79,12 +79,22 @@ export abstract class AccountBook {
     return this.store.readAccounts(scopes, unit).map((account) => this.atTime(account, nowMs));
   }
 
+  /** What {@link atTime} would answer; writes nothing, so that a list can judge more budgets than it shows. */
+  viewAt(account: AccountRecord, nowMs: number): AccountRecord {
+    return isCurrentAt(account, nowMs) ? account : this.#turn(account, nowMs).account;
+  }
+
+  #turn(account: AccountRecord, nowMs: number) {
+    const latest = this.store.findWindow(account, nowMs);
+    const { account: turned, reopened } = turnWindow(account, nowMs, latest);
+    return { account: turned, reopened: reopened ? latest : undefined };
+  }
+
   /** A budget that was read from the store, as it stands at `nowMs`. */
   atTime(account: AccountRecord, nowMs: number): AccountRecord {
     if (isCurrentAt(account, nowMs)) return account;
-    const latest = this.store.findWindow(account, nowMs);
-    const turned = turnWindow(account, nowMs, latest);
-    if (turned.reopened && latest !== undefined) this.store.deleteWindow(account, latest.startMs);
+    const turned = this.#turn(account, nowMs);
+    if (turned.reopened !== undefined) this.store.deleteWindow(account, turned.reopened.startMs);
     // A hold of nothing needs its window too, and nothing in the figures tells of it.
     if (isUsed(account) || this.hasHold(account)) {
       this.store.writeWindow(account, passedWindow(account));

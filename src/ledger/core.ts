@@ -263,11 +263,24 @@ export class LedgerCore extends AccountBook {
     return settled;
   }
 
-  #expire(deadline: DueReservation, nowMs: number): void {
-    this.deadlines.delete(deadline.id);
-    const reservation = this.store.readReservation(deadline.id);
-    if (reservation?.status !== "ACTIVE")
-      throw new Error(`deadlines: ${deadline.id} is not an active reservation`);
+  #expire({ id }: DueReservation, nowMs: number): void {
+    const reservation = this.store.readReservation(id);
+    if (reservation?.status !== "ACTIVE") throw new Error(`deadlines: ${id} is not an active reservation`);
+    this.#writeExpiry(reservation, nowMs);
+  }
+
+  /**
+   * Writes down that a reservation has expired, if it has. For whoever tells a caller so: what was once told must stay
+   * true even if the clock is put back, since the caller now charges what it spent by an event.
+   */
+  keepExpiry(reservation: Reservation, nowMs: number): void {
+    if (reservation.status === "ACTIVE" && statusAt(reservation, nowMs) === "EXPIRED") {
+      this.#writeExpiry(reservation, nowMs);
+    }
+  }
+
+  #writeExpiry(reservation: ActiveReservation, nowMs: number): void {
+    this.deadlines.delete(reservation.id);
     const accounts = this.accountsOf(reservation, nowMs);
     this.writeFigures(accounts, this.releasePath(accounts, reservation.amount), nowMs);
     this.store.finishReservation({ ...reservation, status: "EXPIRED", finishedAtMs: nowMs });

@@ -69,6 +69,7 @@ export function listReservations(core: LedgerCore, query: unknown, turn: Turn): 
     const listing: Listing = { core, request, principal, nowMs, after };
     const page = pageOf(listing);
     if ("ok" in page) return page;
+    for (const row of page.rows) core.keepExpiry(row, nowMs);
     const include = new Set(request.include.split(",").map((token) => token.trim()));
     return succeed({
       reservations: page.rows.map((row) => rowBody(row, include, nowMs)),

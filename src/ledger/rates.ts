@@ -1,5 +1,6 @@
 // Rate limits per minute: how often a policy's scope has reserved or committed in the current minute of the clock.
-// Invariant: no minute ever admits more than its limit, evictions and crashes included. The store learns of calls in
+// Invariant: no minute ever admits more than its limit, evictions, crashes and a clock that was put back included: the
+// store keeps the newest minute alone, so an older one has no room left. The store learns of calls in
 // lots of a sixteenth of the limit, written before they are used: a minute costs at most 16 rows per limit, and what a
 // lost memory forgets was already counted, so a crash can only cost calls (less than one lot), never grant any.
 // Who may call: the core's operations, inside their transaction; a refused call counts for nothing.
@@ -12,6 +13,8 @@ import type { LedgerStore } from "./store.ts";
 const MS_PER_MINUTE = 60_000;
 
 interface Counter {
+  /** The minute that it counts. Later than the clock's own where the clock was put back. */
+  readonly minute: number;
   used: number;
   /** What the store was told: this many may be used without another row. */
   granted: number;
@@ -28,9 +31,14 @@ export class RateCounters {
 
   /** The first limit that has no room for one more call in this minute, as a refusal that says when to come back. */
   refusal(limits: readonly RateLimit[], nowMs: number): Refusal | undefined {
-    const full = limits.find((limit) => this.#counterOf(limit, nowMs).used >= limit.perMinute);
+    const minute = minuteOf(nowMs);
+    const full = limits.find((limit) => {
+      const counter = this.#counterOf(limit, minute);
+      return counter.minute > minute || counter.used >= limit.perMinute;
+    });
     if (full === undefined) return undefined;
-    const retryAfterMs = MS_PER_MINUTE - (nowMs % MS_PER_MINUTE);
+    const freshMinute = Math.max(minute + 1, this.#counterOf(full, minute).minute);
+    const retryAfterMs = freshMinute * MS_PER_MINUTE - nowMs;
     const message = `At most ${full.perMinute} ${full.kind} per minute for ${full.scope}`;
     const details = {
       policy_id: full.policyId,
@@ -44,19 +52,18 @@ export class RateCounters {
   /** Counts one call that was let through. One row for each lot that it begins, nearly always none. */
   count(limits: readonly RateLimit[], nowMs: number): void {
     for (const limit of limits) {
-      const counter = this.#counterOf(limit, nowMs);
+      const counter = this.#counterOf(limit, minuteOf(nowMs));
       if (counter.used >= counter.granted) {
         const lot = Math.max(1, Math.ceil(limit.perMinute / LIMITS.rateLotsPerMinute));
-        counter.granted = Math.min(counter.used + lot, limit.perMinute);
-        this.#store.writeRate({ name: nameOf(limit), minute: this.#minute, granted: counter.granted });
+        counter.granted = counter.used + lot;
+        this.#store.writeRate({ name: nameOf(limit), minute: counter.minute, granted: counter.granted });
       }
       counter.used += 1;
     }
   }
 
-  /** This minute's counter. After a lost memory everything that the store was told counts as used. */
-  #counterOf(limit: RateLimit, nowMs: number): Counter {
-    const minute = minuteOf(nowMs);
+  /** This minute's counter, or that of the later one that the store knows. What the store was told counts as used. */
+  #counterOf(limit: RateLimit, minute: number): Counter {
     if (minute !== this.#minute) {
       this.#minute = minute;
       this.#counters = new Map();
@@ -65,8 +72,8 @@ export class RateCounters {
     let counter = this.#counters.get(name);
     if (counter === undefined) {
       const row = this.#store.readRate(name);
-      const granted = row?.minute === minute ? row.granted : 0;
-      counter = { used: granted, granted };
+      const granted = row !== undefined && row.minute >= minute ? row.granted : 0;
+      counter = { minute: Math.max(minute, row?.minute ?? minute), used: granted, granted };
       this.#counters.set(name, counter);
     }
     return counter;

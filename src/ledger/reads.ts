@@ -23,9 +23,9 @@ export function getReservation(core: LedgerCore, id: string, turn: Turn): Reply<
     const located = locate(core, id, admitted.principal);
     if (!located.ok) return located;
     const { reservation } = located;
-    return statusAt(reservation, nowMs) === "EXPIRED"
-      ? expired(reservation)
-      : succeed(reservationBody(reservation));
+    if (statusAt(reservation, nowMs) !== "EXPIRED") return succeed(reservationBody(reservation));
+    core.keepExpiry(reservation, nowMs);
+    return expired(reservation);
   });
 }
 

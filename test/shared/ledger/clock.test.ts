@@ -85,18 +85,45 @@ describe("a reading far ahead that is corrected", () => {
 });
 
 describe("a step back", () => {
-  // A hold of 60 s has been seen past its deadline, unsettled; then the host's clock goes back.
   test.each([
     [CLOCK_BACK_MS_MAX, "410 RESERVATION_EXPIRED"],
     [CLOCK_BACK_MS_MAX + 1, "200"],
-  ])("of %i ms: %s", (backMs, verdict) => {
+  ])("of %i ms leaves a hold that nobody was told the end of: %s", (backMs, verdict) => {
     const { authority, clock, reserve } = setUp();
     const id = reserve("k", 60).reservation_id ?? "";
     clock.advance(60_001);
-    expect(verdictOf(authority.getReservation(id))).toBe("410 RESERVATION_EXPIRED");
+    expect(verdictOf(authority.getReservation("nobody's"))).toBe("404 NOT_FOUND");
     clock.advance(-backMs);
     expect(verdictOf(authority.getReservation(id))).toBe(verdict);
   });
+
+  test.each<[string, (authority: LocalLedger, id: string) => unknown]>([
+    ["looked at", (authority, id) => verdictOf(authority.getReservation(id))],
+    ["listed", (authority) => bodyOf(authority.listReservations()).reservations[0]?.status],
+    ["filtered", (authority) => bodyOf(authority.listReservations({ status: "EXPIRED" })).has_more],
+  ])(
+    "of any length leaves expired what was %s as expired, and what is charged then is charged once",
+    (_, tell) => {
+      const { authority, clock, store, reserve } = setUp();
+      const id = reserve("k", 60).reservation_id ?? "";
+      const startMs = clock.now();
+      clock.advance(60_001);
+      tell(authority, id);
+      clock.set(startMs);
+      const woken = new LocalLedger({ tenant: TENANT, now: clock.now, store });
+      // Told that its reservation is gone, a client charges what it spent by an event; its commit must not count too.
+      const { estimate: actual, ...ask } = reserveRequest("c", 50);
+      expect(verdictOf(woken.event({ ...ask, actual }))).toBe("201");
+      const commit = { idempotency_key: "c", actual: tokens(50) };
+      expect(verdictOf(woken.commit(id, commit))).toBe("410 RESERVATION_EXPIRED");
+      expect(verdictOf(woken.getReservation(id))).toBe("410 RESERVATION_EXPIRED");
+      expect(bodyOf(woken.balances()).balances[0]).toMatchObject({
+        spent: tokens(50n),
+        reserved: tokens(0n),
+        remaining: tokens(50n),
+      });
+    },
+  );
 });
 
 test("a correction whose turn fails is made by the next one", () => {

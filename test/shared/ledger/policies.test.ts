@@ -340,6 +340,28 @@ describe("rates", () => {
     }
   });
 
+  test("are not used twice where the clock is put back: an older minute has no room, until the later one is over", () => {
+    const { clock, policy, reserve, store } = world();
+    policy({ rate_limits: { max_reservations_per_minute: 2 } });
+    clock.set(start);
+    const verdicts = () => [reserve(), reserve(), reserve()].map(verdictOf);
+    expect(verdicts()).toEqual(["200", "200", "429 LIMIT_EXCEEDED"]);
+    clock.set(start + 10 * MINUTE);
+    expect(verdictOf(reserve())).toBe("200");
+    clock.set(start + 30_000);
+    for (const authority of [undefined, new LocalLedger({ tenant: "acme", now: clock.now, store })]) {
+      const ask = reserveRequest("back", 1);
+      const refused = authority === undefined ? reserve() : authority.reserve(ask);
+      expect(refused).toMatchObject({ error: "LIMIT_EXCEEDED", retryAfterMs: 10 * MINUTE - 30_000 });
+    }
+    clock.set(start + 9 * MINUTE);
+    expect(verdictOf(reserve())).toBe("429 LIMIT_EXCEEDED");
+    clock.set(start + 10 * MINUTE);
+    expect(verdicts()).toEqual(["200", "429 LIMIT_EXCEEDED", "429 LIMIT_EXCEEDED"]);
+    clock.set(start + 11 * MINUTE);
+    expect(verdicts()).toEqual(["200", "200", "429 LIMIT_EXCEEDED"]);
+  });
+
   test("cost at most 16 written rows a minute", () => {
     const { clock, policy, reserve, store } = world();
     policy({ rate_limits: { max_reservations_per_minute: 100 } });
