@@ -2,7 +2,7 @@
 // replies. Each way gives fresh tenants and turns its own replies into `Answer`; the expectations stand here, once.
 // Invariant of every test: after each answer all balances add up, and a refusal has changed none of them.
 
-import type { BudgetInput, FundInput, JsonValue, Reply, ReserveInput } from "purser/ledger";
+import type { BudgetInput, FundInput, JsonValue, PolicyInput, Reply, ReserveInput } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 
 /** A status and a body in plain JSON: BigInt that is safe as a number, the rest as text with an n. */
@@ -25,6 +25,9 @@ export interface TenantWay {
   balances(query: Record<string, string>): Promise<Answer>;
   createBudget(request: BudgetInput): Promise<Answer>;
   fund(budget: { scope: string; unit: "TOKENS" }, request: FundInput): Promise<Answer>;
+  freeze(budget: { scope: string; unit: "TOKENS" }): Promise<Answer>;
+  unfreeze(budget: { scope: string; unit: "TOKENS" }): Promise<Answer>;
+  createPolicy(request: PolicyInput): Promise<Answer>;
   /** Moves the authority's clock, where a test can. */
   advance?(ms: number): Promise<void>;
 }
@@ -525,6 +528,76 @@ export function authorityContract(name: string, open: () => Promise<Way> | Way):
         await expectRefused(way, () => way.balances({ tenant: `${way.tenant}-not` }), "403 FORBIDDEN");
         await expectRefused(way, () => way.balances({}), "400 INVALID_REQUEST");
       });
+    });
+
+    test("a frozen budget takes nothing new, on any path through it, and what is held is settled", async () => {
+      const way = await openWith(await open(), { "": 1000, "/agent:a": 500 });
+      const subject = { tenant: way.tenant, agent: "a" };
+      const [a, b] = [
+        await idOf(way.reserve(reserveOf(way, "a", 10, { subject }))),
+        await idOf(way.reserve(reserveOf(way, "b", 10, { subject }))),
+      ];
+      const budget = { scope: `tenant:${way.tenant}`, unit: "TOKENS" } as const;
+      expect(await way.freeze(budget)).toMatchObject({ status: 200, body: { status: "FROZEN" } });
+      const { estimate: actual, ...rest } = reserveOf(way, "e", 1, { subject });
+      const refused: (() => Promise<Answer>)[] = [
+        () => way.reserve(reserveOf(way, "c", 1, { subject })),
+        () => way.event({ ...rest, actual }),
+        () => way.fund(budget, { operation: "CREDIT", amount: tokens(1), idempotency_key: "f" }),
+        () => way.freeze(budget),
+      ];
+      for (const ask of refused) await expectRefused(way, ask, "409 BUDGET_FROZEN");
+      expect((await way.decide(reserveOf(way, "d", 1, { subject }))).body).toMatchObject({
+        decision: "DENY",
+        reason_code: "BUDGET_FROZEN",
+      });
+      expect((await way.commit(a, { idempotency_key: "c", actual: tokens(15) })).status).toBe(200);
+      expect((await way.release(b, { idempotency_key: "r" })).status).toBe(200);
+      expect(await ledgerOf(way)).toEqual({ "*": "15/0/0", "*/agent:a": "15/0/0" });
+      expect(await way.unfreeze(budget)).toMatchObject({ status: 200, body: { status: "ACTIVE" } });
+      await idOf(way.reserve(reserveOf(way, "c", 1, { subject })));
+    });
+
+    test("a reservation is extended ten times, and no more; it can still be committed", async () => {
+      const way = await openWith(await open());
+      const id = await idOf(way.reserve(reserveOf(way, "k", 5)));
+      const extend = (key: string) => way.extend(id, { idempotency_key: key, extend_by_ms: 1 });
+      for (let count = 1; count <= 10; count += 1) expect((await extend(`e${count}`)).status).toBe(200);
+      await expectRefused(way, () => extend("e11"), "409 MAX_EXTENSIONS_EXCEEDED");
+      expect((await extend("e10")).status).toBe(200);
+      expect((await way.commit(id, { idempotency_key: "c", actual: tokens(5) })).status).toBe(200);
+    });
+
+    test("a policy's caps come with what is allowed below its pattern, its other rules bind, and nothing elsewhere", async () => {
+      const way = await openWith(await open());
+      const policy = await way.createPolicy({
+        name: "agents",
+        scope_pattern: `tenant:${way.tenant}/agent:*`,
+        caps: { max_tokens: 100, tool_denylist: ["shell"] },
+        commit_overage_policy: "REJECT",
+        reservation_ttl_override: { max_extensions: 0 },
+      });
+      expect(policy.status).toBe(201);
+      const subject = { tenant: way.tenant, agent: "a" };
+      const caps = { max_tokens: 100, tool_denylist: ["shell"] };
+      const capped = await way.reserve(reserveOf(way, "a", 10, { subject }));
+      expect(capped).toMatchObject({ status: 200, body: { decision: "ALLOW_WITH_CAPS", caps } });
+      const asked = await way.decide(reserveOf(way, "d", 10, { subject }));
+      expect(asked.body).toMatchObject({ decision: "ALLOW_WITH_CAPS", caps });
+      const id = String(capped.body.reservation_id);
+      await expectRefused(
+        way,
+        () => way.extend(id, { idempotency_key: "e", extend_by_ms: 1 }),
+        "409 MAX_EXTENSIONS_EXCEEDED",
+      );
+      await expectRefused(
+        way,
+        () => way.commit(id, { idempotency_key: "c", actual: tokens(11) }),
+        "409 BUDGET_EXCEEDED",
+      );
+      const free = await way.reserve(reserveOf(way, "b", 10));
+      expect(free.body).toMatchObject({ decision: "ALLOW" });
+      expect(free.body).not.toHaveProperty("caps");
     });
 
     test("amounts beyond 2^53 pass unrounded, where the way lets them through", async () => {

@@ -72,6 +72,12 @@ function tenantOver(carrier: Carrier, tenant: string, apiKey: string): HttpTenan
       const query = new URLSearchParams({ tenant_id: tenant, scope, unit });
       return ask(carrier, "POST", `/v1/admin/budgets/fund?${query}`, admin, request);
     },
+    freeze: (budget) =>
+      ask(carrier, "POST", `/v1/admin/budgets/freeze?${new URLSearchParams(budget)}`, admin),
+    unfreeze: (budget) =>
+      ask(carrier, "POST", `/v1/admin/budgets/unfreeze?${new URLSearchParams(budget)}`, admin),
+    createPolicy: (request) =>
+      ask(carrier, "POST", "/v1/admin/policies", admin, { tenant_id: tenant, ...request }),
     ...(advance === undefined ? {} : { advance: (ms: number) => advance(tenant, ms) }),
   };
 }

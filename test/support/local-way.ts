@@ -22,6 +22,9 @@ export function localWay(tenant: string): TenantWay & { readonly ledger: LocalLe
     balances: async (query) => answerOf(local.balances(query)),
     createBudget: async (request) => answerOf(local.createBudget(request)),
     fund: async (budget, request) => answerOf(local.fund(budget, request)),
+    freeze: async (budget) => answerOf(local.freezeBudget(budget)),
+    unfreeze: async (budget) => answerOf(local.unfreezeBudget(budget)),
+    createPolicy: async (request) => answerOf(local.createPolicy(request)),
     advance: async (ms) => clock.advance(ms),
   };
 }

@@ -36,6 +36,9 @@ async function openByRpc(): Promise<TenantWay> {
     balances: async (query) => answerOf(await stub.balances(query)),
     createBudget: async (request) => answerOf(await stub.createBudget(request)),
     fund: async (budget, request) => answerOf(await stub.fund(budget, request)),
+    freeze: async (budget) => answerOf(await stub.freezeBudget(budget, {})),
+    unfreeze: async (budget) => answerOf(await stub.unfreezeBudget(budget, {})),
+    createPolicy: async (request) => answerOf(await stub.createPolicy(request)),
     advance: (ms) => advanceByRpc(tenant, ms),
   };
 }
