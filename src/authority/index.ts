@@ -3,4 +3,4 @@
 
 export { LocalAuthority, type LocalAuthorityOptions } from "./local-authority.ts";
 export { LocalLedger, type LocalLedgerOptions } from "./local-ledger.ts";
-export type { TenantNamespace, TenantRpc } from "./tenant-rpc.ts";
+export type { RuntimeRpc, TenantNamespace, TenantRpc } from "./tenant-rpc.ts";

@@ -4,13 +4,13 @@
 
 import { AuthorityError } from "./errors.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
-import type { TenantNamespace } from "./tenant-rpc.ts";
+import type { RuntimeRpc } from "./tenant-rpc.ts";
 import { callTenant } from "./tenant-send.ts";
 import { type RemoteOptions, WireAuthority } from "./wire-authority.ts";
 
 export interface RpcAuthorityOptions<Exact extends boolean = false> extends RemoteOptions<Exact> {
   /** The binding: `env.TENANT_BUDGET`. */
-  readonly namespace: TenantNamespace;
+  readonly namespace: { getByName(tenant: string): RuntimeRpc };
   /** Whose budgets; also the tenant of every subject. */
   readonly tenant: string;
 }

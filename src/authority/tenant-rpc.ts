@@ -1,20 +1,47 @@
 // What a Worker with the TENANT_BUDGET binding may call on a tenant's Durable Object. Types only: the object implements
 // them (worker/tenant), and whoever calls needs nothing else of it.
 
+import type {
+  ApiKeyDetailBody,
+  ApiKeyListBody,
+  AuditListBody,
+  BudgetBody,
+  BudgetListBody,
+  FundBody,
+  TenantBody,
+} from "../ledger/admin-wire.ts";
 import type { Reply } from "../ledger/codes.ts";
 import type {
+  ApiKeySettingsInput,
+  AuditQuery,
   BalancesQuery,
+  BudgetInput,
+  BudgetName,
+  BudgetPatch,
+  BudgetsQuery,
   CommitInput,
   DecideInput,
   EventInput,
   ExtendInput,
+  FundInput,
+  PeriodInput,
+  PolicyInput,
+  PolicyPatchInput,
+  PolicyQuery,
   ReleaseInput,
   ReservationsQuery,
   ReserveInput,
+  TenantInput,
+  TenantPatchInput,
+  TransitionInput,
 } from "../ledger/inputs.ts";
+import type { PeriodBody } from "../ledger/period-schema.ts";
+import type { PolicyBody, PolicyListBody } from "../ledger/policy-schema.ts";
 import type {
+  ApiKeySettingsBody,
   BalancesBody,
   CommitBody,
+  CountersBody,
   DecideBody,
   EventBody,
   ExtendBody,
@@ -24,8 +51,8 @@ import type {
   ReserveBody,
 } from "../ledger/wire.ts";
 
-/** The operations of one tenant. Refusals are values; a throw means that the object could not be asked. */
-export interface TenantRpc {
+/** What agents ask of a tenant's budgets. Refusals are values; a throw means that the object could not be asked. */
+export interface RuntimeRpc {
   reserve(request: ReserveInput): Promise<Reply<ReserveBody>>;
   commit(reservationId: string, request: CommitInput): Promise<Reply<CommitBody>>;
   release(reservationId: string, request: ReleaseInput): Promise<Reply<ReleaseBody>>;
@@ -35,6 +62,47 @@ export interface TenantRpc {
   getReservation(reservationId: string): Promise<Reply<ReservationBody>>;
   listReservations(query: ReservationsQuery): Promise<Reply<ReservationListBody>>;
   balances(query: BalancesQuery): Promise<Reply<BalancesBody>>;
+}
+
+/**
+ * All operations of one tenant, those of its operators included. A name that is no tenant's is a refusal too. API keys
+ * are made over HTTP alone: the front mints their text.
+ */
+export interface TenantRpc extends RuntimeRpc {
+  /** Until a tenant is made, every other operation on it is `NOT_FOUND`. Making it again changes nothing. */
+  createTenant(request: TenantInput): Promise<Reply<TenantBody>>;
+  getTenant(): Promise<Reply<TenantBody>>;
+  updateTenant(request: TenantPatchInput): Promise<Reply<TenantBody>>;
+
+  createBudget(request: BudgetInput): Promise<Reply<BudgetBody>>;
+  lookupBudget(budget: BudgetName): Promise<Reply<BudgetBody>>;
+  listBudgets(query: BudgetsQuery): Promise<Reply<BudgetListBody>>;
+  updateBudget(budget: BudgetName, request: BudgetPatch): Promise<Reply<BudgetBody>>;
+  freezeBudget(budget: BudgetName, request: TransitionInput): Promise<Reply<BudgetBody>>;
+  unfreezeBudget(budget: BudgetName, request: TransitionInput): Promise<Reply<BudgetBody>>;
+  fund(budget: BudgetName, request: FundInput): Promise<Reply<FundBody>>;
+
+  setPeriod(budget: BudgetName, request: PeriodInput): Promise<Reply<PeriodBody>>;
+  removePeriod(budget: BudgetName): Promise<Reply<PeriodBody>>;
+  getPeriod(budget: BudgetName): Promise<Reply<PeriodBody>>;
+
+  createPolicy(request: PolicyInput): Promise<Reply<PolicyBody>>;
+  updatePolicy(policyId: string, request: PolicyPatchInput): Promise<Reply<PolicyBody>>;
+  listPolicies(query: PolicyQuery): Promise<Reply<PolicyListBody>>;
+
+  listApiKeys(query: {
+    readonly status?: string;
+    readonly search?: string;
+    readonly limit?: number | string;
+    readonly cursor?: string;
+  }): Promise<Reply<ApiKeyListBody>>;
+  /** `keyId` without the tenant in front: twelve hex digits. */
+  revokeApiKey(keyId: string, query: { readonly reason?: string }): Promise<Reply<ApiKeyDetailBody>>;
+  readApiKeySettings(keyId: string): Promise<Reply<ApiKeySettingsBody>>;
+  changeApiKeySettings(keyId: string, settings: ApiKeySettingsInput): Promise<Reply<ApiKeySettingsBody>>;
+
+  listAudit(query: AuditQuery): Promise<Reply<AuditListBody>>;
+  readCounters(): Promise<Reply<CountersBody>>;
 }
 
 /** The binding, as the type of `env.TENANT_BUDGET`. The tenant's id is the object's name. */

@@ -2,14 +2,14 @@
 // Who may call: RpcAuthority and LocalAuthority.
 
 import type { Reply } from "../ledger/codes.ts";
-import type { TenantRpc } from "./tenant-rpc.ts";
+import type { RuntimeRpc } from "./tenant-rpc.ts";
 import type { WireAnswer, WireCall } from "./wire-call.ts";
 
-/** The operations of {@link TenantRpc}, answered now or later. */
+/** The operations of {@link RuntimeRpc}, answered now or later. */
 export type TenantOperations = {
-  [Name in keyof TenantRpc]: (
-    ...args: Parameters<TenantRpc[Name]>
-  ) => ReturnType<TenantRpc[Name]> | Awaited<ReturnType<TenantRpc[Name]>>;
+  [Name in keyof RuntimeRpc]: (
+    ...args: Parameters<RuntimeRpc[Name]>
+  ) => ReturnType<RuntimeRpc[Name]> | Awaited<ReturnType<RuntimeRpc[Name]>>;
 };
 
 export async function callTenant(tenant: TenantOperations, call: WireCall): Promise<WireAnswer> {

@@ -17,7 +17,7 @@ import { type AuditEntry, contains, recordAudit } from "./audit.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { type Admitted, accountsOn, type LedgerCore, type Turn } from "./core.ts";
 import { readCursor, refuseCursor, writeCursor } from "./cursor.ts";
-import { closedTenant } from "./evaluation.ts";
+import { changeRefusal, closedTenant } from "./evaluation.ts";
 import type { JsonObject } from "./json.ts";
 import { settledRows, takeRows } from "./reads.ts";
 import { type Amount, validate } from "./schema.ts";
@@ -48,7 +48,8 @@ export function createBudget(core: LedgerCore, input: unknown, turn: Turn): Repl
     ] as const) {
       if (amount !== undefined && amount.unit !== unit) return wrongUnit(field, amount, unit);
     }
-    if (tenant.status === "CLOSED") return closedTenant(core);
+    const halted = changeRefusal(core, tenant, turn);
+    if (halted !== undefined) return halted;
     if (tenant.status !== "ACTIVE") return refuse("INVALID_REQUEST", `Tenant not active: ${core.tenant}`);
     if (core.store.readAccounts([scope], unit).length > 0) {
       return refuse("DUPLICATE_RESOURCE", `Budget already exists: ${scope} ${unit}`);
@@ -115,7 +116,8 @@ export function listBudgets(core: LedgerCore, query: unknown, turn: Turn): Reply
     if (position === null) return refuseCursor();
     const after = position && { scope: position[0] ?? "", unit: position[1] ?? "" };
     const isWanted = (account: AccountRecord) =>
-      passesScopeFilter(account.scope, admitted.principal.scopeFilter) && passes(core, account, filters);
+      passesScopeFilter(account.scope, admitted.principal.scopeFilter) &&
+      passes(core, account, filters, nowMs);
     const rows = takeRows(core.store.scanAccounts(after), isWanted, limit + 1);
     const shown = settledRows(core, rows.slice(0, limit), nowMs);
     const last = rows.length > limit ? shown[shown.length - 1] : undefined;
@@ -262,20 +264,28 @@ export function recordBudget(
 
 type BudgetFilters = Omit<BudgetListQuery, "limit" | "cursor">;
 
-/** Whether a budget passes a list's filters. Utilization is spent ÷ allocated, 0 where nothing is allocated. */
-function passes(core: LedgerCore, account: AccountRecord, filters: BudgetFilters): boolean {
-  const allocated = Number(account.allocated);
-  const utilization = allocated === 0 ? 0 : Number(account.spent) / allocated;
-  const { utilization_max: max } = filters;
+/** Whether a budget passes a list's filters: first those on its name and status, then those on its figures. */
+function passes(core: LedgerCore, account: AccountRecord, filters: BudgetFilters, nowMs: number): boolean {
   return (
     account.scope.startsWith(filters.scope_prefix ?? "") &&
     account.unit === (filters.unit ?? account.unit) &&
     account.status === (filters.status ?? account.status) &&
+    contains([core.tenant, account.scope], filters.search) &&
+    // The figures that will be shown. Settling what is due changes `reserved` alone, which no filter looks at.
+    figuresPass(core, core.viewAt(account, nowMs), filters)
+  );
+}
+
+/** Utilization is spent ÷ allocated, 0 where nothing is allocated. */
+function figuresPass(core: LedgerCore, account: AccountRecord, filters: BudgetFilters): boolean {
+  const allocated = Number(account.allocated);
+  const utilization = allocated === 0 ? 0 : Number(account.spent) / allocated;
+  const { utilization_min: min = 0, utilization_max: max = Number.POSITIVE_INFINITY } = filters;
+  return (
     (filters.over_limit === undefined || core.arithmetic.isOverLimit(account) === filters.over_limit) &&
     (filters.has_debt === undefined || account.debt > 0n === filters.has_debt) &&
-    utilization >= (filters.utilization_min ?? 0) &&
-    (max === undefined || utilization <= max) &&
-    contains([core.tenant, account.scope], filters.search)
+    utilization >= min &&
+    utilization <= max
   );
 }
 

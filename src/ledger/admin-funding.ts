@@ -7,7 +7,7 @@ import type { FundBody } from "./admin-wire.ts";
 import { answerAgain, answerOf, printOf } from "./answers.ts";
 import { type Reply, refuse, succeed } from "./codes.ts";
 import { accountsOn, dayOf, type LedgerCore, refusePath, type Turn } from "./core.ts";
-import { closedTenant } from "./evaluation.ts";
+import { changeRefusal } from "./evaluation.ts";
 import { RETENTION } from "./limits.ts";
 import { type Amount, validate } from "./schema.ts";
 import type { AccountRecord } from "./store.ts";
@@ -47,7 +47,8 @@ export function fund(core: LedgerCore, query: unknown, input: unknown, turn: Tur
     const days = { fromDay: today, toDay: today + RETENTION.fundDays };
     const earlier = core.store.readAnswer({ namespace, key: request.idempotency_key, ...days });
     if (earlier !== undefined) return answerAgain<FundBody>(earlier, print);
-    if (admitted.tenant.status === "CLOSED") return closedTenant(core);
+    const halted = changeRefusal(core, admitted.tenant, turn);
+    if (halted !== undefined) return halted;
 
     core.settleDue(nowMs, accountsOn(unit, [scope]));
     const [before] = core.readAccounts([scope], unit, nowMs);

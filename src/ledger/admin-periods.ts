@@ -7,10 +7,10 @@ import { budgetNameSchema } from "./admin-schema.ts";
 import { changesOf } from "./admin-tenants.ts";
 import { type Reply, refuse, succeed } from "./codes.ts";
 import type { Admitted, LedgerCore, Turn } from "./core.ts";
-import { closedTenant } from "./evaluation.ts";
+import { changeRefusal } from "./evaluation.ts";
 import { RETENTION } from "./limits.ts";
+import { type PeriodBody, periodBody, periodOf, periodSchema } from "./period-schema.ts";
 import { windowAt } from "./periods.ts";
-import { type PeriodBody, periodBody, periodOf, periodSchema } from "./policy-schema.ts";
 import { validate } from "./schema.ts";
 import type { AccountKey, AccountRecord } from "./store.ts";
 import { windowStartOf } from "./windows.ts";
@@ -27,7 +27,7 @@ export function setPeriod(core: LedgerCore, query: unknown, input: unknown, turn
     const checked = validate(periodSchema, input);
     if (!checked.ok) return checked;
     const request = checked.value;
-    const found = changeable(core, admitted, nowMs);
+    const found = changeable(core, admitted, turn, nowMs);
     if (!found.ok) return found;
     const { account } = found;
     if (request.allocated !== undefined && request.allocated.unit !== account.unit) {
@@ -54,7 +54,7 @@ export function removePeriod(core: LedgerCore, query: unknown, turn: Turn): Repl
       permission: "budgets:write",
     });
     if (!admitted.ok) return admitted;
-    const found = changeable(core, admitted, nowMs);
+    const found = changeable(core, admitted, turn, nowMs);
     if (!found.ok) return found;
     const { period, window, ...account } = found.account;
     if (period === undefined || window === undefined) return succeed(shown(core, found.account));
@@ -96,8 +96,9 @@ function shown(core: LedgerCore, account: AccountRecord): PeriodBody {
 }
 
 /** The budget that a query names, if it may still change. */
-function changeable(core: LedgerCore, admitted: Admitted<AccountKey>, nowMs: number) {
-  if (admitted.tenant.status === "CLOSED") return closedTenant(core);
+function changeable(core: LedgerCore, admitted: Admitted<AccountKey>, turn: Turn, nowMs: number) {
+  const halted = changeRefusal(core, admitted.tenant, turn);
+  if (halted !== undefined) return halted;
   const found = findBudget(core, admitted, nowMs);
   if (!found.ok || found.account.status !== "CLOSED") return found;
   const { scope, unit } = found.account;

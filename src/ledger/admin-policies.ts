@@ -8,7 +8,7 @@ import { recordAudit } from "./audit.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import type { LedgerCore, Turn } from "./core.ts";
 import { readCursor, refuseCursor, writeCursor } from "./cursor.ts";
-import { closedTenant } from "./evaluation.ts";
+import { changeRefusal } from "./evaluation.ts";
 import type { JsonObject } from "./json.ts";
 import { type PolicyRecord, parsePattern } from "./policies.ts";
 import {
@@ -48,7 +48,8 @@ export function createPolicy(core: LedgerCore, input: unknown, turn: Turn): Repl
     const place = ownPattern(core, request.scope_pattern);
     if (!place.ok) return place;
     if (!passesScopeFilter(place.pattern, principal.scopeFilter)) return outsideFilter(place.pattern);
-    if (tenant.status === "CLOSED") return closedTenant(core);
+    const halted = changeRefusal(core, tenant, turn);
+    if (halted !== undefined) return halted;
     const { records } = core.policies;
     if (records.length >= core.limits.policiesMax) {
       return refuse("LIMIT_EXCEEDED", `At most ${core.limits.policiesMax} policies per tenant`);
@@ -94,7 +95,8 @@ export function updatePolicy(
     if (before === undefined) return refuse("NOT_FOUND", `Policy not found: ${shorten(policyId, 96)}`);
     if (!passesScopeFilter(before.scopePattern, principal.scopeFilter))
       return outsideFilter(before.scopePattern);
-    if (tenant.status === "CLOSED") return closedTenant(core);
+    const halted = changeRefusal(core, tenant, turn);
+    if (halted !== undefined) return halted;
     const policy: PolicyRecord = {
       ...before,
       name: request.name ?? before.name,

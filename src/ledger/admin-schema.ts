@@ -8,17 +8,17 @@ import { LIMITS } from "./limits.ts";
 import { PERMISSIONS } from "./permissions.ts";
 import {
   amount,
+  closed,
   idempotencyKey,
   instant,
   integer,
   jsonObject,
-  noArray,
   nonBlank,
   note,
   objectMessage,
-  options,
   overagePolicy,
   pageLimit,
+  texts,
   UNITS,
   unit,
 } from "./schema.ts";
@@ -40,14 +40,7 @@ const tenantId = v.pipe(
   v.check((value) => isTenantId(value), "must be 3 to 64 lower-case letters, digits or '-'"),
 );
 
-const tenantMetadata = v.pipe(
-  noArray,
-  v.record(v.string(), v.string("must be a string")),
-  v.maxEntries(
-    LIMITS.tenantMetadataEntriesMax,
-    `must have at most ${LIMITS.tenantMetadataEntriesMax} entries`,
-  ),
-);
+const tenantMetadata = texts(LIMITS.tenantMetadataEntriesMax, v.string("must be a string"));
 
 /** What an operator may set when a tenant is made, and change afterwards. */
 const tenantSettings = {
@@ -58,26 +51,23 @@ const tenantSettings = {
   max_reservation_extensions: v.optional(integer(0, LIMITS.extensionsMax)),
 };
 
-export const tenantSchema = v.strictObject(
-  {
-    tenant_id: tenantId,
-    name: nonBlank(LIMITS.nameLengthMax),
-    parent_tenant_id: v.optional(tenantId),
-    ...tenantSettings,
-    // MANUAL_CLEANUP contradicts the rule that an expired reservation answers 410, so it is refused, not ignored.
-    reservation_expiry_policy: v.optional(
-      v.picklist(
-        ["AUTO_RELEASE", "GRACE_ONLY"],
-        "must be AUTO_RELEASE or GRACE_ONLY; MANUAL_CLEANUP is not offered",
-      ),
+export const tenantSchema = closed({
+  tenant_id: tenantId,
+  name: nonBlank(LIMITS.nameLengthMax),
+  parent_tenant_id: v.optional(tenantId),
+  ...tenantSettings,
+  // MANUAL_CLEANUP contradicts the rule that an expired reservation answers 410, so it is refused, not ignored.
+  reservation_expiry_policy: v.optional(
+    v.picklist(
+      ["AUTO_RELEASE", "GRACE_ONLY"],
+      "must be AUTO_RELEASE or GRACE_ONLY; MANUAL_CLEANUP is not offered",
     ),
-  },
-  objectMessage,
-);
+  ),
+});
 
 const tenantStatus = v.picklist(["ACTIVE", "SUSPENDED", "CLOSED"], "must be ACTIVE, SUSPENDED or CLOSED");
 
-export const tenantPatchSchema = options({
+export const tenantPatchSchema = closed({
   name: v.optional(nonBlank(LIMITS.nameLengthMax)),
   status: v.optional(tenantStatus),
   ...tenantSettings,
@@ -85,54 +75,48 @@ export const tenantPatchSchema = options({
 
 // ---- budgets ---------------------------------------------------------------------------------------------------
 
-export const budgetSchema = v.strictObject(
-  {
-    tenant_id: v.optional(tenantId),
-    scope: v.string("must be a string"),
-    unit,
-    allocated: amount,
-    overdraft_limit: v.optional(amount),
-    commit_overage_policy: v.optional(overagePolicy),
-    rollover_policy: v.optional(
-      v.picklist(
-        ["NONE", "CARRY_FORWARD", "CAP_AT_ALLOCATED"],
-        "must be NONE, CARRY_FORWARD or CAP_AT_ALLOCATED",
-      ),
+export const budgetSchema = closed({
+  tenant_id: v.optional(tenantId),
+  scope: v.string("must be a string"),
+  unit,
+  allocated: amount,
+  overdraft_limit: v.optional(amount),
+  commit_overage_policy: v.optional(overagePolicy),
+  rollover_policy: v.optional(
+    v.picklist(
+      ["NONE", "CARRY_FORWARD", "CAP_AT_ALLOCATED"],
+      "must be NONE, CARRY_FORWARD or CAP_AT_ALLOCATED",
     ),
-    period_start: v.optional(instant),
-    period_end: v.optional(instant),
-    metadata: v.optional(jsonObject),
-  },
-  objectMessage,
-);
+  ),
+  period_start: v.optional(instant),
+  period_end: v.optional(instant),
+  metadata: v.optional(jsonObject),
+});
 
 /** The query that names one budget. */
 export const budgetNameSchema = v.object({ scope: v.string("must be a string"), unit }, objectMessage);
 
-export const budgetPatchSchema = options({
+export const budgetPatchSchema = closed({
   overdraft_limit: v.optional(amount),
   commit_overage_policy: v.optional(overagePolicy),
   metadata: v.optional(jsonObject),
 });
 
 /** The body of freeze and unfreeze: why. */
-export const transitionSchema = options({
+export const transitionSchema = closed({
   reason: v.optional(note(LIMITS.reasonLengthMax)),
   metadata: v.optional(jsonObject),
 });
 
-export const fundSchema = v.strictObject(
-  {
-    operation: v.picklist(FUND_OPERATIONS, `must be one of ${FUND_OPERATIONS.join(", ")}`),
-    amount,
-    spent: v.optional(amount),
-    reason: v.optional(note(LIMITS.reasonLengthMax)),
-    // Optional in the schema, required by the prose of the same page: without it a retry funds twice.
-    idempotency_key: idempotencyKey,
-    metadata: v.optional(jsonObject),
-  },
-  objectMessage,
-);
+export const fundSchema = closed({
+  operation: v.picklist(FUND_OPERATIONS, `must be one of ${FUND_OPERATIONS.join(", ")}`),
+  amount,
+  spent: v.optional(amount),
+  reason: v.optional(note(LIMITS.reasonLengthMax)),
+  // Optional in the schema, required by the prose of the same page: without it a retry funds twice.
+  idempotency_key: idempotencyKey,
+  metadata: v.optional(jsonObject),
+});
 
 // ---- API keys --------------------------------------------------------------------------------------------------
 
@@ -157,17 +141,14 @@ const keySettings = {
   metadata: v.optional(jsonObject),
 };
 
-export const apiKeySchema = v.strictObject(
-  {
-    tenant_id: tenantId,
-    name: nonBlank(LIMITS.nameLengthMax),
-    expires_at: v.optional(instant),
-    ...keySettings,
-  },
-  objectMessage,
-);
+export const apiKeySchema = closed({
+  tenant_id: tenantId,
+  name: nonBlank(LIMITS.nameLengthMax),
+  expires_at: v.optional(instant),
+  ...keySettings,
+});
 
-export const apiKeyPatchSchema = options({
+export const apiKeyPatchSchema = closed({
   name: v.optional(nonBlank(LIMITS.nameLengthMax)),
   ...keySettings,
 });
@@ -227,8 +208,6 @@ const page = {
   limit: pageLimit(LIMITS.adminPageRowsMax),
   cursor: plain,
 };
-
-export const pageSchema = v.object(page, objectMessage);
 
 export const tenantListSchema = v.object(
   { status: filter(tenantStatus), parent_tenant_id: plain, search, ...page },

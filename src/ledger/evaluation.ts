@@ -4,7 +4,7 @@
 // Who may call: reserve, decide, events.
 
 import { type Refusal, refuse, unauthorized } from "./codes.ts";
-import { accountsOn, type LedgerCore, type Principal, refusePath } from "./core.ts";
+import { accountsOn, type LedgerCore, type Principal, refusePath, type Turn } from "./core.ts";
 import type { Caps, Governance } from "./policies.ts";
 import type { Action, Amount } from "./schema.ts";
 import { passesScopeFilter, type Subject, scopesOf } from "./scope.ts";
@@ -130,6 +130,16 @@ export function budgetedAccounts(
 
 export function closedTenant(core: LedgerCore): Refusal {
   return refuse("TENANT_CLOSED", `Tenant closed: ${core.tenant}`);
+}
+
+/**
+ * Why a tenant's budgets, periods and policies may not be changed, if so: it is closed; or it is suspended, and its own
+ * key asks. An operator may set a suspended tenant to rights; the tenant cannot fund or unbind itself meanwhile.
+ */
+export function changeRefusal(core: LedgerCore, tenant: TenantRecord, turn: Turn): Refusal | undefined {
+  if (tenant.status === "CLOSED") return closedTenant(core);
+  const isOwnKey = turn.caller !== undefined;
+  return tenant.status === "SUSPENDED" && isOwnKey ? unauthorized("TENANT_SUSPENDED") : undefined;
 }
 
 function denied(refusal: Refusal): Evaluation & { ok: false } {

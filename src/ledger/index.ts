@@ -1,7 +1,13 @@
 // The public face of the ledger: what an authority is built from. Everything else in this folder is private to it.
 
 export { tenantOfPolicy } from "./admin-policies.ts";
-export { pageSchema, type TenantListQuery, tenantListSchema } from "./admin-schema.ts";
+export {
+  apiKeyListSchema,
+  auditListSchema,
+  budgetListSchema,
+  type TenantListQuery,
+  tenantListSchema,
+} from "./admin-schema.ts";
 export { checkTenantRequest } from "./admin-tenants.ts";
 export type * from "./admin-wire.ts";
 export { pageBody, tenantBody } from "./admin-wire.ts";
@@ -37,9 +43,10 @@ export { Ledger } from "./ledger.ts";
 export { LIMITS as LEDGER_LIMITS } from "./limits.ts";
 export { MemoryStore } from "./memory-store.ts";
 export { isWebOrigin } from "./origins.ts";
+export type { PeriodBody, WindowBody } from "./period-schema.ts";
 export { PERMISSIONS, type Permission } from "./permissions.ts";
 export type { Caps, PolicyRecord } from "./policies.ts";
-export type { PeriodBody, PolicyBody, PolicyListBody, WindowBody } from "./policy-schema.ts";
+export type { PolicyBody, PolicyListBody } from "./policy-schema.ts";
 export { type Amount, type AmountInput, UNITS, type Unit, validate } from "./schema.ts";
 export { isTenantId, parseScope, type Subject } from "./scope.ts";
 export { checkReservationId } from "./settle.ts";

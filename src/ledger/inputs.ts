@@ -92,6 +92,25 @@ export interface BalancesQuery extends Omit<Subject, "dimensions"> {
   readonly cursor?: string;
 }
 
+/** @see Cycles governance, TenantCreateRequest */
+export interface TenantInput {
+  readonly tenant_id: string;
+  readonly name: string;
+  readonly parent_tenant_id?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly default_commit_overage_policy?: OveragePolicy;
+  readonly default_reservation_ttl_ms?: number;
+  readonly max_reservation_ttl_ms?: number;
+  readonly max_reservation_extensions?: number;
+  readonly reservation_expiry_policy?: "AUTO_RELEASE" | "GRACE_ONLY";
+}
+
+/** `CLOSED` is for ever. @see Cycles governance, TenantUpdateRequest */
+export interface TenantPatchInput
+  extends Omit<Partial<TenantInput>, "tenant_id" | "parent_tenant_id" | "reservation_expiry_policy"> {
+  readonly status?: "ACTIVE" | "SUSPENDED" | "CLOSED";
+}
+
 /** @see Cycles governance, BudgetCreateRequest */
 export interface BudgetInput {
   readonly tenant_id?: string;
@@ -117,6 +136,39 @@ export interface BudgetPatch {
   readonly overdraft_limit?: AmountInput;
   readonly commit_overage_policy?: OveragePolicy;
   readonly metadata?: JsonObject;
+}
+
+/** Why a budget is frozen or unfrozen. */
+export interface TransitionInput {
+  readonly reason?: string;
+  readonly metadata?: JsonObject;
+}
+
+/** Every filter is text, as in a query. @see Cycles governance, listBudgets */
+export interface BudgetsQuery {
+  readonly scope_prefix?: string;
+  readonly unit?: Unit;
+  readonly status?: "ACTIVE" | "FROZEN" | "CLOSED";
+  readonly over_limit?: "true" | "false";
+  readonly has_debt?: "true" | "false";
+  readonly utilization_min?: string;
+  readonly utilization_max?: string;
+  readonly search?: string;
+  readonly limit?: number | string;
+  readonly cursor?: string;
+}
+
+/** @see Cycles governance, listAuditLogs; the other filters of the protocol are taken too */
+export interface AuditQuery {
+  readonly operation?: string;
+  readonly resource_type?: string;
+  readonly resource_id?: string;
+  readonly key_id?: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly search?: string;
+  readonly limit?: number | string;
+  readonly cursor?: string;
 }
 
 /** @see Cycles governance, BudgetFundingRequest */

@@ -37,7 +37,8 @@ import { introspect } from "./introspect.ts";
 import { changeApiKeySettings, readApiKeySettings } from "./key-settings.ts";
 import { LIMITS } from "./limits.ts";
 import { listReservations } from "./list.ts";
-import type { PeriodBody, PolicyBody, PolicyListBody } from "./policy-schema.ts";
+import type { PeriodBody } from "./period-schema.ts";
+import type { PolicyBody, PolicyListBody } from "./policy-schema.ts";
 import { balances, getReservation } from "./reads.ts";
 import { reserve } from "./reserve.ts";
 import { commit, extend, release } from "./settle.ts";
@@ -127,7 +128,7 @@ export class Ledger {
     return getReservation(this.#core, id, turn);
   }
 
-  /** A page of reservations, finished and expired ones included. Writes nothing. */
+  /** A page of reservations, finished and expired ones included. Writes only the expiry of those it shows as expired. */
   listReservations(query: unknown, turn: Turn): Reply<ReservationListBody> {
     return listReservations(this.#core, query, turn);
   }

@@ -93,6 +93,8 @@ export const LIMITS = {
   periodMsMin: 60_000,
   periodMsMax: 366 * 86_400_000,
   timeZoneLengthMax: 64,
+  /** Formatters kept, one a time zone; a few kB each. The platform has some 600 names of zones. */
+  timeZonesKept: 1_000,
 
   /**
    * Rows of the audit log that one call looks at. Filters are applied row by row; a page that would need more is cut

@@ -3,7 +3,7 @@
 // the windows tile time, each ends where the next begins, and every moment lies in exactly one. Pure; nothing here knows
 // a budget, and no time is read. Who may call: the operations on budgets, and the core when a window has ended.
 
-import { MS_PER_DAY } from "./limits.ts";
+import { LIMITS, MS_PER_DAY } from "./limits.ts";
 
 export const CALENDAR_PERIODS = ["daily", "weekly", "monthly"] as const;
 
@@ -29,13 +29,16 @@ export function windowsBetween(period: Period, startMs: number, laterStartMs: nu
   return numberAt(period, laterStartMs) - numberAt(period, startMs);
 }
 
-/** Whether the platform knows the time zone. */
-export function isTimeZone(timeZone: string): boolean {
+/**
+ * The platform's own name of an IANA time zone, which it takes in any letter case; `undefined` for one it does not know,
+ * and for an offset like "+01:00", which it would take too.
+ */
+export function canonicalTimeZone(text: string): string | undefined {
+  if (!/^[A-Za-z]/.test(text)) return undefined;
   try {
-    wallClockOf(timeZone);
-    return true;
+    return new Intl.DateTimeFormat("en-US", { timeZone: text }).resolvedOptions().timeZone;
   } catch {
-    return false;
+    return undefined;
   }
 }
 
@@ -98,7 +101,7 @@ function wallTimeAt(timeZone: string, timeMs: number): number {
   return Date.UTC(year, month - 1, day, hour, minute, second) + fractionMs;
 }
 
-/** One formatter a zone: making one costs more than everything else here. There are some 600 zones. */
+/** One formatter a zone: making one costs more than everything else here. */
 const wallClocks = new Map<string, Intl.DateTimeFormat>();
 
 /** @throws RangeError for a time zone that the platform does not know */
@@ -117,6 +120,8 @@ function wallClockOf(timeZone: string): Intl.DateTimeFormat {
       minute: "numeric",
       second: "numeric",
     });
+    // There are some 600 names. Periods kept by an earlier version may spell them in more ways than that.
+    if (wallClocks.size >= LIMITS.timeZonesKept) wallClocks.clear();
     wallClocks.set(timeZone, clock);
   }
   return clock;

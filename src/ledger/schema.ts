@@ -104,19 +104,15 @@ const int64 = v.pipe(
 export const instant = v.pipe(
   v.string("must be an ISO 8601 time"),
   v.isoTimestamp("must be an ISO 8601 time with an offset"),
+  v.check(isOnCalendar, "must be an ISO 8601 time on a day that exists"),
   v.transform((value) => Date.parse(value)),
-  v.check((value) => Number.isSafeInteger(value), "must be an ISO 8601 time"),
 );
 
-/** An empty array would pass for an object of which every member may be left out. */
-export const noArray = v.pipe(
-  v.unknown(),
-  v.check((value) => !Array.isArray(value), "must be a JSON object"),
-);
-
-/** A closed object of which every member may be left out. */
-export function options<const Entries extends v.ObjectEntries>(entries: Entries) {
-  return v.pipe(noArray, v.strictObject(entries, objectMessage));
+/** Whether a text of the right form names a moment: `Date.parse` takes 31 February for a day in March. */
+function isOnCalendar(text: string): boolean {
+  const [year = 0, month = 0, day = 0] = text.slice(0, 10).split("-").map(Number);
+  // Day 0 of the next month is the last of this one.
+  return day <= new Date(Date.UTC(year, month, 0)).getUTCDate() && Number.isSafeInteger(Date.parse(text));
 }
 
 export const jsonObject = v.pipe(
@@ -128,6 +124,41 @@ export const jsonObject = v.pipe(
     return NEVER;
   }),
 );
+
+/**
+ * A record of texts, whatever its keys are called. Not `v.record`, which silently drops `constructor`, `prototype` and
+ * `__proto__`: what is dropped is not judged, and two requests that differ there would count as the same.
+ */
+export function texts(entriesMax: number, text: v.GenericSchema<unknown, string>) {
+  return v.pipe(
+    jsonObject,
+    v.rawTransform<JsonObject, Readonly<Record<string, string>>>(({ dataset, addIssue, NEVER }) => {
+      const input = dataset.value;
+      const entries = Object.entries(input);
+      if (entries.length > entriesMax) {
+        addIssue({ message: `must have at most ${entriesMax} entries` });
+        return NEVER;
+      }
+      for (const [key, value] of entries) {
+        const [issue] = v.safeParse(text, value, { abortEarly: true }).issues ?? [];
+        if (issue === undefined) continue;
+        const path = [{ type: "object", origin: "value", input, key, value }] as const;
+        addIssue({ message: issue.message, input: value, path: [...path] });
+        return NEVER;
+      }
+      return input as Record<string, string>;
+    }),
+  );
+}
+
+/** A closed object: an unknown field is a fault, and an array, which would pass for an empty one, is none. */
+export function closed<const Entries extends v.ObjectEntries>(entries: Entries) {
+  return v.pipe(
+    v.unknown(),
+    v.check((value) => !Array.isArray(value), "must be a JSON object"),
+    v.strictObject(entries, objectMessage),
+  );
+}
 
 /** Rows of one page: an integer, or its text as a query has it. */
 export function pageLimit(rowsMax: number) {
@@ -146,7 +177,7 @@ export function pageLimit(rowsMax: number) {
 
 export const unit = v.picklist(UNITS, `must be one of ${UNITS.join(", ")}`);
 export const overagePolicy = v.picklist(OVERAGE_POLICIES, `must be one of ${OVERAGE_POLICIES.join(", ")}`);
-export const amount = v.strictObject({ unit, amount: int64 }, objectMessage);
+export const amount = closed({ unit, amount: int64 });
 export const idempotencyKey = text(LIMITS.idempotencyKeyLengthMax);
 
 // A blank level counts as absent, so it is dropped before the pattern would refuse it.
@@ -165,46 +196,34 @@ const level = v.optional(
 );
 
 const subject = v.pipe(
-  v.strictObject(
-    {
-      tenant: level,
-      workspace: level,
-      app: level,
-      workflow: level,
-      agent: level,
-      toolset: level,
-      dimensions: v.optional(
-        v.pipe(
-          noArray,
-          v.record(v.string(), note(LIMITS.dimensionLengthMax)),
-          v.maxEntries(LIMITS.dimensionsMax, `must have at most ${LIMITS.dimensionsMax} entries`),
-        ),
-      ),
-    },
-    objectMessage,
-  ),
+  closed({
+    tenant: level,
+    workspace: level,
+    app: level,
+    workflow: level,
+    agent: level,
+    toolset: level,
+    dimensions: v.optional(texts(LIMITS.dimensionsMax, note(LIMITS.dimensionLengthMax))),
+  }),
   v.check(
     (value) => LEVELS.some((name) => value[name] !== undefined),
     `must give at least one of ${LEVELS.join(", ")}`,
   ),
 );
 
-const action = v.strictObject(
-  {
-    kind: nonBlank(LIMITS.actionKindLengthMax),
-    name: nonBlank(LIMITS.actionNameLengthMax),
-    tags: v.optional(
-      v.pipe(
-        v.array(note(LIMITS.actionTagLengthMax), "must be an array"),
-        v.maxLength(LIMITS.actionTagsMax, `must have at most ${LIMITS.actionTagsMax} entries`),
-      ),
+const action = closed({
+  kind: nonBlank(LIMITS.actionKindLengthMax),
+  name: nonBlank(LIMITS.actionNameLengthMax),
+  tags: v.optional(
+    v.pipe(
+      v.array(note(LIMITS.actionTagLengthMax), "must be an array"),
+      v.maxLength(LIMITS.actionTagsMax, `must have at most ${LIMITS.actionTagsMax} entries`),
     ),
-  },
-  objectMessage,
-);
+  ),
+});
 
 const count = integer(0, Number.MAX_SAFE_INTEGER);
-const metrics = options({
+const metrics = closed({
   tokens_input: v.optional(count),
   tokens_output: v.optional(count),
   latency_ms: v.optional(count),
@@ -214,73 +233,55 @@ const metrics = options({
 
 // ---- the runtime plane -----------------------------------------------------------------------------------------
 
-export const reserveSchema = v.strictObject(
-  {
-    idempotency_key: idempotencyKey,
-    subject,
-    action,
-    estimate: amount,
-    ttl_ms: v.optional(integer(LIMITS.ttlMsMin, LIMITS.ttlMsMax)),
-    grace_period_ms: v.optional(integer(0, LIMITS.gracePeriodMsMax), LIMITS.gracePeriodMsDefault),
-    overage_policy: v.optional(overagePolicy),
-    dry_run: v.optional(v.boolean("must be true or false"), false),
-    metadata: v.optional(jsonObject),
-  },
-  objectMessage,
-);
+export const reserveSchema = closed({
+  idempotency_key: idempotencyKey,
+  subject,
+  action,
+  estimate: amount,
+  ttl_ms: v.optional(integer(LIMITS.ttlMsMin, LIMITS.ttlMsMax)),
+  grace_period_ms: v.optional(integer(0, LIMITS.gracePeriodMsMax), LIMITS.gracePeriodMsDefault),
+  overage_policy: v.optional(overagePolicy),
+  dry_run: v.optional(v.boolean("must be true or false"), false),
+  metadata: v.optional(jsonObject),
+});
 
-export const commitSchema = v.strictObject(
-  {
-    idempotency_key: idempotencyKey,
-    actual: amount,
-    metrics: v.optional(metrics),
-    metadata: v.optional(jsonObject),
-  },
-  objectMessage,
-);
+export const commitSchema = closed({
+  idempotency_key: idempotencyKey,
+  actual: amount,
+  metrics: v.optional(metrics),
+  metadata: v.optional(jsonObject),
+});
 
-export const releaseSchema = v.strictObject(
-  {
-    idempotency_key: idempotencyKey,
-    reason: v.optional(note(LIMITS.releaseReasonLengthMax)),
-  },
-  objectMessage,
-);
+export const releaseSchema = closed({
+  idempotency_key: idempotencyKey,
+  reason: v.optional(note(LIMITS.releaseReasonLengthMax)),
+});
 
-export const extendSchema = v.strictObject(
-  {
-    idempotency_key: idempotencyKey,
-    extend_by_ms: integer(1, LIMITS.extendByMsMax),
-    metadata: v.optional(jsonObject),
-  },
-  objectMessage,
-);
+export const extendSchema = closed({
+  idempotency_key: idempotencyKey,
+  extend_by_ms: integer(1, LIMITS.extendByMsMax),
+  metadata: v.optional(jsonObject),
+});
 
-export const decideSchema = v.strictObject(
-  {
-    idempotency_key: idempotencyKey,
-    subject,
-    action,
-    estimate: amount,
-    metadata: v.optional(jsonObject),
-  },
-  objectMessage,
-);
+export const decideSchema = closed({
+  idempotency_key: idempotencyKey,
+  subject,
+  action,
+  estimate: amount,
+  metadata: v.optional(jsonObject),
+});
 
-export const eventSchema = v.strictObject(
-  {
-    idempotency_key: idempotencyKey,
-    subject,
-    action,
-    actual: amount,
-    overage_policy: v.optional(overagePolicy),
-    metrics: v.optional(metrics),
-    // Advisory: no decision looks at a client's clock.
-    client_time_ms: v.optional(count),
-    metadata: v.optional(jsonObject),
-  },
-  objectMessage,
-);
+export const eventSchema = closed({
+  idempotency_key: idempotencyKey,
+  subject,
+  action,
+  actual: amount,
+  overage_policy: v.optional(overagePolicy),
+  metrics: v.optional(metrics),
+  // Advisory: no decision looks at a client's clock.
+  client_time_ms: v.optional(count),
+  metadata: v.optional(jsonObject),
+});
 
 const cursor = v.optional(v.string("must be a string"));
 
@@ -353,7 +354,7 @@ const origin = v.pipe(
   v.check(isWebOrigin, "must be an origin like https://app.example, without a path"),
 );
 
-export const apiKeySettingsSchema = options({
+export const apiKeySettingsSchema = closed({
   remaining_ttl_ms: v.optional(v.boolean("must be true or false")),
   // An empty list lifts the binding: a key for no origin at all would be a revoked one.
   allowed_origins: v.optional(

@@ -389,13 +389,27 @@ describe("an object without a tenant", () => {
 
   test("a name that is no tenant's, or none at all, serves nobody", async () => {
     const nameless: Stub = env.TENANT_BUDGET.get(env.TENANT_BUDGET.newUniqueId());
-    for (const stub of [stubOf("Not A Tenant"), nameless]) {
-      await within(stub, START_MS, async (budget) => {
-        const made = budget.createTenant({ tenant_id: "acme", name: "x" });
-        await expect(made).rejects.toThrow(/must be a tenant id/);
-        await expect(budget.balances({ tenant: "x" })).rejects.toThrow(/must be a tenant id/);
-      });
+    for (const [stub, got] of [
+      [stubOf("Acme"), '"Acme"'],
+      [nameless, "none"],
+    ] as const) {
+      const replies = await within(stub, START_MS, async (budget) => [
+        await budget.createTenant({ tenant_id: "acme", name: "x" }),
+        await budget.balances({ tenant: "x" }),
+        await budget.reserve(reserveRequest("k", 1), { keyId: "0123456789ab", digest: "0" }),
+      ]);
+      for (const reply of replies) {
+        expect(reply).toMatchObject({
+          status: 400,
+          error: "INVALID_REQUEST",
+          message: expect.stringMatching(new RegExp(`^tenant, .*, got ${got}$`)),
+          details: { field: "tenant" },
+        });
+      }
+      expect(await within(stub, START_MS, (_, state) => dump(state))).toBe("[]");
     }
+    // The same over RPC, where a thrown class would not survive.
+    expect(verdictOf(await tenantStub(env, "Acme").balances({ tenant: "x" }))).toBe("400 INVALID_REQUEST");
   });
 
   test("can't be made under another tenant's id", async () => {

@@ -10,7 +10,6 @@ import {
   LEDGER_LIMITS,
   type PageBody,
   pageBody,
-  pageSchema,
   parseApiKeyId,
   parseScope,
   type Refusal,
@@ -111,6 +110,11 @@ export async function openChange(call: RouteCall, named: (body: unknown) => unkn
   return { ...access, stub: tenantStub(call.env, namedTenant(named(body))), body };
 }
 
+/** The JSON of a change, by whoever was let in. */
+export function bodyOf({ request }: RouteCall, { caller }: Access, stub: TenantStub): Promise<unknown> {
+  return caller === undefined ? readBody(request) : readBodyFor(stub, caller, request);
+}
+
 /** A budget of a tenant that does not exist is a budget that does not exist. */
 export function withBudgetNotFound<Body>(reply: Reply<Body>, { scope, unit }: BudgetName): Reply<Body> {
   return isNotFound(reply) ? refuse("BUDGET_NOT_FOUND", `Budget not found: ${scope} ${unit}`) : reply;
@@ -120,6 +124,12 @@ export function isNotFound<Body>(reply: Reply<Body>): reply is Refusal {
   return !reply.ok && reply.error === "NOT_FOUND";
 }
 
+/** What every list's query holds beside its own filters. */
+interface ListQuery {
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+}
+
 /**
  * A list of an operator: of the tenant it names, or over all tenants in the order of their ids. One call asks a bounded
  * number of tenants, so a page may be short and yet have a next one.
@@ -127,6 +137,7 @@ export function isNotFound<Body>(reply: Reply<Body>): reply is Refusal {
 export async function listAsOperator<Name extends string, Row>(
   call: RouteCall,
   name: Name,
+  schema: Parameters<typeof validate<ListQuery>>[0],
   list: (stub: TenantStub, query: Readonly<Record<string, string>>) => Promise<Reply<PageBody<Name, Row>>>,
 ): Promise<Reply<PageBody<Name, Row>>> {
   const { env } = call;
@@ -135,18 +146,19 @@ export async function listAsOperator<Name extends string, Row>(
     const reply = await list(tenantStub(env, namedTenant(query.tenant_id)), query);
     return isNotFound(reply) ? succeed(pageBody<Name, Row>(name, [], undefined)) : reply;
   }
-  const page = validate(pageSchema, query);
-  if (!page.ok) return page;
-  const position = readCursor(page.value.cursor, {});
+  const checked = validate(schema, query);
+  if (!checked.ok) return checked;
+  const { limit, cursor: outer, ...filters } = checked.value;
+  const position = readCursor(outer, filters);
   if (position === null) return refuseCursor();
   const [start = "", within = ""] = position ?? [];
 
   const rows: Row[] = [];
   const pageUpTo = (tenant?: string, cursor = "") =>
-    succeed(pageBody(name, rows, tenant === undefined ? undefined : writeCursor([tenant, cursor], {})));
+    succeed(pageBody(name, rows, tenant === undefined ? undefined : writeCursor([tenant, cursor], filters)));
   const tenants = await registryOf(env).idsFrom(start, LEDGER_LIMITS.tenantsPerCall + 1);
   for (const [index, tenant] of tenants.entries()) {
-    const rowsLeft = page.value.limit - rows.length;
+    const rowsLeft = limit - rows.length;
     if (rowsLeft === 0 || index === LEDGER_LIMITS.tenantsPerCall) return pageUpTo(tenant);
     const cursor = tenant === start ? within : "";
     const reply = await list(tenantStub(env, tenant), { ...query, limit: String(rowsLeft), cursor });

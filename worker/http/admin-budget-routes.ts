@@ -2,6 +2,7 @@
 // is the operators' alone. Who may call: app.ts, through admin-routes.ts.
 
 import type { BudgetBody, BudgetInput, BudgetName, CallSource, FundInput, Reply } from "purser/ledger";
+import { budgetListSchema } from "purser/ledger";
 import {
   listAsOperator,
   memberOf,
@@ -55,7 +56,7 @@ export const budgetRoutes: readonly Route[] = [
     handle: async (call) => {
       const { tenant, caller } = await open(call);
       return tenant === undefined
-        ? listAsOperator(call, "ledgers", (stub, query) => stub.listBudgets(query))
+        ? listAsOperator(call, "ledgers", budgetListSchema, (stub, query) => stub.listBudgets(query))
         : tenantStub(call.env, tenant).listBudgets(call.query(), caller);
     },
   },

@@ -1,7 +1,7 @@
-// The governance plane: tenants, API keys, and the audit log; budgets have a file of their own. Every route here is the
-// operators' alone. Who may call: app.ts.
+// The governance plane: tenants, API keys, and the audit log, whose routes here are the operators' alone; budgets, policies
+// and periods have files of their own. Who may call: app.ts.
 
-import { API_KEY_RANDOM_BYTES } from "purser/ledger";
+import { API_KEY_RANDOM_BYTES, apiKeyListSchema, auditListSchema } from "purser/ledger";
 import { registryOf } from "../registry/registry-stub.ts";
 import {
   listAsOperator,
@@ -15,7 +15,8 @@ import { budgetRoutes } from "./admin-budget-routes.ts";
 import type { Route } from "./app.ts";
 import { apiKeys } from "./auth.ts";
 import { readBody } from "./body.ts";
-import { governanceRoutes } from "./policy-routes.ts";
+import { periodRoutes } from "./period-routes.ts";
+import { policyRoutes } from "./policy-routes.ts";
 import { tenantStub } from "./tenant-stub.ts";
 
 const tenantRoutes: readonly Route[] = [
@@ -79,7 +80,7 @@ const keyRoutes: readonly Route[] = [
     path: "/v1/admin/api-keys",
     handle: async (call) => {
       await openAsOperator(call);
-      return listAsOperator(call, "keys", (stub, query) => stub.listApiKeys(query));
+      return listAsOperator(call, "keys", apiKeyListSchema, (stub, query) => stub.listApiKeys(query));
     },
   },
   {
@@ -107,7 +108,7 @@ const auditRoutes: readonly Route[] = [
     path: "/v1/admin/audit/logs",
     handle: async (call) => {
       await openAsOperator(call);
-      return listAsOperator(call, "logs", (stub, query) => stub.listAudit(query));
+      return listAsOperator(call, "logs", auditListSchema, (stub, query) => stub.listAudit(query));
     },
   },
 ];
@@ -115,7 +116,8 @@ const auditRoutes: readonly Route[] = [
 export const adminRoutes: readonly Route[] = [
   ...tenantRoutes,
   ...budgetRoutes,
-  ...governanceRoutes,
+  ...policyRoutes,
+  ...periodRoutes,
   ...keyRoutes,
   ...auditRoutes,
 ];

@@ -1,6 +1,6 @@
 // The runtime plane: each route checks the key's MAC, reads the body, and asks the tenant's object. The object checks
 // the rest (the key's row, the shape of the request, permissions). An operator's key opens the reads of reservations and
-// their release (an id carries its tenant, a listing must name it) and the introspection. Who may call: app.ts.
+// their release (an id carries its tenant, a listing must name it), the balances and the introspection. Who may call: app.ts.
 
 import type {
   BalancesQuery,
@@ -16,7 +16,15 @@ import type {
   ReservationsQuery,
   ReserveInput,
 } from "purser/ledger";
-import { checkReservationId, isTenantId, OPERATOR_INTROSPECTION, refuse } from "purser/ledger";
+import {
+  budgetListSchema,
+  checkReservationId,
+  isTenantId,
+  OPERATOR_INTROSPECTION,
+  refuse,
+  succeed,
+} from "purser/ledger";
+import { isNotFound, listAsOperator, namedTenant } from "./admin-access.ts";
 import type { Route, RouteCall } from "./app.ts";
 import { isOperator, requireAdmin, requireTenant, reservationIds } from "./auth.ts";
 import { readBody, readBodyFor } from "./body.ts";
@@ -69,7 +77,7 @@ async function getAsOperator(call: RouteCall): Promise<Reply<ReservationBody>> {
 }
 
 /** An operator says whose reservations; a tenant that does not exist has none. */
-async function listAsOperator({
+async function listReservationsAsOperator({
   request,
   env,
   query,
@@ -93,6 +101,47 @@ async function listAsOperator({
   return reply;
 }
 
+const LEVELS = ["tenant", "workspace", "app", "workflow", "agent", "toolset"] as const;
+
+/**
+ * An operator's question for balances is either plane's: with a level it is the runtime plane's, for the tenant that is
+ * named; else with `tenant_id`, `scope_prefix` or `unit` the governance plane's, whose rows are whole budgets.
+ */
+async function balancesAsOperator(call: RouteCall): Promise<Reply<unknown>> {
+  await requireAdmin(call.request.headers, call.env);
+  const query = call.query();
+  const isGiven = (name: string) => (query[name] ?? "").trim() !== "";
+  if (LEVELS.some(isGiven)) {
+    const field = isGiven("tenant") ? "tenant" : "tenant_id";
+    const tenant = namedTenant(query[field], field);
+    const reply = await tenantStub(call.env, tenant).balances(query as BalancesQuery);
+    if (isNotFound(reply)) return succeed({ balances: [], has_more: false });
+    call.asTenant(tenant);
+    return reply;
+  }
+  if (!["tenant_id", "scope_prefix", "unit"].some(isGiven)) {
+    const message = `request must give a level (${LEVELS.join(", ")}), or tenant_id, scope_prefix or unit`;
+    return refuse("INVALID_REQUEST", message, { field: "request" });
+  }
+  const { tenant_id = "", scope_prefix = "", unit = "", limit = "", cursor = "" } = query;
+  const page = {
+    tenant_id,
+    scope_prefix,
+    unit,
+    ...(limit !== "" && { limit }),
+    ...(cursor !== "" && { cursor }),
+  };
+  const reply = await listAsOperator(
+    { ...call, query: () => page },
+    "ledgers",
+    budgetListSchema,
+    (stub, filters) => stub.listBudgets(filters),
+  );
+  if (!reply.ok) return reply;
+  const { ledgers, ...rest } = reply.body;
+  return succeed({ balances: ledgers, ...rest });
+}
+
 /** Releases in the tenant's place; the ledger writes down that it was an operator. */
 async function releaseAsOperator(call: RouteCall): Promise<Reply<ReleaseBody>> {
   const { request, env, correlation } = call;
@@ -112,7 +161,7 @@ export const runtimeRoutes: readonly Route[] = [
     method: "GET",
     path: "/v1/reservations",
     handle: async (call) => {
-      if (isOperator(call.request.headers)) return listAsOperator(call);
+      if (isOperator(call.request.headers)) return listReservationsAsOperator(call);
       const { budget, caller } = open(call);
       return budget.listReservations(call.query() as ReservationsQuery, caller);
     },
@@ -155,6 +204,7 @@ export const runtimeRoutes: readonly Route[] = [
     method: "GET",
     path: "/v1/balances",
     handle: async (call) => {
+      if (isOperator(call.request.headers)) return balancesAsOperator(call);
       const { budget, caller } = open(call);
       return budget.balances(call.query() as BalancesQuery, caller);
     },

@@ -49,6 +49,7 @@ import type {
   ReserveBody,
   ReserveInput,
   TenantBody,
+  TenantRpc,
   Turn,
 } from "purser/ledger";
 import {
@@ -57,6 +58,7 @@ import {
   Ledger,
   newCounters,
   refuse,
+  shorten,
   tenantBody,
   unauthorized,
 } from "purser/ledger";
@@ -79,7 +81,7 @@ const OVERLOADED: Refusal = {
 
 type Operation<Body> = (ledger: Ledger, turn: Turn) => Reply<Body>;
 
-export class TenantBudget extends DurableObject<Env> {
+export class TenantBudget extends DurableObject<Env> implements TenantRpc {
   /** The clock. An own property, so that RPC cannot reach it and a test can set it. */
   now: () => number = () => Date.now();
   /** Where the ledger lives. An own property for the same two reasons. */
@@ -160,6 +162,7 @@ export class TenantBudget extends DurableObject<Env> {
 
   /** Makes the tenant and its tables. Before this, the object stores nothing, whatever its name. */
   async createTenant(request: unknown, source?: CallSource): Promise<Reply<TenantBody>> {
+    if (!isTenantId(this.#name)) return this.#refuseName();
     const checked = checkTenantRequest(request);
     if (!checked.ok) return checked;
     const reply = await this.#join(() => {
@@ -330,10 +333,11 @@ export class TenantBudget extends DurableObject<Env> {
     operation: Operation<Body>,
     source: CallSource | undefined,
   ): Reply<Body> {
+    if (!isTenantId(this.#name)) return this.#refuseName();
     const ledger = this.#openLedger();
     if (ledger === undefined) {
       return caller === undefined
-        ? refuse("NOT_FOUND", `Tenant not found: ${this.#tenant}`)
+        ? refuse("NOT_FOUND", `Tenant not found: ${this.#name}`)
         : unauthorized("KEY_NOT_FOUND");
     }
     return operation(ledger, { nowMs: this.now(), caller, source });
@@ -372,17 +376,24 @@ export class TenantBudget extends DurableObject<Env> {
   }
 
   /** The tenant is the object's own name; an object that was not reached by a name has none and serves nobody. */
-  get #tenant(): string {
-    const { name } = this.ctx.id;
-    if (!isTenantId(name))
-      throw new TypeError(`the object's name must be a tenant id, got ${JSON.stringify(name)}`);
-    return name;
+  get #name(): string | undefined {
+    return this.ctx.id.name;
+  }
+
+  /** A caller over RPC may ask for any name: the answer is a value, as for every other bad input. */
+  #refuseName(): Refusal {
+    const got = this.#name === undefined ? "none" : shorten(JSON.stringify(this.#name), 64);
+    const rule = "3 to 64 lower-case letters, digits or '-'";
+    return refuse("INVALID_REQUEST", `tenant, the object's name, must be ${rule}, got ${got}`, {
+      field: "tenant",
+    });
   }
 
   #openLedger(): Ledger | undefined {
-    if (this.#ledger === undefined && hasSchema(this.ctx.storage)) {
+    const tenant = this.#name;
+    if (this.#ledger === undefined && isTenantId(tenant) && hasSchema(this.ctx.storage)) {
       this.#ledger = new Ledger({
-        tenant: this.#tenant,
+        tenant,
         store: this.store,
         secrets: hashSecrets(this.env),
         counters: this.#counters,

@@ -16,11 +16,11 @@ import type { Sent } from "../../support/http/front.ts";
 const DESCRIPTIONS = [
   {
     file: pathOf("cycles-protocol-v0.yaml"),
-    covers: /^\/v1\/(reservations|decide|events|balances)\b/,
+    covers: /^\/v1\/((reservations|decide|events)\b|balances(?!\?(tenant_id|scope_prefix|unit)=))/,
   },
   {
     file: pathOf("cycles-governance-admin-v0.1.25.yaml"),
-    covers: /^\/v1\/(admin\/|auth\/introspect\b)/,
+    covers: /^\/v1\/(admin\/|auth\/introspect\b|balances\?(tenant_id|scope_prefix|unit)=)/,
   },
 ] as const;
 

@@ -1,7 +1,7 @@
 // What a suspended and a closed tenant is still answered: new spending refused in each operation's own way, earlier
 // answers repeated, work in flight settled, reads open.
 
-import { LocalLedger, MemoryStore, type TenantStatus } from "purser/ledger";
+import { Ledger, LocalLedger, MemoryStore, type TenantStatus, type Turn } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import {
   bodyOf,
@@ -70,5 +70,53 @@ describe.each(["SUSPENDED", "CLOSED"] as const)("a tenant that is %s", (status) 
     expect(verdictOf(authority.balances())).toBe("200");
     expect(verdictOf(authority.commit(held, { idempotency_key: "c", actual: tokens(5) }))).toBe(verdict);
     expect(verdictOf(authority.release(other, { idempotency_key: "r" }))).toBe(verdict);
+  });
+});
+
+describe("a suspended tenant's own key", () => {
+  const NOW_MS = 1_800_000_000_000;
+  const NAME = { scope: "tenant:acme", unit: "TOKENS" };
+  const CALLER = { keyId: "0123456789ab", digest: "d" };
+
+  test("may look at what is set up and change none of it; an operator may", () => {
+    const store = new MemoryStore();
+    const ledger = new Ledger({ tenant: "acme", store, secrets: ["s"] });
+    const operator = { nowMs: NOW_MS };
+    const own = { nowMs: NOW_MS, caller: CALLER };
+    const credit = (key: string) => ({ operation: "CREDIT", amount: tokens(1), idempotency_key: key });
+    bodyOf(ledger.createTenant({ tenant_id: "acme", name: "Acme" }, operator));
+    bodyOf(ledger.createBudget(budget("tenant:acme", 100), operator));
+    bodyOf(ledger.createApiKey({ tenant_id: "acme", name: "k" }, { ...CALLER, prefix: "p" }, operator));
+    const policy = { name: "p", scope_pattern: "tenant:acme", rate_limits: { max_commits_per_minute: 1 } };
+    const { policy_id: id } = bodyOf(ledger.createPolicy(policy, operator));
+    const funded = ledger.fund(NAME, credit("f"), own);
+    expect(verdictOf(funded)).toBe("200");
+    bodyOf(ledger.updateTenant({ status: "SUSPENDED" }, operator));
+
+    const changes = [
+      (turn: Turn) => ledger.fund(NAME, credit("g"), turn),
+      (turn: Turn) => ledger.createPolicy({ ...policy, name: "q" }, turn),
+      (turn: Turn) => ledger.updatePolicy(id, { rate_limits: {} }, turn),
+      (turn: Turn) => ledger.setPeriod(NAME, { kind: "daily" }, turn),
+      (turn: Turn) => ledger.removePeriod(NAME, turn),
+    ];
+    const create = (turn: Turn) => ledger.createBudget(budget("tenant:acme/agent:a", 1), turn);
+    const all = () => [...store.scanAccounts(), ...store.readPolicies(), ...store.scanAudit()];
+    const before = all();
+    for (const change of [...changes, create]) {
+      expect(change(own)).toMatchObject({ status: 401, message: "TENANT_SUSPENDED" });
+    }
+    expect(all()).toEqual(before);
+    expect(ledger.fund(NAME, credit("f"), own)).toEqual(funded);
+    const reads = [
+      ledger.lookupBudget(NAME, own),
+      ledger.listBudgets({}, own),
+      ledger.listPolicies({}, own),
+      ledger.getPeriod(NAME, own),
+    ];
+    expect(reads.map(verdictOf)).toEqual(["200", "200", "200", "200"]);
+
+    expect(changes.map((change) => verdictOf(change(operator)))).toEqual(["200", "201", "200", "200", "200"]);
+    expect(verdictOf(create(operator))).toBe("400 INVALID_REQUEST");
   });
 });

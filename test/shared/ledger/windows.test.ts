@@ -2,7 +2,7 @@
 // ends, debt does not, and nothing depends on who looks when.
 
 import { Ledger, LocalLedger, MemoryStore, type PeriodInput } from "purser/ledger";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   bodyOf,
   budget,
@@ -58,6 +58,88 @@ function world(
   };
   return { clock, store, open, authority, reserve, hold, commit, windows };
 }
+
+describe("a list of budgets filters on the figures that it shows", () => {
+  const NAMES = ["full", "over", "owing"] as const;
+  /** Three budgets: all spent, marked over its limit, in debt; each with a day as its period. */
+  function spentWorld() {
+    const clock = testClock(MONDAY + 12 * HOUR);
+    const store = new MemoryStore();
+    const ledger = new Ledger({ tenant: "acme", store, secrets: ["s"] });
+    const turn = () => ({ nowMs: clock.now() });
+    bodyOf(ledger.createTenant({ tenant_id: "acme", name: "Acme" }, turn()));
+    for (const agent of NAMES) {
+      const scope = `tenant:acme/agent:${agent}`;
+      const overdraft_limit = tokens(agent === "owing" ? 500 : 0);
+      bodyOf(ledger.createBudget(budget(scope, 100, { overdraft_limit }), turn()));
+      bodyOf(ledger.setPeriod({ scope, unit: "TOKENS" }, DAILY, turn()));
+      const { estimate: _, ...ask } = reserveRequest(agent, 0, { subject: { tenant: "acme", agent } });
+      const spent = { full: 100, over: 120, owing: 250 }[agent];
+      const policy = agent === "owing" ? "ALLOW_WITH_OVERDRAFT" : "ALLOW_IF_AVAILABLE";
+      bodyOf(ledger.event({ ...ask, actual: tokens(spent), overage_policy: policy }, turn()));
+    }
+    const list = (query: object) =>
+      bodyOf(ledger.listBudgets(query, turn())).ledgers.map(({ scope }) => scope.replace(/.*:/, ""));
+    return { clock, store, list };
+  }
+
+  test.each([
+    [{ utilization_min: "1" }, ["full", "over", "owing"], ["owing"]],
+    [{ utilization_max: "0" }, [], ["full", "over"]],
+    [{ over_limit: "true" }, ["over"], []],
+    [{ over_limit: "false" }, ["full", "owing"], ["full", "over", "owing"]],
+    [{ has_debt: "true" }, ["owing"], ["owing"]],
+    [{ has_debt: "false" }, ["full", "over"], ["full", "over"]],
+  ])("%j, before and after a window's end", (query, before, after) => {
+    const { clock, list } = spentWorld();
+    expect(list(query)).toEqual(before);
+    // 150 are owed: the next window repays 100 of it and owes 50, the one after that owes nothing.
+    clock.advance(DAY);
+    expect(list(query)).toEqual(after);
+    expect(list({})).toEqual([...NAMES]);
+    expect(list(query)).toEqual(after);
+  });
+
+  test("debt that the windows between have repaid is none", () => {
+    const { clock, list } = spentWorld();
+    clock.advance(2 * DAY);
+    expect(list({ has_debt: "true" })).toEqual([]);
+    expect(list({ utilization_min: "0.5" })).toEqual(["owing"]);
+  });
+
+  test("and turns the windows of those alone", () => {
+    const { clock, store, list } = spentWorld();
+    clock.advance(DAY);
+    const writes = vi.spyOn(store, "updateAccount");
+    list({ has_debt: "true" });
+    expect(writes.mock.calls.map(([{ scope }]) => scope)).toEqual(["tenant:acme/agent:owing"]);
+  });
+});
+
+describe("a time zone", () => {
+  test("is kept by its own name, however it was spelt", () => {
+    const { authority } = world();
+    const shown = bodyOf(authority.setPeriod(NAME, { kind: "daily", time_zone: "eUROPE/bERLIN" }));
+    expect(shown.period).toMatchObject({ time_zone: "Europe/Berlin" });
+  });
+
+  test.each(["+01:00", "-0800", "Mars/Olympus", "x".repeat(65)])(
+    "%s is none: 400 that says so",
+    (time_zone) => {
+      const { authority, windows } = world();
+      const before = windows();
+      expect(authority.setPeriod(NAME, { kind: "daily", time_zone })).toMatchObject({
+        status: 400,
+        error: "INVALID_REQUEST",
+        message: expect.stringMatching(
+          /^time_zone must be the name of an IANA time zone like .*, not an offset, got "/,
+        ),
+        details: { field: "time_zone" },
+      });
+      expect(windows()).toEqual(before);
+    },
+  );
+});
 
 describe("a new window", () => {
   test("begins with the allocation at the boundary, to the millisecond, with no job run", () => {

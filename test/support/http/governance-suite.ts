@@ -2,7 +2,7 @@
 // stored for tenants that do not exist. Called by http-suite.ts.
 
 import { beforeAll, describe, expect, test } from "vitest";
-import { type Caller, codeOf, type Fields, type Front, type Json, tokens } from "./front.ts";
+import { type Answer, type Caller, codeOf, type Fields, type Front, type Json, tokens } from "./front.ts";
 
 const TRACE = "0af7651916cd43dd8448eb211c80319c";
 
@@ -254,8 +254,92 @@ export function governanceSuite(front: Front, { ADMIN, send }: Caller): void {
       expect(tenants).toEqual([...tenants].sort());
       expect(tenants).toContain("ccc");
       expect(await pagesOf(1)).toEqual(whole);
+      // Wherever a page ends, at a tenant's boundary too, its cursor goes on with its own filters alone.
+      const [kept = "", value = ""] = path.split("=");
+      let { next_cursor: next } = (await admin("GET", `${path}&limit=1`)).json;
+      while (next !== undefined) {
+        const other = await admin("GET", `${kept}=${value}x&cursor=${next}`);
+        expect(codeOf(other)).toBe("400 INVALID_REQUEST");
+        ({ next_cursor: next } = (await admin("GET", `${path}&limit=1&cursor=${next}`)).json);
+      }
       expect(codeOf(await admin("GET", `${path}&limit=0`))).toBe("400 INVALID_REQUEST");
       expect(codeOf(await admin("GET", `${path}&cursor=x`))).toBe("400 INVALID_REQUEST");
+    });
+  });
+
+  describe("balances by the operator's key", () => {
+    const balances = (query: string, headers: Fields = ADMIN) =>
+      send("GET", `/v1/balances?${query}`, headers);
+    const scopesOf = ({ json }: Answer) => json.balances.map((row: Json) => row.scope_path);
+
+    beforeAll(async () => {
+      const scope = "tenant:bbb/workspace:eng";
+      for (const unit of ["TOKENS", "CREDITS"]) {
+        const budget = { tenant_id: "bbb", scope, unit, allocated: { unit, amount: 10 } };
+        expect(codeOf(await admin("POST", "/budgets", budget))).toBe("201");
+      }
+    });
+
+    test.each([
+      ["tenant=bbb", ["tenant:bbb", "tenant:bbb/workspace:eng", "tenant:bbb/workspace:eng"]],
+      ["tenant=bbb&workspace=ENG", ["tenant:bbb/workspace:eng", "tenant:bbb/workspace:eng"]],
+      ["workspace=eng&tenant_id=bbb", ["tenant:bbb/workspace:eng", "tenant:bbb/workspace:eng"]],
+      ["tenant=nobody-here", []],
+    ])("with a level (%s) they are the runtime plane's, of the named tenant", async (query, scopes) => {
+      const answer = await balances(query);
+      expect(codeOf(answer)).toBe("200");
+      expect(scopesOf(answer).sort()).toEqual(scopes);
+      for (const row of answer.json.balances) expect(row).not.toHaveProperty("ledger_id");
+    });
+
+    test("as a tenant's own key is answered", async () => {
+      const { headers } = await makeKey("bbb");
+      expect((await balances("tenant=bbb")).json).toEqual((await balances("tenant=bbb", headers)).json);
+      expect((await balances("tenant=bbb")).headers.get("x-cycles-tenant")).toBe("bbb");
+    });
+
+    test.each([
+      ["tenant_id=bbb", 3],
+      ["tenant_id=bbb&unit=CREDITS", 1],
+      ["tenant_id=bbb&scope_prefix=tenant:bbb/workspace", 2],
+      ["scope_prefix=tenant:bbb", 3],
+      ["tenant_id=nobody-here", 0],
+    ])("without one (%s) they are the governance plane's whole budgets", async (query, count) => {
+      const answer = await balances(query);
+      expect(codeOf(answer)).toBe("200");
+      expect(answer.json.balances.length).toBe(count);
+      expect(answer.json).not.toHaveProperty("ledgers");
+      const listed = await admin("GET", `/budgets?${query}`);
+      expect(answer.json.balances).toEqual(listed.json.ledgers);
+    });
+
+    test("go on by a cursor, of either shape", async () => {
+      for (const query of ["tenant=bbb", "unit=TOKENS"]) {
+        const whole = await balances(query);
+        const rows: Json[] = [];
+        let cursor = "";
+        do {
+          const { json } = await balances(`${query}&limit=1${cursor}`);
+          rows.push(...json.balances);
+          cursor = json.has_more ? `&cursor=${json.next_cursor}` : "";
+        } while (cursor !== "");
+        expect(rows).toEqual(whole.json.balances);
+      }
+    });
+
+    test.each(["", "limit=5", "workspace=eng", "tenant=Not-One", "unit=EUR", "tenant_id=Not-One"])(
+      "%j says too little or something wrong: 400",
+      async (query) => {
+        expect(codeOf(await balances(query))).toBe("400 INVALID_REQUEST");
+      },
+    );
+
+    test("want the operator's key, and a tenant's key has the runtime plane's alone", async () => {
+      expect(codeOf(await balances("tenant_id=bbb", { "x-admin-api-key": "guess" }))).toBe(
+        "401 UNAUTHORIZED",
+      );
+      const { headers } = await makeKey("bbb");
+      expect(codeOf(await balances("tenant_id=bbb", headers))).toBe("400 INVALID_REQUEST");
     });
   });
 
