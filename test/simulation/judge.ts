@@ -110,7 +110,10 @@ export class Judge {
     }
     for (const [name, budget] of state.budgets) {
       const stored = after.accounts.get(name);
-      if (state.ambiguous && stored?.updatedAtMs === nowMs) budget.updatedAtMs = nowMs;
+      // Made anew, an event that charges nothing leaves its time, and its mark where a budget was short.
+      if (state.ambiguous && stored?.updatedAtMs === nowMs) {
+        Object.assign(budget, { updatedAtMs: nowMs, mark: stored.overLimitMark });
+      }
       compareBudget(name, budget, stored);
     }
   }
