@@ -70,6 +70,8 @@ export const OWNERS_MAX: u32 = 1048575;
 export const TICKET_MAX: i64 = 2199023255551;
 /** Twice as much fits into the 23 bits of a cell's figures: a slice idle, and as much taken. */
 export const CREDIT_MAX: u32 = 4194303;
+/** In place of a cell, for a thread that has none because every hold is taken: a cell of owner 0, whom there is not. */
+export const NO_CELL: u32 = 4194303;
 /** The six levels of a subject, and two to spare. */
 export const FRAME_ACCOUNTS: u32 = 8;
 

@@ -9,7 +9,7 @@
 // No take is refused while the budget as a whole covers it: who says no has the word locked, and what other cells
 // account for is nothing, or too little even if all of it were idle. Until then it empties cell after cell, and nobody
 // borrows meanwhile (`wanted`; only speed depends on it).
-// Who may call: any thread, through index.ts, with a cell that creditJoin gave it; all.ts without one.
+// Who may call: any thread, through index.ts, with a cell that creditJoin gave it or without one; all.ts without one.
 //
 //   cell word   0 | tag of the epoch (9 bits) | turn (8 bits) | granted (23 bits) | idle (23 bits)
 //
@@ -17,11 +17,12 @@
 // tells a cell from another one that gets its slot after the budget was removed; to be fooled, a thread would have to
 // sleep between two neighbouring instructions meanwhile and wake to the very same tag, turn and figures.
 
-import { CREDIT_MAX, HOLD_BYTES, Kind, OWNERS_MAX } from "./abi";
+import { CREDIT_MAX, HOLD_BYTES, Kind, NO_CELL, OWNERS_MAX } from "./abi";
 import { advanceStamp, capacityOf, checkHandle, deny, epochOf, noteHighWater, tally } from "./counter";
 import { claim, CLAIMED, CREDIT, FREE, isTicket, ownerOf, prepare, restated, stateOf, stateWord } from "./hold";
 import {
   bitsOf,
+  budgetsCapacity,
   CELL_META,
   CELL_NEXT,
   CELL_RANK,
@@ -33,8 +34,10 @@ import {
   COUNTER_OUT,
   COUNTER_OVER_RELEASED,
   COUNTER_WANTED,
+  counterAt,
   counterOf,
   generationOf,
+  handleOf,
   HOLD_COUNTER,
   HOLD_STATE,
   holdAt,
@@ -60,6 +63,12 @@ const OWNER_AND_STATE: u64 = (1 << 23) - 1;
 
 /** What a give wants that needs other cells empty: nobody borrows before it is done. */
 const EVERYTHING: u64 = VALUE_MASK;
+
+// Outcomes of `rebook` beside the statuses.
+/** A cell changed between the look and the lock. */
+const AGAIN: i32 = -1;
+/** Other cells might make a difference. */
+const COLLECT: i32 = -2;
 
 /** True for a slice that a cell can hold twice over: once idle, once taken. */
 export function isCredit(credit: f64): bool {
@@ -121,10 +130,13 @@ export function creditJoin(handle: f64, owner: f64, ticket: f64, hint: f64): f64
 /**
  * Takes −`delta` if the budget as a whole covers it, or gives `delta` back, capped at what is out; what the cap swallows
  * is counted as over-released. The thread's own cell is enough as long as neither its idle nor its taken is used up.
+ *
+ * @param cell from creditJoin, or NO_CELL for a thread that has none: it always decides under the lock, and borrows nothing
  */
 export function creditMove(handle: f64, delta: f64, cell: f64): i32 {
   if (!isAmount(Math.abs(delta))) return Status.AmountInvalid;
   const counter = counterOf(handle);
+  if (cell == NO_CELL && counter != 0) return decide(counter, handle, 0, <i64>delta, false);
   const name = bitsOf(cell);
   const slot = <u32>(name & ((1 << SLOT_BITS) - 1));
   const owner = name >>> SLOT_BITS;
@@ -157,13 +169,13 @@ export function creditMove(handle: f64, delta: f64, cell: f64): i32 {
  */
 function decide(counter: u32, handle: f64, own: u32, delta: i64, look: bool): Status {
   let other: u32 = 0;
-  let status = rebook(counter, handle, own, 0, delta, false, look);
-  while (status == Status.Busy) {
+  let answer = rebook(counter, handle, own, 0, delta, false, look);
+  while (answer == COLLECT) {
     other = nextCell(handle, other);
     if (other == own && own != 0) other = nextCell(handle, other);
-    status = rebook(counter, handle, own, other, delta, true, look);
+    answer = rebook(counter, handle, own, other, delta, true, look);
   }
-  return status;
+  return answer;
 }
 
 /**
@@ -172,10 +184,10 @@ function decide(counter: u32, handle: f64, own: u32, delta: i64, look: bool): St
  *
  * @param collecting whether this thread may be the one that wants others not to borrow
  * @param look whether only to see if the word has enough: nothing is taken
- * @returns Ok; Exceeds if the budget as a whole does not cover the take; Busy if other cells might make a difference;
+ * @returns Ok; Exceeds if the budget as a whole does not cover the take; COLLECT if other cells might make a difference;
  *   Stale; NotHeld if `own` is no cell of this budget any more
  */
-function rebook(counter: u32, handle: f64, own: u32, other: u32, delta: i64, collecting: bool, look: bool): Status {
+function rebook(counter: u32, handle: f64, own: u32, other: u32, delta: i64, collecting: bool, look: bool): i32 {
   const credit = atomic.load<u64>(counter + COUNTER_GUARDS);
   // Ends because a failed swap means that another thread's change succeeded, or is being made under the lock.
   while (true) {
@@ -186,16 +198,20 @@ function rebook(counter: u32, handle: f64, own: u32, other: u32, delta: i64, col
     if (own != 0 && !isCell(own, handle)) return Status.NotHeld;
     if (other != 0 && !isCell(other, handle)) return Status.Stale;
     if (isLocked(word)) continue;
-    const capacity = capacityOf(counter); // no less than what was out in `word`: it only rises
     const cells = <u64>countCells(counter);
     if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, word | LOCK) != word) continue;
 
-    // Locked: one straight line to the store that unlocks. A cell that was swapped since it was read is left alone.
+    // Locked: one straight line to the store that unlocks. The word may have gone to and fro since it was read, so what
+    // goes with it counts only if it is the same now: the capacity is read here, and a cell that changed means AGAIN.
+    const capacity = capacityOf(counter);
     let out = valueOf(word);
     let lent = atomic.load<u64>(counter + COUNTER_LENT);
-    let status = Status.PendingFull; // look again
+    let answer: i32 = AGAIN;
     let given: u64 = 0;
-    if (other == 0 || atomic.cmpxchg<u64>(other + CELL_WORD, theirs, theirs & ~FIGURES_MASK) == theirs) {
+    if (
+      (own == 0 || atomic.load<u64>(own + CELL_WORD) == mine) &&
+      (other == 0 || atomic.cmpxchg<u64>(other + CELL_WORD, theirs, theirs & ~FIGURES_MASK) == theirs)
+    ) {
       if (other != 0 && isCurrent(word, theirs)) {
         out -= idleOf(theirs);
         lent -= grantedOf(theirs);
@@ -207,43 +223,41 @@ function rebook(counter: u32, handle: f64, own: u32, other: u32, delta: i64, col
       let next = unlent;
       if (delta < 0) {
         next = unlent + <u64>-delta;
-        status = next <= capacity ? Status.Ok : next - elsewhere <= capacity ? Status.Busy : Status.Exceeds;
+        answer = next <= capacity ? Status.Ok : next - elsewhere <= capacity ? COLLECT : Status.Exceeds;
       } else {
         given = min<u64>(<u64>delta, unlent - elsewhere);
         next = unlent - given;
-        status = given == <u64>delta || elsewhere == 0 ? Status.Ok : Status.Busy;
+        answer = given == <u64>delta || elsewhere == 0 ? Status.Ok : COLLECT;
       }
-      if (status == Status.Busy) {
-        wanted = delta < 0 ? <u64>-delta : EVERYTHING;
-      } else {
-        if (collecting || (status == Status.Ok && wanted <= capacity - next)) wanted = 0;
-        if (status == Status.Ok && own != 0) {
-          const slice = wanted == 0 ? min<u64>(credit, (capacity - next) / (cells << 1)) : 0;
-          // What may come back without the lock: a take's own cost; after a give, as much as a slice.
-          const taken = slice == 0 ? 0 : min<u64>(credit, delta < 0 ? next - unlent : next - elsewhere);
-          const cell = (mine & (TURN_MASK << TURN_SHIFT)) | (word & ~VALUE_MASK) | ((slice + taken) << GRANTED_SHIFT) | slice;
-          if (atomic.cmpxchg<u64>(own + CELL_WORD, mine, cell) == mine) {
-            next += slice;
-            lent = elsewhere + slice + taken;
-          } else {
-            status = Status.PendingFull;
-          }
+      if (answer == COLLECT) wanted = delta < 0 ? <u64>-delta : EVERYTHING;
+      else if (collecting || (answer == Status.Ok && wanted <= capacity - next)) wanted = 0;
+      if (answer == Status.Ok && own != 0) {
+        const slice = wanted == 0 ? min<u64>(credit, (capacity - next) / (cells << 1)) : 0;
+        // What may come back without the lock: a take's own cost; after a give, as much as a slice.
+        const taken = slice == 0 ? 0 : min<u64>(credit, delta < 0 ? next - unlent : next - elsewhere);
+        const cell = (mine & (TURN_MASK << TURN_SHIFT)) | (word & ~VALUE_MASK) | ((slice + taken) << GRANTED_SHIFT) | slice;
+        // Fails only if the budget was removed and its cells are another's by now.
+        if (atomic.cmpxchg<u64>(own + CELL_WORD, mine, cell) == mine) {
+          next += slice;
+          lent = elsewhere + slice + taken;
+        } else {
+          answer = AGAIN;
         }
-        if (status == Status.Ok && !look) out = next;
       }
+      if (answer == Status.Ok && !look) out = next;
       atomic.store<u64>(counter + COUNTER_WANTED, wanted);
     }
     atomic.store<u64>(counter + COUNTER_LENT, lent);
     atomic.store<u64>(counter + COUNTER_OUT, withValue(word, out));
     // Unlocked.
 
-    if (status == Status.PendingFull) continue;
-    if (status == Status.Exceeds) return deny(counter, handle, withValue(word, out));
-    if (status == Status.Ok) {
+    if (answer == AGAIN) continue;
+    if (answer == Status.Exceeds) return deny(counter, handle, withValue(word, out));
+    if (answer == Status.Ok) {
       noteHighWater(counter, handle, out);
       if (delta > 0 && given < <u64>delta) tally(counter + COUNTER_OVER_RELEASED, handle, <u64>delta - given);
     }
-    return status;
+    return answer;
   }
 }
 
@@ -281,8 +295,22 @@ export function creditRefill(handle: f64): Status {
  */
 export function leaveCell(cell: u32, word: u64): void {
   const handle = load<f64>(cell + HOLD_COUNTER);
-  const left = rebook(counterOf(handle), handle, 0, cell, 0, true, false) == Status.Ok;
+  const left = rebook(counterOf(handle), handle, 0, cell, 0, false, false) == Status.Ok;
   atomic.cmpxchg<u64>(cell + HOLD_STATE, word, left ? restated(word, 0, CREDIT) : FREE);
+}
+
+/**
+ * Forgets what collecting threads want: one of them is gone, and it is nowhere written which, since who collects need not
+ * have a cell. Those that are still at it say so again under their next lock.
+ */
+export function forgetWanted(): void {
+  const count = budgetsCapacity();
+  for (let slot: u32 = 0; slot < count; slot++) {
+    const counter = counterAt(slot);
+    const meta = atomic.load<u64>(counter + COUNTER_META);
+    if ((meta & 255) != Kind.Credit || atomic.load<u64>(counter + COUNTER_WANTED) == 0) continue;
+    rebook(counter, handleOf(slot, <u32>(meta >>> 8)), 0, 0, 0, true, false);
+  }
 }
 
 /** What is idle in all cells, by looking at each. Late while threads work, exact when they rest. */

@@ -44,7 +44,7 @@ import {
   metaOf,
 } from "./layout";
 import { canConsume, capacityOf, changed, checkHandle, deny, epochOf, noteHighWater, tally } from "./counter";
-import { leaveCell } from "./credit";
+import { forgetWanted, leaveCell } from "./credit";
 import { forget } from "./header";
 import { unlock } from "./lock";
 import { dropWait, permitGive } from "./permit";
@@ -266,44 +266,68 @@ export function holdAdjust(handle: f64, slot: f64, owner: f64, ticket: f64, delt
     const word = steady(hold, <u64>ticket);
     if (word != held) return -(<f64>notHeld(word, held));
     if (load<f64>(hold + HOLD_COUNTER) != handle) return -(<f64>Status.ForeignHold);
-    if (adjust(hold, held, <i64>delta, <u32>adjuster)) break;
+    if (!still(hold, held, <u32>adjuster)) continue;
+    const amount = load<i64>(hold + HOLD_AMOUNT);
+    return <f64>(amount + adjust(hold, held, amount, <i64>delta));
   }
-  return <f64>load<u64>(hold + HOLD_AMOUNT);
 }
 
 /**
  * Changes what a budget's open holds hold together by `delta`: upwards on one of them, downwards on as many as it takes.
  * So what is out is at every moment the sum of what the holds hold. Without an open hold nothing happens.
  *
- * @returns a status
+ * @returns a status; or, below 0, what is still to be taken off: other threads are adjusting the holds that are left, so
+ *   ask again with that. Busy says the same of a change upwards, of which nothing is done yet.
  */
-export function budgetAdjust(handle: f64, delta: f64, adjuster: f64): i32 {
-  if (!isIntegerIn(delta, -AMOUNT_MAX_F64, AMOUNT_MAX_F64)) return Status.AmountInvalid;
-  if (!isOwner(adjuster)) return Status.HandleInvalid;
+export function budgetAdjust(handle: f64, delta: f64, adjuster: f64): f64 {
+  if (!isIntegerIn(delta, -AMOUNT_MAX_F64, AMOUNT_MAX_F64)) return <f64>Status.AmountInvalid;
+  if (!isOwner(adjuster)) return <f64>Status.HandleInvalid;
   const status = checkHandle(handle, Kind.Tokens);
-  if (status != Status.Ok) return status;
+  if (status != Status.Ok) return <f64>status;
   let rest = <i64>delta;
+  let busy = false;
   const count = holdsCapacity();
   for (let slot: u32 = 0; slot < count && rest != 0; slot++) {
     const hold = holdAt(slot);
-    const word = atomic.load<u64>(hold + HOLD_STATE);
-    if (stateOf(word) != HELD || load<f64>(hold + HOLD_COUNTER) != handle) continue;
-    const before = load<i64>(hold + HOLD_AMOUNT);
-    if (!adjust(hold, word, rest, <u32>adjuster)) continue;
-    // Upwards one hold gets it all; what did not fit was counted.
-    rest = rest > 0 ? 0 : min<i64>(rest + before, 0);
+    let word = atomic.load<u64>(hold + HOLD_STATE);
+    // Ends as holdAdjust's loop does. Whose hold it is is read behind its state: if that stands, so does this.
+    while (isOpen(word) && load<f64>(hold + HOLD_COUNTER) == handle) {
+      if (stateOf(word) == HELD && still(hold, word, <u32>adjuster)) {
+        const change = adjust(hold, word, load<i64>(hold + HOLD_AMOUNT), rest);
+        // Upwards one hold gets it all; what did not fit was counted.
+        rest = rest > 0 ? 0 : rest - change;
+        break;
+      }
+      const next = steady(hold, word >>> TICKET_SHIFT);
+      if (stateOf(next) == ADJUSTING && next >>> TICKET_SHIFT == word >>> TICKET_SHIFT) {
+        busy = true;
+        break;
+      }
+      word = next;
+    }
   }
-  return Status.Ok;
+  if (!busy || rest == 0) return <f64>Status.Ok;
+  return rest > 0 ? <f64>Status.Busy : <f64>rest;
 }
 
-/** Holds the hold still, changes balance and amount, lets go. False if it was settled meanwhile. */
-function adjust(hold: u32, held: u64, delta: i64, adjuster: u32): bool {
-  const adjusting = restated(held, adjuster, ADJUSTING);
-  if (atomic.cmpxchg<u64>(hold + HOLD_STATE, held, adjusting) != held) return false;
+/** Whether a hold of this state word holds something that an adjustment can change, now or in a moment. */
+// @ts-ignore: decorator
+@inline
+function isOpen(word: u64): bool {
+  return stateOf(word) == HELD || stateOf(word) == ADJUSTING;
+}
+
+/** Holds the hold still for this thread alone: until `adjust` lets go, nobody changes or settles it. False if it changed. */
+function still(hold: u32, held: u64, adjuster: u32): bool {
+  if (atomic.cmpxchg<u64>(hold + HOLD_STATE, held, restated(held, adjuster, ADJUSTING)) != held) return false;
   store<u32>(hold + HOLD_OWNER, ownerOf(held));
+  return true;
+}
+
+/** Changes balance and amount of a hold that stands still, and lets go. @returns the change that was made */
+function adjust(hold: u32, held: u64, amount: i64, delta: i64): i64 {
   const handle = load<f64>(hold + HOLD_COUNTER);
   const counter = counterOf(handle);
-  const amount = load<i64>(hold + HOLD_AMOUNT);
   let missing: i64 = 0;
   // Reads the word, meta, capacity and stamp; changes the word. Ends because a failed swap means another thread's
   // succeeded. Midway others see the hold adjusting and wait for it; the word is before or after.
@@ -324,12 +348,12 @@ function adjust(hold: u32, held: u64, delta: i64, adjuster: u32): bool {
       atomic.store<u64>(hold + HOLD_STATE, held);
       noteHighWater(counter, handle, next);
       if (missing > 0) tally(counter + COUNTER_OVER_RELEASED, handle, missing);
-      return true;
+      return change;
     }
   }
   atomic.store<u64>(hold + HOLD_STATE, held);
   if (missing > 0) tally(counter + COUNTER_OVER_RELEASED, handle, missing);
-  return true;
+  return 0;
 }
 
 /** Gives back every hold whose deadline is at or before `now`. @returns how many, or −status */
@@ -361,6 +385,7 @@ export function holdReclaim(owner: f64, settler: f64): i32 {
   if (!isOwner(owner) || !isOwner(settler)) return -Status.HandleInvalid;
   unlock(<u32>owner);
   forget(<u32>owner);
+  forgetWanted();
   let reclaimed = 0;
   const count = holdsCapacity();
   for (let slot: u32 = 0; slot < count; slot++) {

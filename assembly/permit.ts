@@ -29,7 +29,7 @@ import {
   metaOf,
 } from "./layout";
 import { capacityOf, checkHandle, refuse } from "./counter";
-import { CLAIMED, claim, FREE, HELD, isTicket, prepare, restated, stateOf, stateWord, WAITING } from "./hold";
+import { CLAIMED, claim, FREE, HELD, isTicket, ownerOf, prepare, restated, stateOf, stateWord, WAITING } from "./hold";
 import { Status } from "./status";
 import { bare, isLocked, VALUE_MASK, valueOf } from "./word";
 
@@ -69,7 +69,7 @@ export function permitTake(handle: f64, shift: f64, owner: f64, ticket: f64, hin
   if (slot < 0) return -Status.HoldsFull;
   const hold = holdAt(<u32>slot);
   prepare(hold, handle, increment, 0);
-  const taken = take(counter, handle, hold, increment, restated(claimed, <u32>owner, HELD));
+  const taken = take(counter, handle, hold, increment, claimed);
   if (taken == Status.Ok) return slot;
   atomic.store<u64>(hold + HOLD_STATE, FREE);
   return taken == Status.Exceeds ? -refuse(counter, handle) : -taken;
@@ -103,7 +103,7 @@ export function permitPromote(handle: f64, slot: f64, owner: f64, ticket: f64): 
   const counter = counterOf(handle);
   const increment = load<u64>(hold + HOLD_AMOUNT);
   if (isAwaited(counter, handle, increment, load<u64>(hold + HOLD_STAMP))) return Status.Exceeds;
-  const status = take(counter, handle, hold, increment, stateWord(<u64>ticket, <u32>owner, HELD));
+  const status = take(counter, handle, hold, increment, stateWord(<u64>ticket, <u32>owner, WAITING));
   if (status == Status.Ok) leaveLine(counter);
   return status;
 }
@@ -204,8 +204,8 @@ function fits(counter: u32, word: u64, increment: u64): bool {
   return (((limits | guards) - (valueOf(word) + increment)) & guards) == guards;
 }
 
-/** Raises the fields and puts the hold's state to `held`. Everything or nothing. */
-function take(counter: u32, handle: f64, hold: u32, increment: u64, held: u64): Status {
+/** Raises the fields and puts the hold's state from `before` to `held`. Everything or nothing. */
+function take(counter: u32, handle: f64, hold: u32, increment: u64, before: u64): Status {
   // Reads meta, the word and its limits, which never change; changes the word. Ends because a failed swap means another
   // thread's succeeded. Midway others see the permit not taken yet; its hold is claimed or waiting.
   while (true) {
@@ -214,8 +214,10 @@ function take(counter: u32, handle: f64, hold: u32, increment: u64, held: u64): 
     if (isLocked(word)) continue;
     if (!fits(counter, word, increment)) return Status.Exceeds;
     if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, word + increment) == word) {
-      atomic.store<u64>(hold + HOLD_STATE, held); // straight line, as in holdReserve
-      return Status.Ok;
+      // Straight line, as in holdReserve. Who removes the governor frees the holds that wait, so this one may be another's
+      // by now; then the word is nobody's any more, or the successor's, which began it anew.
+      const held = restated(before, ownerOf(before), HELD);
+      return atomic.cmpxchg<u64>(hold + HOLD_STATE, before, held) == before ? Status.Ok : Status.Stale;
     }
   }
 }

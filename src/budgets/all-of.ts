@@ -94,7 +94,9 @@ export class AllOf<const Guards extends readonly AllOfBudget[]> {
       if (status !== Status.Ok || !guard.keepsHold) this.#kernel.slotFreed(holds[index]?.slot ?? 0);
     }
     if (status === Status.Ok) {
-      const parts = guards.map((guard, index) => guard.part(costs[index] ?? 1, holds[index] as ClaimedHold));
+      const parts = guards.map((guard, index) =>
+        guard.part(amounts[index] ?? 0, holds[index] as ClaimedHold),
+      );
       return new AllOfReservation(parts as unknown as PartsOf<Guards>);
     }
     if (status === Status.Exceeds || status === Status.InDebt) return null;
@@ -107,10 +109,10 @@ export class AllOf<const Guards extends readonly AllOfBudget[]> {
    * @returns null if they all fit
    */
   explainDenial(costs: readonly (number | undefined)[]): AllOfDenial | null {
-    this.#amounts(costs);
+    const amounts = this.#amounts(costs);
     let longest: AllOfDenial | null = null;
     for (const [index, guard] of this.#guards.entries()) {
-      const denial = guard.denial(costs[index] ?? 1);
+      const denial = guard.denial(amounts[index] ?? 0);
       if (denial === null) continue;
       if (longest === null || durationOf(denial.retry) > durationOf(longest.retry)) {
         longest = { ...denial, guard: index };

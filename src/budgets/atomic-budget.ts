@@ -40,7 +40,6 @@ export class AtomicBudget extends CountedBudget implements BudgetGuard {
   /**
    * Takes `cost` if it fits. A take that fits is never refused because a larger one is failing at the same moment.
    * @param cost - safe integer, 0 … 2^53−1
-   * @throws KernelFullError if a thread that spends from credit for the first time finds every hold of the kernel taken
    */
   tryReserve(cost: number): boolean {
     checkAmount("cost", cost);

@@ -2,6 +2,7 @@
 // Invariant: the cell is the kernel's to give and to take away; this only remembers its number. Who may call: the budgets
 // of this folder; arguments were checked before.
 
+import { NO_CELL } from "../kernel/generated/abi.ts";
 import * as Status from "../kernel/generated/Status.ts";
 import { KernelCounter } from "./kernel-counter.ts";
 
@@ -24,14 +25,11 @@ export class CreditCounter extends KernelCounter {
     const status = this.kernel.exports.creditMove(this.handle, delta, this.#cell);
     // No cell yet, or no longer: the kernel was closed, which gave it back.
     if (status !== Status.HandleInvalid && status !== Status.NotHeld) return status;
-    this.#join();
-    return this.kernel.exports.creditMove(this.handle, delta, this.#cell);
-  }
-
-  #join(): void {
     const { kernel } = this;
     const cell = kernel.exports.creditJoin(this.handle, kernel.owner, kernel.nextTicket(), kernel.slotHint());
-    if (cell < 0) throw this.failure(-cell);
-    this.#cell = cell;
+    if (cell >= 0) this.#cell = cell;
+    else if (cell !== -Status.HoldsFull) return -cell;
+    // With every hold taken it decides on the budget's own word this time: slower, and just as exact.
+    return kernel.exports.creditMove(this.handle, delta, cell >= 0 ? cell : NO_CELL);
   }
 }

@@ -36,10 +36,10 @@ export interface Guard<Part extends Disposable = Disposable> {
   amountOf(cost: number | undefined, argument: string): number;
   /** The time that the kernel is to take it at, or until; 0 for none. */
   time(expiresAtMs: number): number;
-  /** What the caller gets for a cost that was taken. */
-  part(cost: number, hold: ClaimedHold): Part;
-  /** Why a cost does not fit now; null if it does. */
-  denial(cost: number): Denial | null;
+  /** What the caller gets for an amount that was taken. */
+  part(amount: number, hold: ClaimedHold): Part;
+  /** Why an amount does not fit now; null if it does. */
+  denial(amount: number): Denial | null;
   /** The error for a status that is no decision. */
   failure(status: number): Error;
 }
@@ -105,14 +105,16 @@ export class TakenCost extends Scoped {
     this.#give = give;
   }
 
-  /** Gives the cost back, once. Nothing happens if the budget was removed meanwhile. */
+  /** Gives the cost back, once; if that fails, it can be tried again. Nothing happens if the budget was removed meanwhile. */
   override release(): void {
     const give = this.#give;
     this.#give = null;
     try {
       give?.(this.cost);
     } catch (error) {
-      if (!(error instanceof BudgetRemovedError)) throw error;
+      if (error instanceof BudgetRemovedError) return;
+      this.#give = give;
+      throw error;
     }
   }
 }

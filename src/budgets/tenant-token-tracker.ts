@@ -113,13 +113,20 @@ export class TenantTokenTracker {
    * that much more or less. What the cap swallows is counted (`overCap`). A tenant without one is left alone.
    *
    * @param delta - tokens, negative for less; an integer, clamped to ±(2^53−1)
+   * @throws KernelBusyError if a thread died while it adjusted one of them, until that thread is reclaimed
    */
   adjust(scope: TenantScope, delta: number): void {
     const tenantId = idOf(scope);
     const change = checkDelta(delta);
     const handle = this.#find(tenantId);
     if (handle === undefined) return;
-    const status = this.#kernel.exports.budgetAdjust(handle, change, this.#kernel.owner);
+    let rest = change;
+    const status = this.#kernel.patiently(Status.Busy, () => {
+      const answer = this.#kernel.exports.budgetAdjust(handle, rest, this.#kernel.owner);
+      if (answer >= 0) return answer;
+      rest = answer; // part of it is done
+      return Status.Busy;
+    });
     if (status !== Status.Ok && status !== Status.Stale)
       throw this.#kernel.failure(status, `tenant "${tenantId}"`);
   }
@@ -258,9 +265,9 @@ export class TenantReservation extends Scoped {
   /** Ends it and gives everything back. Again: nothing. */
   override release(): void {
     if (this.#ended) return;
-    this.#ended = true;
     const { owner } = this.#kernel;
-    const status = this.#kernel.settle(this.#handle, this.#slot, owner, this.#ticket, 0);
+    const status = this.#kernel.settle(this.#handle, this.#slot, owner, this.#ticket, 0); // throws if it may be tried again
+    this.#ended = true;
     if (status === Status.Ok) this.#kernel.slotFreed(this.#slot);
     else if (status !== Status.NotHeld && status !== Status.Stale) {
       throw this.#kernel.failure(status, `tenant "${this.tenantId}"`);

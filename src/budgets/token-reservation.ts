@@ -33,7 +33,7 @@ export class TokenReservation implements Disposable {
   /** @internal Who made it. */
   readonly owner: number;
 
-  /** For implementations of TokenBudget. `refund` is called at most once. */
+  /** For implementations of TokenBudget. `refund` is called at most once, and again only if it threw. */
   constructor(estimate: number, refund: Refund);
   /** @internal */
   constructor(
@@ -83,12 +83,20 @@ export class TokenReservation implements Disposable {
     this.#refund = null;
   }
 
-  /** Gives the whole estimate back, once. A settled or disarmed reservation is left as it is. */
+  /**
+   * Gives the whole estimate back, once; if that fails, it can be tried again. A settled or disarmed reservation is left as
+   * it is.
+   */
   cancel(): void {
     const refund = this.#refund;
     if (refund === null) return;
     this.#refund = null;
-    refund(this);
+    try {
+      refund(this);
+    } catch (error) {
+      this.#refund = refund;
+      throw error;
+    }
   }
 
   [DISPOSE](): void {

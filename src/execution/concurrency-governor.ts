@@ -416,9 +416,9 @@ export class ConcurrencyPermit extends Scoped {
     this.#give = give;
   }
 
+  /** Gives it back, once; if that fails, it can be tried again. */
   override release(): void {
-    const give = this.#give;
+    this.#give?.();
     this.#give = null;
-    give?.();
   }
 }

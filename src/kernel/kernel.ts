@@ -237,12 +237,9 @@ export class Kernel implements Disposable {
 
   /** @internal Opens or creates a counter with thread credit. */
   openCredit(capacity: number, credit: number, name: string): number {
-    const key = directoryKey(name);
-    const handle = this.patiently(-Status.Busy, () =>
-      this.exports.creditOpen(key.high, key.low, capacity, credit, this.owner),
+    return this.open("budget", name, (high, low) =>
+      this.exports.creditOpen(high, low, capacity, credit, this.owner),
     );
-    if (handle < 0) throw this.failure(-handle, `budget ${JSON.stringify(name)}`);
-    return handle;
   }
 
   /** @internal @returns a status */

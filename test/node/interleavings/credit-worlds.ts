@@ -16,10 +16,10 @@ import type { KernelExports } from "../../../src/kernel/instance.ts";
 import type { Call, Program, World } from "./explore.ts";
 import { type Build, ME, open, prepared, THEM, type Worlds, YOU } from "./worlds.ts";
 
-const CAPACITY = 10;
-const CREDIT = 4;
+export const CAPACITY = 10;
+export const CREDIT = 4;
 
-interface Scene {
+export interface Scene {
   readonly kernel: KernelExports;
   readonly rows: number;
   readonly me: number;
@@ -31,7 +31,7 @@ interface Scene {
 }
 
 /** Two threads with cells of one budget; each has taken 1 and has some idle: 8 are not out, of which 5 in the word. */
-function twoCells(kernel: KernelExports): Scene {
+export function twoCells(kernel: KernelExports): Scene {
   prepared(kernel);
   const rows = kernel.creditOpen(1n, 1n, CAPACITY, CREDIT, THEM);
   const me = kernel.creditJoin(rows, ME, 1, 0);
@@ -48,7 +48,7 @@ function twoCells(kernel: KernelExports): Scene {
   };
 }
 
-function expectOut(kernel: KernelExports, rows: number, outs: readonly number[]): void {
+export function expectOut(kernel: KernelExports, rows: number, outs: readonly number[]): void {
   const available = kernel.budgetFigure(rows, Figure.Available);
   const overReleased = kernel.budgetFigure(rows, Figure.OverReleased);
   strictEqual(outs.includes(CAPACITY - available), true, `${CAPACITY - available} out, not ${outs}`);
@@ -423,7 +423,10 @@ function expectFreeHolds(kernel: KernelExports): void {
 }
 
 /** ME dies at every point of what it does; reclaimed, it has left the books exact and nobody in a slower gear. */
-function dying(act: (call: Call, scene: Scene) => Promise<unknown>, ...outs: readonly number[]): Build {
+export function dying(
+  act: (call: Call, scene: Scene) => Promise<unknown>,
+  ...outs: readonly number[]
+): Build {
   return (kernel, words): World => {
     const scene = twoCells(kernel);
     return {
@@ -438,9 +441,11 @@ function dying(act: (call: Call, scene: Scene) => Promise<unknown>, ...outs: rea
   };
 }
 
-/** Where a counter keeps what a collecting thread wants: 120 bytes into its record. */
-const wantedAt = (handle: number): number =>
-  (HEADER_BYTES + PENDING_BYTES + (handle % BUDGETS_MAX) * COUNTER_BYTES + 120) / 4;
+/** Where a counter keeps what is lent to cells, and what a collecting thread wants; both are 64 bits wide. */
+export const lentAt = (handle: number): number => wordAt(handle, 112);
+export const wantedAt = (handle: number): number => wordAt(handle, 120);
+const wordAt = (handle: number, bytes: number): number =>
+  (HEADER_BYTES + PENDING_BYTES + (handle % BUDGETS_MAX) * COUNTER_BYTES + bytes) / 4;
 
 export const CREDITED_DEATHS: Readonly<Record<string, Build>> = {
   "while it takes from its cell and gives back": dying(

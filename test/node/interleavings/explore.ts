@@ -30,6 +30,8 @@ export interface World {
 
 class Actor {
   resume: (() => void) | undefined;
+  /** How many steps of its present call it has made without another program between. */
+  stepsInARow = 0;
   finished = false;
   error: unknown;
   #stopped: (() => void) | undefined;
@@ -115,12 +117,13 @@ export class Explorer {
   }
 
   #start(world: World): Actor[] {
-    const call: Call = async (name, ...values) => {
-      const run = integration.promising(this.#exports[name] as (...inputs: never[]) => unknown);
-      return (await run(...values)) as never;
-    };
     return world.programs.map((program) => {
       const actor = new Actor();
+      const call: Call = async (name, ...values) => {
+        actor.stepsInARow = 0;
+        const run = integration.promising(this.#exports[name] as (...inputs: never[]) => unknown);
+        return (await run(...values)) as never;
+      };
       actor.resume = () => {
         program(call)
           .catch((error: unknown) => {
@@ -155,14 +158,13 @@ export class Explorer {
     const taken: { choice: number; choices: number }[] = [];
     let last: Actor | undefined;
     let switches = 0;
-    let inARow = 0;
     /** Who waited in vain: two of them would else take turns for ever, in ever longer orders. */
     const stuck = new Set<Actor>();
     for (let running = actors; running.length > 0; running = actors.filter((actor) => !actor.finished)) {
       // Whoever ran last stands first, so that choice 0 never preempts; but who has been running for so long is waiting
       // for somebody, and a scheduler that never let that one run would be no scheduler.
-      const canGoOn = last !== undefined && !last.finished && inARow < STEPS_IN_A_ROW_MAX;
-      if (last !== undefined && inARow >= STEPS_IN_A_ROW_MAX) stuck.add(last);
+      const canGoOn = last !== undefined && !last.finished && last.stepsInARow < STEPS_IN_A_ROW_MAX;
+      if (last !== undefined && last.stepsInARow >= STEPS_IN_A_ROW_MAX) stuck.add(last);
       if (running.every((actor) => stuck.has(actor))) stuck.clear();
       const others = running.filter((actor) => actor !== last && (canGoOn || !stuck.has(actor)));
       const order = canGoOn ? [last as Actor, ...others] : others.length > 0 ? others : running;
@@ -172,7 +174,7 @@ export class Explorer {
       if (canGoOn && choice > 0) switches++;
       const next = order[choice] as Actor;
       if (next !== last && canGoOn) stuck.clear();
-      inARow = next === last ? inARow + 1 : 0;
+      next.stepsInARow = next === last ? next.stepsInARow + 1 : 0;
       last = next;
       await this.#advance(last);
     }

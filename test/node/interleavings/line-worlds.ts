@@ -92,6 +92,33 @@ export const LINES: Worlds = {
     },
   },
 
+  "who becomes the first in the line of a governor that is being removed does not take the hold's next user's place":
+    {
+      preemptions: 2,
+      build: (kernel) => {
+        prepared(kernel, 2, 1);
+        const old = kernel.permitOpen(1n, 1n, LIMITS, GUARDS, THEM);
+        const tokens = open(kernel, Kind.Tokens, 10, 2n);
+        const slot = kernel.permitWait(old, SHIFT, ME, 1, 0);
+        let reserved = -1;
+        return {
+          kernel,
+          programs: [
+            async (call) => void (await call("permitPromote", old, slot, ME, 1)),
+            async (call) => {
+              await call("budgetRemove", old, YOU);
+              reserved = await call("holdReserve", tokens, 4, YOU, 1, 0, 0);
+            },
+          ],
+          check() {
+            if (reserved < 0) return; // the promotion was first, and has the hold
+            strictEqual(kernel.holdSettle(tokens, reserved, YOU, 1, 0, YOU), Status.Ok);
+            strictEqual(kernel.heldCount(tokens), 0);
+          },
+        };
+      },
+    },
+
   "a dead thread's place in the line of a removed governor is not taken off its successor's": {
     preemptions: 1,
     build: (kernel, words) => {

@@ -1,12 +1,18 @@
 // Explores every world and prints one line of JSON: what was explored, how often, and what failed. Run by
 // interleavings.test.ts, because Promise Integration is behind a flag of Node.
 
+import { ADJUSTED, ADJUSTED_DEATHS } from "./adjust-worlds.ts";
 import { ALL_DEATHS, ALL_ORDERS } from "./all-worlds.ts";
+import { EXACT, EXACT_DEATHS } from "./credit-exact-worlds.ts";
+import { historyWorld } from "./credit-histories.ts";
 import { CREDITED, CREDITED_DEATHS } from "./credit-worlds.ts";
 import { Explorer } from "./explore.ts";
 import { LINES } from "./line-worlds.ts";
 import { LOCKED } from "./locked-worlds.ts";
-import { DEATHS, ORDERS } from "./worlds.ts";
+import { type Build, DEATHS, ORDERS } from "./worlds.ts";
+
+/** Some seconds of random histories. */
+const SEEDS = 150;
 
 const results: { name: string; runs: number; failure?: string }[] = [];
 
@@ -24,10 +30,25 @@ for (const [name, { build, preemptions }] of Object.entries({
   ...LINES,
   ...ALL_ORDERS,
   ...CREDITED,
+  ...EXACT,
+  ...ADJUSTED,
 })) {
   await explore(name, (explorer) => explorer.everyOrder(build, preemptions));
 }
-for (const [name, build] of Object.entries({ ...DEATHS, ...ALL_DEATHS, ...CREDITED_DEATHS })) {
+for (const [name, build] of Object.entries({
+  ...DEATHS,
+  ...ALL_DEATHS,
+  ...CREDITED_DEATHS,
+  ...EXACT_DEATHS,
+  ...ADJUSTED_DEATHS,
+})) {
   await explore(`a thread dies ${name}`, (explorer) => explorer.everyDeath(build));
+}
+// `main.ts [seeds [first seed]]`: more histories than npm test has the time for.
+const [seeds = SEEDS, first = 1] = process.argv.slice(2).map(Number);
+const histories = new Explorer();
+for (let seed = first; seed < first + seeds; seed++) {
+  const build: Build = (kernel) => historyWorld(kernel, seed);
+  await explore(`history ${seed}`, () => histories.everyOrder(build, 1));
 }
 console.log(JSON.stringify(results));

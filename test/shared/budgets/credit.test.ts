@@ -2,7 +2,15 @@
 // own to it. Sequential calls must be answered as if there were no credit at all.
 
 import fc from "fast-check";
-import { AtomicBudget, AtomicTokenBudget, allOf, attachKernel, createKernel, type Kernel } from "purser";
+import {
+  AtomicBudget,
+  AtomicTokenBudget,
+  allOf,
+  attachKernel,
+  createKernel,
+  type Kernel,
+  TakenCost,
+} from "purser";
 import { describe, expect, test } from "vitest";
 
 const THREADS = 3;
@@ -158,18 +166,58 @@ describe("a budget with credit", () => {
     expect(freeHolds(kernel)).toBe(8);
   });
 
-  test("says so when every hold is taken, and works once one is free", () => {
+  test("spends and gives back as exactly while every hold is taken, and has a cell once one is free", () => {
     const kernel = createKernel({ budgets: 2, holds: 1 });
     const tokens = new AtomicTokenBudget(10, { kernel, name: "tokens" });
     const budget = new AtomicBudget(10, { kernel, name: NAME, credit: 2 });
     const reservation = tokens.tryReserveTokens(1);
-    expect(() => budget.tryReserve(1)).toThrow(
-      expect.objectContaining({ code: "KERNEL_FULL", option: "holds" }),
-    );
-    expect(budget.available).toBe(10);
+    expect(budget.tryReserve(8)).toBe(true);
+    expect(budget.tryReserve(3)).toBe(false);
+    budget.release(9);
+    expect([budget.available, budget.overReleased, budget.denied]).toEqual([10, 1, 1]);
     reservation?.cancel();
-    expect(budget.tryReserve(10)).toBe(true);
-    expect(budget.tryReserve(1)).toBe(false);
+    expect(budget.tryReserve(9)).toBe(true);
+    expect(() => tokens.tryReserveTokens(1)).toThrow("holds"); // the cell has the only one
+    expect(budget.tryReserve(2)).toBe(false);
+  });
+
+  test("a thread that never spent gives back what another took, with every hold taken", () => {
+    const kernel = createKernel({ budgets: 2, holds: 2 });
+    const [budget, other] = [kernel, attachKernel(kernel.memory)].map(
+      (one) => new AtomicBudget(10, { kernel: one, name: NAME, credit: 2 }),
+    );
+    const tokens = new AtomicTokenBudget(10, { kernel, name: "tokens" });
+    expect(budget?.tryReserve(4)).toBe(true);
+    using _last = tokens.tryReserveTokens(1);
+    other?.release(4);
+    expect([budget?.available, budget?.overReleased]).toEqual([10, 0]);
+    expect(other?.tryReserve(10)).toBe(true); // with what the first has idle
+  });
+
+  test("what allOf took comes back though every hold is taken meanwhile", () => {
+    const kernel = createKernel({ budgets: 2, holds: 2 });
+    const budget = new AtomicBudget(100, { kernel, name: NAME, credit: 5 });
+    const tokens = new AtomicTokenBudget(10, { kernel, name: "tokens" });
+    const taken = allOf(budget).tryReserve([40]);
+    using _first = tokens.tryReserveTokens(1);
+    using _second = tokens.tryReserveTokens(1);
+    taken?.release();
+    taken?.release();
+    expect([budget.available, budget.overReleased]).toEqual([100, 0]);
+  });
+
+  test("what could not be given back can be given back later, once", () => {
+    let fails = true;
+    let given = 0;
+    const cost = new TakenCost(40, (amount) => {
+      if (fails) throw new Error("not now");
+      given += amount;
+    });
+    expect(() => cost.release()).toThrow("not now");
+    fails = false;
+    cost.release();
+    cost.release();
+    expect(given).toBe(40);
   });
 
   test("is gone for every thread once it is removed", () => {
