@@ -119,7 +119,9 @@ export function listBudgets(core: LedgerCore, query: unknown, turn: Turn): Reply
       passesScopeFilter(account.scope, admitted.principal.scopeFilter) &&
       passes(core, account, filters, nowMs);
     const rows = takeRows(core.store.scanAccounts(after), isWanted, limit + 1);
-    const shown = settledRows(core, rows.slice(0, limit), nowMs);
+    const settled = settledRows(core, rows.slice(0, limit), nowMs);
+    if (!settled.ok) return settled;
+    const { rows: shown } = settled;
     const last = rows.length > limit ? shown[shown.length - 1] : undefined;
     return succeed(
       pageBody(
@@ -235,7 +237,8 @@ export function findBudget(
   const { unit } = admitted.request;
   const place = ownScope(core, admitted.request.scope, admitted);
   if (!place.ok) return place;
-  core.settleDue(nowMs, accountsOn(unit, [place.scope]));
+  const { unfinished } = core.settleDue(nowMs, accountsOn(unit, [place.scope]));
+  if (unfinished !== undefined) return unfinished;
   const [account] = core.readAccounts([place.scope], unit, nowMs);
   return account === undefined
     ? refuse("BUDGET_NOT_FOUND", `Budget not found: ${place.scope} ${unit}`)

@@ -31,7 +31,7 @@ export function closeOwned(core: LedgerCore, turn: Turn, nowMs: number): string 
     });
 
   // What has expired ends as expired; the rest is released.
-  core.settleDue(nowMs, [], Number.POSITIVE_INFINITY);
+  core.sweepDue(nowMs, Number.POSITIVE_INFINITY);
   const released = new Map<string, bigint>();
   for (const reservation of activeReservations(core)) {
     core.store.finishReservation({ ...reservation, status: "RELEASED", finishedAtMs: nowMs });

@@ -50,7 +50,8 @@ export function fund(core: LedgerCore, query: unknown, input: unknown, turn: Tur
     const halted = changeRefusal(core, admitted.tenant, turn);
     if (halted !== undefined) return halted;
 
-    core.settleDue(nowMs, accountsOn(unit, [scope]));
+    const { unfinished } = core.settleDue(nowMs, accountsOn(unit, [scope]));
+    if (unfinished !== undefined) return unfinished;
     const [before] = core.readAccounts([scope], unit, nowMs);
     if (before === undefined) return refuse("BUDGET_NOT_FOUND", `Budget not found: ${scope} ${unit}`);
     const { operation } = request;

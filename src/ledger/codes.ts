@@ -61,6 +61,11 @@ export function refuse(error: ErrorCode, message: string, details?: JsonObject):
     : { ok: false, status, error, message, details };
 }
 
+/** The tenant's object cannot decide now and will soon. The protocol has no code for that; status and time say it. */
+export function busy(message: string): Refusal {
+  return { ...refuse("INTERNAL_ERROR", message), status: 503, retryAfterMs: 1_000 };
+}
+
 export function succeed<Body>(body: Body, status: 200 | 201 = 200): Success<Body> {
   return { ok: true, status, body };
 }

@@ -7,7 +7,7 @@ import type { GenericSchema } from "valibot";
 import type { PathResult } from "../kernel/accounts.ts";
 import { AccountBook, type AccountBookOptions } from "./account-book.ts";
 import type { Caller } from "./api-keys.ts";
-import { PATH_REFUSALS, type Refusal, refuse, unauthorized } from "./codes.ts";
+import { busy, PATH_REFUSALS, type Refusal, refuse, unauthorized } from "./codes.ts";
 import { type AccountName, type Deadline, Deadlines, type DueReservation } from "./deadlines.ts";
 import { equalInConstantTime } from "./digest.ts";
 import { dayPrefix, ReservationIds } from "./ids.ts";
@@ -37,7 +37,14 @@ export interface LedgerOptions extends AccountBookOptions {
 
 /** How much one tenant may keep. @see LIMITS */
 export type TenantLimits = Record<
-  "activeReservationsMax" | "budgetsMax" | "apiKeysMax" | "policiesMax" | "auditRowsMax" | "auditRowsPerCall",
+  | "activeReservationsMax"
+  | "activeReservationsPerKeyMax"
+  | "neededHoldsPerMoment"
+  | "budgetsMax"
+  | "apiKeysMax"
+  | "policiesMax"
+  | "auditRowsMax"
+  | "auditRowsPerCall",
   number
 >;
 
@@ -58,6 +65,15 @@ export interface CallSource {
   readonly userAgent?: string | undefined;
   readonly sourceIp?: string | undefined;
 }
+
+/** What became of the due holds on a decision's accounts. */
+export interface Settlement {
+  readonly settled: number;
+  /** Some are left: their budgets show too little, and whoever needs the figures must answer this instead. */
+  readonly unfinished?: Refusal;
+}
+
+const SETTLING = "Expired reservations of these budgets are still being settled, retry later";
 
 /** Who a call acts for, once its key is checked. */
 export interface Principal {
@@ -94,6 +110,8 @@ export class LedgerCore extends AccountBook {
   #policies: PolicySet | undefined;
   #rates: RateCounters | undefined;
   #seenMs: number | undefined;
+  /** What may still be settled at this reading of the host's clock; the calls of one group share it. */
+  #allowance = { hostMs: -1, needed: 0, others: 0 };
   #prunedDay = -1;
 
   constructor(options: LedgerOptions) {
@@ -150,6 +168,10 @@ export class LedgerCore extends AccountBook {
     const seenMs = this.#seenMs ?? this.store.latestTimeMs();
     const wasWrong = seenMs - turn.nowMs > CLOCK_BACK_MS_MAX;
     const nowMs = wasWrong ? turn.nowMs : Math.max(seenMs, turn.nowMs);
+    if (turn.nowMs !== this.#allowance.hostMs) {
+      const { neededHoldsPerMoment: needed } = this.limits;
+      this.#allowance = { hostMs: turn.nowMs, needed, others: LIMITS.otherHoldsPerMoment };
+    }
     try {
       const result = this.store.transact(() => {
         if (wasWrong) this.#shortenLives(nowMs);
@@ -232,31 +254,33 @@ export class LedgerCore extends AccountBook {
   }
 
   /**
-   * Settles reservations past their deadline: all that hold an account the coming decision needs, and a bounded number
-   * of others. The rest is not looked at, so a long backlog never delays a decision that has nothing to do with it.
-   *
-   * @returns how many were settled
+   * Settles reservations past their deadline: those that hold an account the coming decision needs, and a few others, both
+   * a bounded number per reading of the host's clock, so that no transaction outlasts what the platform grants it. The
+   * rest is not looked at: a long backlog never delays a decision that has nothing to do with it.
    */
-  settleDue(
-    nowMs: number,
-    needed: readonly AccountName[],
-    othersMax: number = LIMITS.sweepHoldsPerTurn,
-  ): number {
+  settleDue(nowMs: number, needed: readonly AccountName[]): Settlement {
+    const allowance = this.#allowance;
     let settled = 0;
     for (const account of needed) {
-      settled += this.#expireWhile(nowMs, () => this.deadlines.firstOn(account), Number.POSITIVE_INFINITY);
+      const count = this.#expireWhile(nowMs, () => this.deadlines.firstOn(account), allowance.needed);
+      allowance.needed -= count;
+      settled += count;
     }
-    return settled + this.#expireWhile(nowMs, () => this.deadlines.first, othersMax);
+    const others = this.#expireWhile(nowMs, () => this.deadlines.first, allowance.others);
+    allowance.others -= others;
+    const isLeft = needed.some((account) => isDue(this.deadlines.firstOn(account), nowMs));
+    return { settled: settled + others, ...(isLeft && { unfinished: busy(SETTLING) }) };
+  }
+
+  /** Settles at most `holdsMax` of what is due, the earliest first. For a transaction that does nothing else. */
+  sweepDue(nowMs: number, holdsMax: number): number {
+    return this.#expireWhile(nowMs, () => this.deadlines.first, holdsMax);
   }
 
   /** Expires what `first` finds, as long as that is due, at most `holdsMax`. */
   #expireWhile(nowMs: number, first: () => DueReservation | undefined, holdsMax: number): number {
     let settled = 0;
-    for (
-      let due = first();
-      settled < holdsMax && due !== undefined && due.deadlineMs < nowMs;
-      due = first()
-    ) {
+    for (let due = first(); settled < holdsMax && isDue(due, nowMs); due = first()) {
       this.#expire(due, nowMs);
       settled += 1;
     }
@@ -333,8 +357,13 @@ export function statusAt(reservation: Reservation, nowMs: number): Reservation["
 }
 
 /** When a reservation expires for good: strictly after its grace. */
-export function deadlineOf({ id, unit, scopes, expiresAtMs, gracePeriodMs }: ActiveReservation): Deadline {
-  return { id, unit, scopes, deadlineMs: expiresAtMs + gracePeriodMs };
+export function deadlineOf(reservation: ActiveReservation): Deadline {
+  const { id, unit, scopes, keyId, expiresAtMs, gracePeriodMs } = reservation;
+  return { id, unit, scopes, keyId, deadlineMs: expiresAtMs + gracePeriodMs };
+}
+
+function isDue(first: DueReservation | undefined, nowMs: number): first is DueReservation {
+  return first !== undefined && first.deadlineMs < nowMs;
 }
 
 /** The refusal of a path of accounts, naming the first account that refused and its figures. */

@@ -6,12 +6,13 @@
 
 import type { Unit } from "./schema.ts";
 
-/** An active reservation's deadline (expiry + grace) and the budgeted accounts it holds. Expired strictly after it. */
+/** An active reservation's deadline (expiry + grace), what it holds and who made it. Expired strictly after it. */
 export interface Deadline {
   readonly id: string;
   readonly deadlineMs: number;
   readonly unit: Unit;
   readonly scopes: readonly string[];
+  readonly keyId?: string | undefined;
 }
 
 /** What names a budget. */
@@ -24,6 +25,7 @@ export interface AccountName {
 interface Entry {
   readonly id: string;
   readonly deadlineMs: number;
+  readonly keyId: string | undefined;
   readonly heaps: readonly Heap[];
   readonly places: number[];
 }
@@ -36,6 +38,8 @@ export class Deadlines {
   /** By account. A heap that ran empty stays, since there are no more of them than budgets. */
   readonly #accounts = new Map<string, Heap>();
   readonly #paths = new Map<string, readonly Heap[]>();
+  /** By API key; one that holds nothing has no entry. */
+  readonly #heldByKey = new Map<string, number>();
 
   get size(): number {
     return this.#entries.size;
@@ -45,16 +49,22 @@ export class Deadlines {
     return this.#all.first;
   }
 
+  /** How many of them this API key made. */
+  countOf(keyId: string): number {
+    return this.#heldByKey.get(keyId) ?? 0;
+  }
+
   /** The earliest of those that hold this account. */
   firstOn(account: AccountName): DueReservation | undefined {
     return this.#accounts.get(keyOf(account))?.first;
   }
 
   /** Adds a reservation, or moves it to its new deadline. */
-  set({ id, deadlineMs, unit, scopes }: Deadline): void {
+  set({ id, deadlineMs, unit, scopes, keyId }: Deadline): void {
     this.delete(id);
-    const entry: Entry = { id, deadlineMs, heaps: this.#heapsOf(unit, scopes), places: [] };
+    const entry: Entry = { id, deadlineMs, keyId, heaps: this.#heapsOf(unit, scopes), places: [] };
     this.#entries.set(id, entry);
+    this.#count(keyId, 1);
     for (const heap of entry.heaps) heap.add(entry);
   }
 
@@ -62,7 +72,15 @@ export class Deadlines {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     this.#entries.delete(id);
+    this.#count(entry.keyId, -1);
     for (const heap of entry.heaps) heap.remove(entry);
+  }
+
+  #count(keyId: string | undefined, change: number): void {
+    if (keyId === undefined) return;
+    const held = this.countOf(keyId) + change;
+    if (held === 0) this.#heldByKey.delete(keyId);
+    else this.#heldByKey.set(keyId, held);
   }
 
   #heapsOf(unit: Unit, scopes: readonly string[]): readonly Heap[] {

@@ -110,7 +110,8 @@ export function budgetedAccounts(
     nowMs,
   }: { member: "estimate" | "actual"; amount: Amount; scopes: readonly string[]; nowMs: number },
 ): { readonly ok: true; readonly accounts: readonly AccountRecord[] } | (Evaluation & { ok: false }) {
-  core.settleDue(nowMs, accountsOn(unit, scopes));
+  const { unfinished } = core.settleDue(nowMs, accountsOn(unit, scopes));
+  if (unfinished !== undefined) return { ok: false, refusal: unfinished };
   const accounts = core.readAccounts(scopes, unit, nowMs);
   if (accounts.length > 0) return { ok: true, accounts };
 

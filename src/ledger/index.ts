@@ -14,6 +14,7 @@ export { pageBody, tenantBody } from "./admin-wire.ts";
 export { API_KEY_RANDOM_BYTES, ApiKeys, type Caller, type MintedKey, parseApiKeyId } from "./api-keys.ts";
 export type { ActorType, AuditRecord } from "./audit.ts";
 export {
+  busy,
   type ErrorCode,
   type Refusal,
   type Reply,

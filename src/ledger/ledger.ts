@@ -247,7 +247,7 @@ export class Ledger {
   sweep(turn: Turn): number {
     return this.#core.run(turn, (nowMs) => {
       this.#core.prune(nowMs, LIMITS.sweepHoldsPerAlarm);
-      return this.#core.settleDue(nowMs, [], LIMITS.sweepHoldsPerAlarm);
+      return this.#core.sweepDue(nowMs, LIMITS.sweepHoldsPerAlarm);
     });
   }
 

@@ -68,6 +68,8 @@ export const LIMITS = {
    * scope), of the 128 MB a Durable Object has. Finished reservations don't count.
    */
   activeReservationsMax: 120_000,
+  /** Of these, one API key's: a third, so that a key that leaked or ran wild leaves room for the tenant's others. */
+  activeReservationsPerKeyMax: 40_000,
   /** Budgets of one tenant: a balances query walks them all. */
   budgetsMax: 10_000,
   /** API keys of one tenant, revoked ones included. */
@@ -107,11 +109,13 @@ export const LIMITS = {
   tenantsPerCall: 25,
 
   /**
-   * Due holds settled per turn that the turn's own decision does not need. Each writes three rows; 64 keep a turn well
-   * under 10 ms. Due holds on the decision's own scopes are always settled, whatever their number; the rest of a backlog
-   * is not even looked at.
+   * Due holds settled at one reading of the host's clock for the decisions made at it, which is one group of calls: those
+   * on the decisions' own budgets. Each takes 0.1 to 0.5 ms, so a group stays under half a second, where the platform ends
+   * a call after 30 s of CPU and undoes it. While more are left, what needs their budgets' figures answers 503.
    */
-  sweepHoldsPerTurn: 64,
+  neededHoldsPerMoment: 1_000,
+  /** The same for holds that no decision needs: each writes three rows; 64 keep a group's share well under 30 ms. */
+  otherHoldsPerMoment: 64,
   /** Due holds settled by one alarm; the alarm sets itself again for the rest. */
   sweepHoldsPerAlarm: 1_000,
   /** Old rows pruned per settled reservation; more than one, so that a backlog shrinks. */

@@ -192,8 +192,8 @@ export class MemoryStore implements LedgerStore {
   }
 
   *scanDeadlines(): Iterable<Deadline> {
-    for (const { id, expiresAtMs, gracePeriodMs, unit, scopes } of this.#active.values()) {
-      yield { id, deadlineMs: expiresAtMs + gracePeriodMs, unit, scopes };
+    for (const { id, expiresAtMs, gracePeriodMs, unit, scopes, keyId } of this.#active.values()) {
+      yield { id, deadlineMs: expiresAtMs + gracePeriodMs, unit, scopes, keyId };
     }
   }
 

@@ -2,7 +2,7 @@
 // come by; a row outside the caller's scope filter is not shown at all. Who may call: the Ledger.
 
 import { object, unknown } from "valibot";
-import { type Reply, refuse, succeed } from "./codes.ts";
+import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { type LedgerCore, statusAt, type Turn } from "./core.ts";
 import { balancesSchema } from "./schema.ts";
 import { hasSegments, passesScopeFilter, segmentsOf } from "./scope.ts";
@@ -50,7 +50,9 @@ export function balances(core: LedgerCore, query: unknown, turn: Turn): Reply<Ba
     const isWanted = ({ scope }: AccountRecord) =>
       hasSegments(scope, segments) && passesScopeFilter(scope, principal.scopeFilter);
     const rows = takeRows(core.store.scanAccounts(after), isWanted, request.limit + 1);
-    const page = settledRows(core, rows.slice(0, request.limit), nowMs);
+    const settled = settledRows(core, rows.slice(0, request.limit), nowMs);
+    if (!settled.ok) return settled;
+    const { rows: page } = settled;
     const last = page[page.length - 1];
     const more = rows.length > page.length && last !== undefined;
     return succeed({
@@ -66,9 +68,14 @@ export function settledRows(
   core: LedgerCore,
   rows: readonly AccountRecord[],
   nowMs: number,
-): readonly AccountRecord[] {
-  if (core.settleDue(nowMs, rows) === 0) return rows.map((row) => core.atTime(row, nowMs));
-  return rows.flatMap(({ scope, unit }) => core.readAccounts([scope], unit, nowMs));
+): { readonly ok: true; readonly rows: readonly AccountRecord[] } | Refusal {
+  const { settled, unfinished } = core.settleDue(nowMs, rows);
+  if (unfinished !== undefined) return unfinished;
+  const now =
+    settled === 0
+      ? rows.map((row) => core.atTime(row, nowMs))
+      : rows.flatMap(({ scope, unit }) => core.readAccounts([scope], unit, nowMs));
+  return { ok: true, rows: now };
 }
 
 /** The first rows that are wanted. */

@@ -3,7 +3,7 @@
 // all figures as they were; the same key and body get the first answer again. Who may call: the Ledger.
 
 import { answerOf, findAnswer, forKey, keepAnswer, mismatch, printOf } from "./answers.ts";
-import { type Reply, refuse, succeed } from "./codes.ts";
+import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { type Admitted, dayOf, deadlineOf, type LedgerCore, statusAt, type Turn } from "./core.ts";
 import { decisionOf, denialOf, evaluate, scopesFor } from "./evaluation.ts";
 import { RETENTION, TENANT_DEFAULTS } from "./limits.ts";
@@ -46,10 +46,8 @@ function reserveLive(
 ): Reply<ReserveBody> {
   const evaluation = evaluate(core, request, { tenant, scopes, nowMs, isLive: true });
   if (!evaluation.ok) return evaluation.refusal;
-  const { activeReservationsMax } = core.limits;
-  if (core.deadlines.size >= activeReservationsMax) {
-    return refuse("LIMIT_EXCEEDED", `At most ${activeReservationsMax} reservations may be active at once`);
-  }
+  const crowded = limitReached(core, principal.keyId);
+  if (crowded !== undefined) return crowded;
 
   const { accounts, figures, governance } = evaluation;
   const id = core.ids.issue(core.tenant, request.idempotency_key, dayOf(nowMs));
@@ -92,6 +90,17 @@ function reserveLive(
   core.deadlines.set(deadlineOf(reservation));
   core.rates.count(governance.rates.reservations, nowMs);
   return succeed(body);
+}
+
+/** Whether the tenant, or the API key that asks, holds as many reservations as it may. */
+function limitReached(core: LedgerCore, keyId: string | undefined): Refusal | undefined {
+  const { activeReservationsMax: max, activeReservationsPerKeyMax: perKeyMax } = core.limits;
+  if (core.deadlines.size >= max) {
+    return refuse("LIMIT_EXCEEDED", `At most ${max} reservations may be active at once`);
+  }
+  return keyId !== undefined && core.deadlines.countOf(keyId) >= perKeyMax
+    ? refuse("LIMIT_EXCEEDED", `At most ${perKeyMax} reservations of one API key may be active at once`)
+    : undefined;
 }
 
 /** The same evaluation with nothing taken: refusals by budgets are a DENY, faults of the request stay errors. */

@@ -1,6 +1,7 @@
 // Commit, release and extend: what can be done with a reservation that stands.
 // Invariant: a reservation is settled at most once, on exactly the accounts it was reserved on; a frozen or closed
-// budget never stops work that was already reserved; refusals change nothing but what had expired anyway.
+// budget never stops work that was already reserved, nor does a backlog of expired holds, unless more is charged than was
+// reserved; refusals change nothing but what had expired anyway.
 // Who may call: the Ledger.
 
 import { answerAgain, answerOf, forKey, printOf } from "./answers.ts";
@@ -40,7 +41,7 @@ export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn)
     const standing = requireActive(core, located.reservation, admitted.tenant, nowMs);
     if (!standing.ok) return standing;
 
-    const { reservation } = standing;
+    const { reservation, unfinished } = standing;
     const { unit, amount: estimate } = reservation;
     if (request.actual.unit !== unit) {
       const message = `actual.unit must be ${unit}, the reservation's unit, got ${request.actual.unit}`;
@@ -49,6 +50,7 @@ export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn)
         expected_units: [unit],
       });
     }
+    if (unfinished !== undefined && request.actual.amount > estimate) return unfinished;
     const { commits } = core.governing(scopesOf(reservation.details.subject), nowMs).rates;
     const throttled = core.rates.refusal(commits, nowMs);
     if (throttled !== undefined) return throttled;
@@ -61,11 +63,12 @@ export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn)
     }
 
     const { charged } = result;
+    const written = core.writeFigures(accounts, result.accounts, nowMs);
     const body: CommitBody = {
       status: "COMMITTED",
       charged: { unit, amount: charged },
       ...(charged < estimate && { released: { unit, amount: estimate - charged } }),
-      ...balancesMember(core.writeFigures(accounts, result.accounts, nowMs), core.arithmetic),
+      ...(unfinished === undefined && balancesMember(written, core.arithmetic)),
     };
     core.finish(
       {
@@ -100,13 +103,13 @@ export function release(core: LedgerCore, id: string, input: unknown, turn: Turn
     const standing = requireActive(core, located.reservation, admitted.tenant, nowMs);
     if (!standing.ok) return standing;
 
-    const { reservation } = standing;
+    const { reservation, unfinished } = standing;
     const accounts = core.accountsOf(reservation, nowMs);
-    const figures = core.releasePath(accounts, reservation.amount);
+    const written = core.writeFigures(accounts, core.releasePath(accounts, reservation.amount), nowMs);
     const body: ReleaseBody = {
       status: "RELEASED",
       released: { unit: reservation.unit, amount: reservation.amount },
-      ...balancesMember(core.writeFigures(accounts, figures, nowMs), core.arithmetic),
+      ...(unfinished === undefined && balancesMember(written, core.arithmetic)),
     };
     const settled = answerOf(request.idempotency_key, print, body);
     core.finish({ ...reservation, status: "RELEASED", finishedAtMs: nowMs, settled }, nowMs);
@@ -154,7 +157,7 @@ export function extend(core: LedgerCore, id: string, input: unknown, turn: Turn)
     const standing = requireActive(core, located.reservation, tenant, nowMs);
     if (!standing.ok) return standing;
 
-    const { reservation } = standing;
+    const { reservation, unfinished } = standing;
     if (tenant.status === "SUSPENDED") return unauthorized("TENANT_SUSPENDED");
     // The grace is for settling what was done, not for keeping on: extend ends with the expiry itself.
     if (nowMs > reservation.expiresAtMs) return expired(reservation);
@@ -168,11 +171,12 @@ export function extend(core: LedgerCore, id: string, input: unknown, turn: Turn)
     const lifeMs = Math.min(ttl.maxMs ?? tenant.maxReservationTtlMs, tenant.maxReservationTtlMs);
     const latestMs = Math.max(reservation.expiresAtMs, nowMs + lifeMs);
     const expiresAtMs = Math.min(reservation.expiresAtMs + request.extend_by_ms, latestMs);
+    const accounts = core.readAccounts(reservation.scopes, reservation.unit, nowMs);
     const body: ExtendBody = {
       status: "ACTIVE",
       expires_at_ms: expiresAtMs,
       remaining_ttl_ms: expiresAtMs - nowMs,
-      ...balancesMember(core.readAccounts(reservation.scopes, reservation.unit, nowMs), core.arithmetic),
+      ...(unfinished === undefined && balancesMember(accounts, core.arithmetic)),
     };
     const extensions = [...reservation.extensions, answerOf(request.idempotency_key, print, body)];
     const extended = { ...reservation, expiresAtMs, extensions };
@@ -212,7 +216,10 @@ export function expired(reservation: Reservation): Refusal {
   return refuse("RESERVATION_EXPIRED", `Reservation expired: ${reservation.id}`);
 }
 
-type Standing = { readonly ok: true; readonly reservation: ActiveReservation } | Refusal;
+type Standing =
+  /** `unfinished`: the budgets' figures still hold what has expired, so they decide nothing and are shown to nobody. */
+  | { readonly ok: true; readonly reservation: ActiveReservation; readonly unfinished: Refusal | undefined }
+  | Refusal;
 
 /** The order after a replay: tenant closed, then the state, with everything due on its accounts settled first. */
 function requireActive(
@@ -222,15 +229,13 @@ function requireActive(
   nowMs: number,
 ): Standing {
   if (tenant.status === "CLOSED") return closedTenant(core);
-  const settled = core.settleDue(nowMs, accountsOn(located.unit, located.scopes));
-  const reservation = settled === 0 ? located : (core.store.readReservation(located.id) ?? located);
-  if (reservation.status === "ACTIVE") return { ok: true, reservation };
-  return reservation.status === "EXPIRED"
-    ? expired(reservation)
-    : refuse(
-        "RESERVATION_FINALIZED",
-        `Reservation already ${reservation.status.toLowerCase()}: ${reservation.id}`,
-      );
+  const { unfinished } = core.settleDue(nowMs, accountsOn(located.unit, located.scopes));
+  // Its time is over whether or not there was room to settle it.
+  const status = statusAt(located, nowMs);
+  if (status === "EXPIRED") return expired(located);
+  return located.status === "ACTIVE"
+    ? { ok: true, reservation: located, unfinished }
+    : refuse("RESERVATION_FINALIZED", `Reservation already ${status.toLowerCase()}: ${located.id}`);
 }
 
 function replayExtend(

@@ -38,8 +38,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "expiry-a-moment-early",
     rule: "a reservation expires strictly after its deadline",
     file: "src/ledger/core.ts",
-    find: "due.deadlineMs < nowMs;",
-    replace: "due.deadlineMs <= nowMs;",
+    find: "first.deadlineMs < nowMs;",
+    replace: "first.deadlineMs <= nowMs;",
   },
   {
     name: "extend-in-grace",
@@ -66,8 +66,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: "scope-skipped-on-release",
     rule: "a release gives back on every budget of the path",
     file: "src/ledger/settle.ts",
-    find: "const figures = core.releasePath(accounts, reservation.amount);",
-    replace: "const figures = core.releasePath(accounts, reservation.amount);\n    accounts.length = 1;",
+    find: "const written = core.writeFigures(accounts, core.releasePath(accounts, reservation.amount), nowMs);",
+    replace:
+      "const figures = core.releasePath(accounts, reservation.amount);\n    accounts.length = 1;\n    const written = core.writeFigures(accounts, figures, nowMs);",
   },
   {
     name: "budgeted-set-recomputed",
@@ -81,8 +82,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "expiry-not-settled-first",
     rule: "what has expired is given back before a decision",
     file: "src/ledger/evaluation.ts",
-    find: "core.settleDue(nowMs, accountsOn(unit, scopes));",
-    replace: "void accountsOn;",
+    find: "const { unfinished } = core.settleDue(nowMs, accountsOn(unit, scopes));",
+    replace: "const unfinished = void accountsOn;",
   },
   {
     name: "expiry-settled-twice",

@@ -463,6 +463,7 @@ export function describeStoreContract(
           id: reservation(OLD).id,
           deadlineMs: 1_800_000_075_000,
           unit: "TOKENS",
+          keyId: "0123456789ab",
           scopes: reservation(OLD).scopes,
         },
       ]);

@@ -4,9 +4,9 @@
 import { env } from "cloudflare:workers";
 import fc from "fast-check";
 import { LocalLedger, ReservationIds } from "purser/ledger";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { tenantStub } from "../../worker/http/tenant-stub.ts";
-import { WAITING_CALLS_MAX } from "../../worker/tenant/group-commit.ts";
+import { GroupCommit, WAITING_CALLS_MAX } from "../../worker/tenant/group-commit.ts";
 import type { TenantBudget } from "../../worker/tenant/tenant-budget.ts";
 import { reserveRequest, tokens, verdictOf } from "../support/ledger-fixtures.ts";
 import { dump, START_MS, tenantWith, withExec, within } from "./support.ts";
@@ -159,6 +159,24 @@ describe("a fault", () => {
   });
 });
 
+test.each([
+  ["rejects", () => Promise.reject(new Error("no timer"))],
+  [
+    "throws",
+    () => {
+      throw new Error("no timer");
+    },
+  ],
+])("a gathering that %s holds nobody up, and the line goes on", async (_, gather) => {
+  const said = vi.spyOn(console, "error").mockImplementation(() => undefined);
+  const group = new GroupCommit({ transact: (decideAll) => decideAll(), gather });
+  expect(await Promise.all([group.run(() => 1), group.run(() => 2)])).toEqual([1, 2]);
+  expect(await group.run(() => 3)).toBe(3);
+  expect(group.isFull).toBe(false);
+  expect(said).toHaveBeenCalled();
+  said.mockRestore();
+});
+
 test("past the end of the line a call is refused as overload, and everybody in the line is decided", async () => {
   const { tenant, stub } = await tenantWith(WAITING_CALLS_MAX);
   await within(stub, START_MS, async (budget, state) => {
@@ -171,6 +189,7 @@ test("past the end of the line a call is refused as overload, and everybody in t
       status: 503,
       error: "INTERNAL_ERROR",
       message: expect.stringContaining("overloaded"),
+      retryAfterMs: 1_000,
     };
     expect(replies.slice(WAITING_CALLS_MAX)).toEqual([refused, refused]);
     // And the next one finds an empty line again.

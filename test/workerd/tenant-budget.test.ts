@@ -355,6 +355,45 @@ describe("the alarm", () => {
     expect(await alarmOf(stub)).toBeNull();
   });
 
+  test("is not moved later by a registry that cannot be told", async () => {
+    const { tenant, stub } = await tenantWith(100);
+    const ids: Record<string, string> = {};
+    const said = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    await within(stub, START_MS, async (budget) => {
+      await reserve("a", 10, 5_000)(budget, tenant, ids);
+      budget.announce = () => Promise.reject(new Error("registry gone"));
+      await budget.updateTenant({ name: "renamed" });
+      await budget.alarm();
+    });
+    expect(said).toHaveBeenCalledTimes(2);
+    said.mockRestore();
+    expect(await alarmOf(stub)).toBe(START_MS + 5_001);
+    await within(stub, START_MS, (budget, state) => {
+      Reflect.deleteProperty(budget, "announce");
+      return state.storage.deleteAlarm();
+    });
+  });
+
+  test("is one row per life of a reservation: the last settlement leaves it, it rings once and sets none", async () => {
+    const { tenant, stub } = await tenantWith(100);
+    const ids: Record<string, string> = {};
+    const pair = (afterMs: number, name: string) =>
+      within(stub, START_MS + afterMs, async (budget, state) => {
+        const set = vi.spyOn(state.storage, "setAlarm");
+        await reserve(name, 1, 60_000)(budget, tenant, ids);
+        await commit(name, 1)(budget, tenant, ids);
+        const settings = set.mock.calls.length;
+        set.mockRestore();
+        return settings;
+      });
+    expect([await pair(0, "a"), await pair(1_000, "b"), await pair(59_000, "c")]).toEqual([1, 0, 0]);
+    await within(stub, START_MS + 60_001, () => undefined);
+    expect(await runDurableObjectAlarm(stub)).toBe(true);
+    expect(await alarmOf(stub)).toBeNull();
+    expect(await pair(61_000, "d")).toBe(1);
+    await within(stub, START_MS, (_, state) => state.storage.deleteAlarm());
+  });
+
   test("late, early or twice, decides nothing", async () => {
     const { tenant, stub } = await tenantWith(100);
     const ids: Record<string, string> = {};

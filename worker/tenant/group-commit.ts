@@ -9,7 +9,7 @@ export const WAITING_CALLS_MAX = 1_000;
 export interface GroupCommitOptions {
   /** Runs decisions as one transaction. If one of them throws, everything is undone and `transact` throws. */
   readonly transact: (decideAll: () => void) => void;
-  /** Lets the calls that are on their way arrive. Nothing else delays a decision. */
+  /** Lets the calls that are on their way arrive. Nothing else delays a decision; if it fails, nobody is waited for. */
   readonly gather: () => Promise<void>;
 }
 
@@ -52,7 +52,12 @@ export class GroupCommit {
   }
 
   async #decideGroup(): Promise<void> {
-    await this.#options.gather();
+    try {
+      await this.#options.gather();
+    } catch (error) {
+      // Those who wait must be decided all the same: nobody else will ever take them out of the line.
+      console.error("purser: a group could not gather and is decided as it stands", error);
+    }
     const calls = this.#waiting;
     this.#waiting = [];
     // A throw is a bug or a failing disk, and rare: no call pays for a savepoint of its own to be safe from another's.

@@ -75,6 +75,14 @@ interface Known {
 
 const nothingKnown = (): Known => ({ apiKeys: new Map(), accounts: new Map(), unwritten: new Set() });
 
+interface DeadlineRow {
+  readonly id: string;
+  readonly deadline_ms: number;
+  readonly unit: string;
+  readonly scopes: string;
+  readonly key_id: string | null;
+}
+
 /** Rows that a scan reads at once. */
 const PAGE_ROWS = 500;
 
@@ -520,14 +528,16 @@ export class SqliteStore implements LedgerStore {
   }
 
   scanDeadlines(): Iterable<Deadline> {
-    const rows = this.#rows<{ id: string; deadline_ms: number; unit: string; scopes: string }>(
-      "SELECT id, expires_at_ms + grace_period_ms AS deadline_ms, unit, scopes FROM reservations WHERE finished = 0",
+    const rows = this.#rows<DeadlineRow>(
+      `SELECT id, expires_at_ms + grace_period_ms AS deadline_ms, unit, scopes, key_id FROM reservations
+       WHERE finished = 0`,
     );
     return rows.map((row) => ({
       id: row.id,
       deadlineMs: row.deadline_ms,
       unit: row.unit as Unit,
       scopes: JSON.parse(row.scopes) as string[],
+      keyId: row.key_id ?? undefined,
     }));
   }
 

@@ -53,6 +53,7 @@ import type {
   Turn,
 } from "purser/ledger";
 import {
+  busy,
   checkTenantRequest,
   isTenantId,
   Ledger,
@@ -73,11 +74,7 @@ import { SqliteStore } from "./sqlite-store.ts";
 /** How long an alarm's work that failed waits for the next try; the platform's own retries end after six. */
 const ALARM_RETRY_MS = 60_000;
 
-/** The protocol has no code for overload; the status and `Retry-After` say it. */
-const OVERLOADED: Refusal = {
-  ...refuse("INTERNAL_ERROR", "The tenant's object is overloaded, retry later"),
-  status: 503,
-};
+const OVERLOADED: Refusal = busy("The tenant's object is overloaded, retry later");
 
 type Operation<Body> = (ledger: Ledger, turn: Turn) => Reply<Body>;
 
@@ -310,7 +307,8 @@ export class TenantBudget extends DurableObject<Env> implements TenantRpc {
       await this.#announce();
     } catch (error) {
       console.error("purser: the alarm's work failed and will be tried again", error);
-      this.#setAlarmAt(nowMs + ALARM_RETRY_MS);
+      // The earlier one stands: the next deadline's, set above or by a call meanwhile, may come first.
+      this.#setAlarmBy(nowMs + ALARM_RETRY_MS);
     }
   }
 
@@ -403,7 +401,11 @@ export class TenantBudget extends DurableObject<Env> implements TenantRpc {
     return this.#ledger;
   }
 
-  /** One alarm at the earliest deadline, moved only earlier: each setting is a written row. None while nothing is held. */
+  /**
+   * One alarm at the earliest deadline, moved only earlier: each setting is a written row, so at most one per life of a
+   * reservation. It is not taken back when the last hold is settled, which would be a row too: it rings once, finds
+   * nothing, and none is set until something is held again.
+   */
   #setAlarm(ledger: Ledger): void {
     const deadlineMs = ledger.nextDeadlineMs;
     if (deadlineMs !== undefined) this.#setAlarmBy(deadlineMs + 1);

@@ -41,6 +41,57 @@ describe("what one tenant may keep", () => {
     expect(verdictOf(reserve("c"))).toBe("200");
   });
 
+  test("active reservations of one API key: another key goes on, and what is settled or expires makes room", () => {
+    const limits = { activeReservationsPerKeyMax: 2 };
+    const store = new MemoryStore();
+    const clock = testClock();
+    const open = () => new Ledger({ tenant: TENANT, store, secrets: ["s"], limits });
+    let ledger = open();
+    const turn = (keyId?: string) => ({
+      nowMs: clock.now(),
+      ...(keyId !== undefined && { caller: { keyId, digest: "d" } }),
+    });
+    bodyOf(ledger.createTenant({ tenant_id: TENANT, name: TENANT }, turn()));
+    bodyOf(ledger.createBudget(budget("tenant:acme", 100), turn()));
+    const make = (keyId: string) =>
+      bodyOf(
+        ledger.createApiKey(
+          { tenant_id: TENANT, name: keyId },
+          { keyId, digest: "d", prefix: keyId },
+          turn(),
+        ),
+      );
+    make("one");
+    make("two");
+    const reserve = (key: string, keyId?: string) =>
+      ledger.reserve(reserveRequest(key, 1, { ttl_ms: 1000, grace_period_ms: 0 }), turn(keyId));
+    const first = bodyOf(reserve("a", "one")).reservation_id ?? "";
+    bodyOf(reserve("b", "one"));
+    const refused = {
+      status: 429,
+      error: "LIMIT_EXCEEDED",
+      message: "At most 2 reservations of one API key may be active at once",
+    };
+    expect(reserve("c", "one")).toMatchObject(refused);
+    // A replay takes no place; a call without a key and another key have places of their own.
+    expect([reserve("b", "one"), reserve("d"), reserve("e", "two")].map(verdictOf)).toEqual([
+      "200",
+      "200",
+      "200",
+    ]);
+    bodyOf(ledger.extend(first, { idempotency_key: "x", extend_by_ms: 1000 }, turn("one")));
+    expect(reserve("c", "one")).toMatchObject(refused);
+    // Who opens the store anew counts the same.
+    ledger = open();
+    expect(reserve("c", "one")).toMatchObject(refused);
+    bodyOf(ledger.release(first, { idempotency_key: "r" }, turn("one")));
+    bodyOf(reserve("c", "one"));
+    expect(reserve("f", "one")).toMatchObject(refused);
+    clock.advance(1001);
+    expect([reserve("f", "one"), reserve("g", "one")].map(verdictOf)).toEqual(["200", "200"]);
+    expect(reserve("h", "one")).toMatchObject(refused);
+  });
+
   test("budgets", () => {
     const { ledger, turn } = setUp({ budgetsMax: 2 });
     const make = (scope: string, rest: Partial<BudgetInput> = {}) =>
@@ -61,8 +112,9 @@ describe("what one tenant may keep", () => {
   });
 
   test("the usual ones hold where none are given", () => {
-    const { activeReservationsMax, budgetsMax, apiKeysMax } = LEDGER_LIMITS;
-    expect([activeReservationsMax, budgetsMax, apiKeysMax]).toEqual([120_000, 10_000, 10_000]);
+    const { activeReservationsMax, activeReservationsPerKeyMax, budgetsMax, apiKeysMax } = LEDGER_LIMITS;
+    expect([activeReservationsMax, activeReservationsPerKeyMax]).toEqual([120_000, 40_000]);
+    expect([budgetsMax, apiKeysMax]).toEqual([10_000, 10_000]);
   });
 });
 
