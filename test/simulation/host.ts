@@ -1,8 +1,10 @@
 // The process that holds one tenant's ledger, and dies: the store survives it, everything in memory does not. It keeps
 // the alarm as the Durable Object does (at the earliest deadline, moved only earlier) and lets it ring late, early and
-// twice. Invariant: every turn, kept or rolled back, is one step and is judged. Who may call: the network, the schedule.
+// twice, and it decides calls that arrive together as one group, by the object's own code. Invariant: every transaction, kept
+// or rolled back, is one step and is judged; nobody is told of what was not kept. Who may call: the network, the schedule.
 
 import { Ledger, type LedgerOptions, type LedgerStore } from "purser/ledger";
+import { decideTogether } from "../../worker/tenant/group-commit.ts";
 import { type AnyReply, type Call, perform } from "./calls.ts";
 import type { Chance } from "./engine/chance.ts";
 import { shown } from "./engine/difference.ts";
@@ -10,7 +12,7 @@ import { type FaultPoint, type FaultyStore, faultyStore, InjectedFault } from ".
 import type { HostClock } from "./engine/host-clock.ts";
 import type { Scheduler } from "./engine/scheduler.ts";
 import type { Tally } from "./engine/tally.ts";
-import type { Judge } from "./judge.ts";
+import type { Answered, Judge } from "./judge.ts";
 
 /** Probabilities per turn, and per alarm. */
 export interface HostFaults {
@@ -18,8 +20,10 @@ export interface HostFaults {
   readonly diesBeforeReply: number;
   /** Dies or merely fails in the middle of a turn. */
   readonly failsInTurn: number;
-  /** The commit that several turns share fails, and with it all of them. */
+  /** The commit that several turns share fails, once or for good, and with it all of them. */
   readonly failsAsGroup: number;
+  /** A call waits for others, which are then decided with it. */
+  readonly gathers: number;
   readonly alarmLate: number;
   readonly alarmEarly: number;
   readonly alarmTwice: number;
@@ -41,6 +45,13 @@ const ALARM_RETRY_MS = 60_000;
 const ALARM_LATE_MS_MAX = 7_200_000;
 /** Few turns write more often, and a fault beyond a turn's last write does not strike. */
 const WRITES_PER_TURN = 10;
+const GATHER_MS_MAX = 1_000;
+
+/** A call in the line, and how its caller hears of it. */
+interface Waiting {
+  readonly call: Call;
+  readonly reply: (reply: AnyReply) => void;
+}
 
 export class Host {
   readonly #parts: HostParts;
@@ -50,7 +61,7 @@ export class Host {
   /** Only the ring of the latest setting counts. */
   #alarmSetting = 0;
   #steps = 0;
-  #previous: Call | undefined;
+  #line: Waiting[] = [];
 
   constructor(parts: HostParts) {
     this.#parts = parts;
@@ -64,36 +75,137 @@ export class Host {
 
   /** One delivery of a call. No reply where the process died or failed: the caller must ask again. */
   receive(call: Call, reply: (reply: AnyReply) => void): void {
-    const { clock, judge, tally, chance, faults } = this.#parts;
-    const hostMs = clock.read();
-    if (chance.happens(faults.failsAsGroup)) {
-      this.#failGroup(call, hostMs);
-      return;
-    }
+    const { chance, faults, scheduler } = this.#parts;
+    this.#line.push({ call, reply });
+    if (this.#line.length > 1) return;
+    if (chance.happens(faults.gathers)) {
+      scheduler.after(chance.between(0, GATHER_MS_MAX), () => this.#decideLine());
+    } else this.#decideLine();
+  }
+
+  #decideLine(): void {
+    const { chance, clock, tally } = this.#parts;
+    const group = this.#line;
+    this.#line = [];
+    const [first] = group;
+    if (first === undefined) return;
+    tally.add(group.length > 1 ? "group: of several" : "group: of one");
+    // Without a group around it, as the ledger in a caller's own process.
+    if (group.length === 1 && chance.happens(0.5)) this.#decideAlone(first, clock.read());
+    else this.#decideGroup(group, clock.read());
+  }
+
+  #decideAlone({ call, reply }: Waiting, hostMs: number): void {
     const kept = this.#attempt(() => perform(this.#ledger, call, { nowMs: hostMs }));
     if (kept === undefined) return;
-    const answer = kept.result;
-    const verdict = answer.ok ? `${answer.status}` : `${answer.status} ${answer.error}`;
-    tally.add(`${call.op}: ${verdict}`);
-    this.#parts.trace(
-      () =>
-        `${hostMs} ${call.op} ${shown(call)} → ${verdict} ${answer.ok ? shown(answer.body) : answer.message}`,
-    );
-    judge.answered(call, hostMs, answer);
-    this.#previous = call;
-    this.#keepAlarm();
-    if (chance.happens(faults.diesBeforeReply)) {
-      tally.add("fault: died between commit and reply");
-      this.#restart();
-      return;
+    if (this.#keep([{ call, reply: kept.result }], hostMs)) reply(kept.result);
+  }
+
+  /**
+   * As the object decides: all in one transaction, and if that fails call by call, on a ledger opened anew. One call may
+   * be such that it always fails, the shared commit may fail once or for good, and the process may die in between.
+   */
+  #decideGroup(group: readonly Waiting[], hostMs: number): void {
+    const { chance, faults, judge, store, tally, trace } = this.#parts;
+    const cursed = chance.happens(faults.failsInTurn) ? chance.pick(group) : undefined;
+    const point = faultPoint(chance);
+    let commitsFailing = chance.happens(faults.failsAsGroup) ? chance.pick([1, Number.POSITIVE_INFINITY]) : 0;
+    let isDead = false;
+    let part: { waiting: Waiting; answered: Answered | undefined }[] = [];
+    const answers = new Map<Waiting, AnyReply>();
+    const failedAlone = new Set<Waiting>();
+    const told = new Set<Waiting>();
+    // The group's own code takes every throw for a failure, so what is wrong is kept aside.
+    const wrongs: unknown[] = [];
+
+    const transact = (decideAll: () => void): void => {
+      if (isDead) throw new InjectedFault("the process has died");
+      this.#steps += 1;
+      part = [];
+      try {
+        store.transact(() => {
+          decideAll();
+          commitsFailing -= 1;
+          if (commitsFailing >= 0) throw new InjectedFault("the group's commit failed");
+        });
+      } catch (error) {
+        const [only] = part;
+        if (part.length === 1 && only !== undefined) failedAlone.add(only.waiting);
+        tally.add(part.length > 1 ? "fault: a group undone" : "fault: a group of one undone");
+        trace(() => `${part.length} calls are decided and rolled back`);
+        judge.rolledBack();
+        isDead = chance.happens(0.3);
+        this.#restart();
+        throw error;
+      }
+      const kept = part.flatMap(({ answered }) => answered ?? []);
+      isDead = !this.#keep(kept, hostMs);
+      for (const { waiting, answered } of part)
+        if (answered !== undefined) answers.set(waiting, answered.reply);
+    };
+    const members = group.map((waiting) => {
+      const { call } = waiting;
+      return {
+        decide: () => {
+          const own: (typeof part)[number] = { waiting, answered: undefined };
+          part.push(own);
+          if (waiting === cursed) this.#faulty.arm(point);
+          try {
+            own.answered = { call, reply: perform(this.#ledger, call, { nowMs: hostMs }) };
+          } finally {
+            this.#faulty.disarm();
+          }
+        },
+        tell: () => {
+          told.add(waiting);
+          const answer = answers.get(waiting);
+          if (answer === undefined) wrongs.push(new Error(`${call.op}: told before it was kept`));
+          else if (!isDead) waiting.reply(answer);
+        },
+        fail: () => {
+          told.add(waiting);
+          if (!isDead && !failedAlone.has(waiting))
+            wrongs.push(new Error(`${call.op}: failed for another's`));
+        },
+      };
+    });
+    const guarded = (decideAll: () => void): void => {
+      try {
+        transact(decideAll);
+      } catch (error) {
+        if (!(error instanceof InjectedFault)) wrongs.push(error);
+        throw error;
+      }
+    };
+    decideTogether(members, guarded);
+    if (wrongs.length > 0) throw wrongs[0];
+    if (told.size !== group.length) throw new Error(`${told.size} of ${group.length} callers were told`);
+  }
+
+  /** What a transaction did is kept and judged. False when the process dies before anyone is answered. */
+  #keep(kept: readonly Answered[], hostMs: number): boolean {
+    const { chance, faults, judge, tally, trace } = this.#parts;
+    for (const { call, reply } of kept) {
+      const verdict = reply.ok ? `${reply.status}` : `${reply.status} ${reply.error}`;
+      tally.add(`${call.op}: ${verdict}`);
+      trace(
+        () =>
+          `${hostMs} ${call.op} ${shown(call)} → ${verdict} ${reply.ok ? shown(reply.body) : reply.message}`,
+      );
     }
-    reply(answer);
+    judge.answered(kept, hostMs);
+    this.#keepAlarm();
+    if (!chance.happens(faults.diesBeforeReply)) return true;
+    tally.add("fault: died between commit and reply");
+    this.#restart();
+    return false;
   }
 
   /** Ends the process between two turns, as an eviction does. */
   evict(): void {
     this.#parts.tally.add("fault: evicted");
     this.#steps += 1;
+    this.#line = [];
     this.#restart();
   }
 
@@ -101,8 +213,9 @@ export class Host {
     return new Ledger({ ...this.#parts.ledger, store: this.#faulty.store });
   }
 
+  /** A new process, or a ledger that is opened anew after a group was undone: either remembers nothing. */
   #restart(): void {
-    this.#parts.trace(() => "the process ends; a new one opens the store");
+    this.#parts.trace(() => "the store is opened anew");
     this.#ledger = this.#open();
     this.#parts.judge.restarted();
     this.#parts.judge.checkDeadlines(this.#ledger);
@@ -127,25 +240,6 @@ export class Host {
     } finally {
       this.#faulty.disarm();
     }
-  }
-
-  /** Decides the call, and the one before it once more, in one transaction that then fails: neither has happened. */
-  #failGroup(call: Call, hostMs: number): void {
-    const { judge, store, tally, trace } = this.#parts;
-    this.#steps += 1;
-    tally.add("fault: a group's commit failed");
-    trace(() => "a group is decided and rolled back");
-    const group = this.#previous === undefined ? [call] : [call, this.#previous];
-    try {
-      store.transact(() => {
-        for (const each of group) perform(this.#ledger, each, { nowMs: hostMs });
-        throw new InjectedFault("the group's commit failed");
-      });
-    } catch (error) {
-      if (!(error instanceof InjectedFault)) throw error;
-    }
-    judge.rolledBack();
-    this.#restart();
   }
 
   /** After every kept turn, as the Durable Object does. */

@@ -12,6 +12,9 @@ import { deadlineOf, type ModelBudget, type ModelReservation } from "./model/sta
 import { scopesOf } from "./model/wire.ts";
 import { type Snapshot, snapshotOf } from "./snapshot.ts";
 
+/** A call and its answer. */
+export type Answered = Pick<Asked, "call" | "reply">;
+
 export class Judge {
   readonly #model: Model;
   readonly #store: LedgerStore;
@@ -23,15 +26,26 @@ export class Judge {
     this.#snapshot = snapshotOf(store, []);
   }
 
-  /** A call was answered, and what it did is kept. */
-  answered(call: Call, hostMs: number, reply: AnyReply): void {
+  /** These calls were answered in this order, and what they did is kept: one transaction, at one time. */
+  answered(group: readonly Answered[], hostMs: number): void {
     const nowMs = this.#model.begin(hostMs);
-    const kept = this.#model.state.answers.length;
-    const expected = this.#model.foretell(call, nowMs, reply);
-    const isNew = this.#model.state.answers.length > kept;
-    const wrong = judgeReply(expected, reply);
-    if (wrong !== undefined) throw new Error(`${call.op}: ${wrong}`);
-    this.#compareStore(nowMs, { call, reply, applied: isNew ? appliedBy(call, reply) : undefined });
+    const asked = group.map(({ call, reply }) => {
+      this.#forgetPruned(call, reply, nowMs);
+      const kept = this.#model.state.answers.length;
+      const expected = this.#model.foretell(call, nowMs, reply);
+      const isNew = this.#model.state.answers.length > kept;
+      const wrong = judgeReply(expected, reply);
+      if (wrong !== undefined) throw new Error(`${call.op}: ${wrong}`);
+      return { call, reply, applied: isNew ? appliedBy(call, reply) : undefined };
+    });
+    this.#compareStore(nowMs, asked);
+  }
+
+  /** A call of this same group may have pruned what this one asks for; the model forgets only what is old enough. */
+  #forgetPruned(call: Call, reply: AnyReply, nowMs: number): void {
+    if (!("id" in call) || reply.ok || reply.error !== "NOT_FOUND") return;
+    const reservation = this.#model.state.reservations.get(call.id);
+    if (reservation !== undefined) this.#model.forget(reservation, nowMs);
   }
 
   /** A sweep ran to its end: nothing that was due may be left. */
@@ -87,7 +101,7 @@ export class Judge {
     return this.#snapshot.active.length;
   }
 
-  #compareStore(nowMs: number, asked?: Asked): void {
+  #compareStore(nowMs: number, asked: readonly Asked[] = []): void {
     const { state } = this.#model;
     const before = this.#snapshot;
     const after = snapshotOf(this.#store, state.reservations.keys());

@@ -81,6 +81,7 @@ export function drawPlan(chance: Chance): Plan {
       diesBeforeReply: sometimes(0.2),
       failsInTurn: sometimes(0.4),
       failsAsGroup: chance.happens(0.2) ? 0.2 * chance.next() : 0,
+      gathers: sometimes(1),
       alarmLate: sometimes(1),
       alarmEarly: sometimes(0.8),
       alarmTwice: sometimes(0.8),

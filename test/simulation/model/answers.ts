@@ -76,7 +76,7 @@ export function findReplay(
   for (const answer of found) {
     const expected = replayed(answer, print, {}, status);
     if (answer.doubtful && judge(expected, reply) !== undefined) continue;
-    state.ambiguous = answer.doubtful;
+    state.ambiguous ||= answer.doubtful;
     return expected;
   }
   return undefined;
