@@ -4,7 +4,8 @@
 import { fileURLToPath } from "node:url";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { playwright } from "@vitest/browser-playwright";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type Plugin } from "vitest/config";
+import { WORKER_MUTANTS } from "./test/workerd/mutants.ts";
 
 /** The package's own name leads to its sources; `variant` is "" or ".workerd". */
 function sources(variant: "" | ".workerd") {
@@ -17,6 +18,26 @@ function sources(variant: "" | ".workerd") {
       { find: /^purser\/client$/, replacement: file("src/client.ts") },
     ],
   };
+}
+
+/** Breaks the one rule that PURSER_MUTANT names, for `npm run simulate -- --worker-mutants`. The files stay as they are. */
+function workerMutant(): Plugin[] {
+  const mutant = WORKER_MUTANTS.find(({ name }) => name === process.env.PURSER_MUTANT);
+  if (mutant === undefined) return [];
+  const { name, file, find, replace } = mutant;
+  return [
+    {
+      // Vitest keeps transformed files by their text and the plugins' names: no mutant may be found for another.
+      name: `worker-mutant-${name}`,
+      enforce: "pre",
+      transform(code, id) {
+        if (!id.endsWith(`/${file}`)) return undefined;
+        if (code.split(find).length !== 2)
+          throw new Error(`mutant ${name}: its text must stand once in ${file}`);
+        return code.replace(find, () => replace);
+      },
+    },
+  ];
 }
 
 /** scripts/test.ts finds a browser that really starts and hands it over here. */
@@ -65,6 +86,7 @@ export default defineConfig({
       {
         resolve: sources(".workerd"),
         plugins: [
+          workerMutant(),
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {

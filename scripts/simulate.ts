@@ -1,5 +1,5 @@
 // `npm run simulate`: the ledger in deterministic simulation. Plays seeds on all cores until one fails, or one seed with
-// its trace, or shows for each mutant which seed catches it. Exit code 1 when a seed fails or a mutant survives.
+// its trace, or shows for each mutant which seed catches it (of the Durable Object: which tests). Exit code 1 when a seed fails or a mutant survives.
 import { availableParallelism } from "node:os";
 import process from "node:process";
 import { SingleBar } from "cli-progress";
@@ -13,6 +13,7 @@ import { count } from "./lib/report.ts";
 import { type PoolResult, simulateSeeds } from "./lib/simulation-pool.ts";
 import { listenForStop, type StopSignal } from "./lib/stop-signal.ts";
 import { reportLikePurser, runCommand } from "./lib/user-error.ts";
+import { catchWorkerMutants } from "./lib/worker-mutants.ts";
 
 interface SimulateOptions {
   readonly seeds: number;
@@ -21,6 +22,7 @@ interface SimulateOptions {
   readonly trace: boolean;
   readonly threads: number;
   readonly mutants: boolean;
+  readonly workerMutants: boolean;
 }
 
 const PROGRAM = new URL("../test/simulation/simulate.ts", import.meta.url).href;
@@ -29,6 +31,7 @@ await runCommand(async () => {
   const options = readOptions();
   if (options.seed !== undefined) return simulateOne(options.seed, options.trace);
   const stop = listenForStop();
+  if (options.workerMutants) return catchWorkers(stop);
   return options.mutants ? catchMutants(options, stop) : simulateMany(options, stop);
 });
 
@@ -48,6 +51,11 @@ function readOptions(): SimulateOptions {
     .option("--trace", "with --seed: tell every step", false)
     .option("--threads <number>", "threads", parseThreads, availableParallelism())
     .option("--mutants", "break one rule at a time and show which seed catches it", false)
+    .option(
+      "--worker-mutants",
+      "break the Durable Object's rules one at a time and show which tests catch it",
+      false,
+    )
     .parse()
     .opts<SimulateOptions>();
 }
@@ -103,6 +111,20 @@ async function catchMutants({ seeds, from, threads }: SimulateOptions, stop: Sto
     await removeMutants();
   }
   say(`${MUTANTS.length - survivors} of ${MUTANTS.length} mutants caught`);
+  return survivors === 0 ? 0 : 1;
+}
+
+/** For each mutant of the Durable Object the tests that fail first; one that none catches has survived. */
+async function catchWorkers(stop: StopSignal): Promise<number> {
+  let survivors = 0;
+  say("| mutant | the rule it breaks | caught by |\n|---|---|---|");
+  for await (const { name, rule, caughtBy } of catchWorkerMutants(stop.signal)) {
+    if (caughtBy.length === 0) survivors += 1;
+    const files = caughtBy.map((file) => file.replace(/^.*\/(.*)\.test\.ts$/, "$1")).join(", ");
+    say(`| ${name} | ${rule} | ${files === "" ? "**none**" : files} |`);
+  }
+  if (stop.signal.aborted) return stop.exitCode();
+  say(survivors === 0 ? "all caught" : `${survivors} survived`);
   return survivors === 0 ? 0 : 1;
 }
 

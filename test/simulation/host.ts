@@ -126,7 +126,9 @@ export class Host {
         store.transact(() => {
           decideAll();
           commitsFailing -= 1;
-          if (commitsFailing >= 0) throw new InjectedFault("the group's commit failed");
+          if (commitsFailing < 0) return;
+          tally.add("fault: a group's commit failed");
+          throw new InjectedFault("the group's commit failed");
         });
       } catch (error) {
         const [only] = part;

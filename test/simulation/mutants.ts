@@ -241,4 +241,26 @@ export const MUTANTS: readonly Mutant[] = [
     find: "if (remainingOf(at(i)) < amount) return refuse(Status.ExceedsAvailable, i);",
     replace: "if (i + 1 < count && remainingOf(at(i)) < amount) return refuse(Status.ExceedsAvailable, i);",
   },
+  {
+    name: "group-told-before-commit",
+    rule: "nobody is told before the transaction has ended",
+    file: "worker/tenant/group-commit.ts",
+    find: "for (const call of calls) call.decide();",
+    replace: "for (const call of calls) {\n        call.decide();\n        call.tell();\n      }",
+  },
+  {
+    name: "group-failure-told-to-all",
+    rule: "a call that throws fails alone",
+    file: "worker/tenant/group-commit.ts",
+    find: "if (calls.length > 1 && decided(calls, transact) === undefined) return;",
+    replace:
+      "if (calls.length > 1) {\n    const failure = decided(calls, transact);\n    if (failure !== undefined) for (const call of calls) call.fail(failure.error);\n    return;\n  }",
+  },
+  {
+    name: "group-told-after-failure",
+    rule: "a group that was undone is decided again before anyone is told",
+    file: "worker/tenant/group-commit.ts",
+    find: "return { error };",
+    replace: "if (calls.length === 1) return { error };",
+  },
 ];
