@@ -4,8 +4,9 @@ import { evictDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
 import { tenantStub } from "../../worker/http/tenant-stub.ts";
-import { applyMigrations } from "../../worker/migrations.ts";
+import { applyMigrations, type Migration } from "../../worker/migrations.ts";
 import { registryOf } from "../../worker/registry/registry-stub.ts";
+import { REGISTRY_MIGRATIONS } from "../../worker/registry/tenant-registry.ts";
 import { MIGRATIONS, migrate, SCHEMA_VERSION } from "../../worker/tenant/schema.ts";
 import { bodyOf, tokens } from "../support/ledger-fixtures.ts";
 import { describeStoreContract } from "../support/ledger-store-contract.ts";
@@ -105,16 +106,18 @@ test("every table is strict", async () => {
   for (const { type, sql } of ddl) if (type === "table") expect(sql).toMatch(/STRICT(, WITHOUT ROWID)?$/);
 });
 
+/** A step's number, its name and the beginning of its text's digest. */
+async function printOf({ version, name, statements }: Migration): Promise<string> {
+  const text = statements.join(";").replaceAll(/\s+/g, " ");
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `${version} ${name} ${hex.slice(0, 16)}`;
+}
+
 test("the steps are those that were shipped", async () => {
-  const prints = MIGRATIONS.map(async ({ version, name, statements }) => {
-    const text = statements.join(";").replaceAll(/\s+/g, " ");
-    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-    const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    return `${version} ${name} ${hex.slice(0, 16)}`;
-  });
   // When a line of this fails, a step was edited. Put it back as it was and append a new one: databases written by the
   // old text exist, and only the list's end may grow.
-  expect(await Promise.all(prints)).toEqual([
+  expect(await Promise.all(MIGRATIONS.map(printOf))).toEqual([
     "1 ledger 9c36ed240691dfd6",
     "2 reservations 3122a0cb25f1a98b",
     "3 api key settings 678002f79590dfe9",
@@ -122,6 +125,7 @@ test("the steps are those that were shipped", async () => {
     "5 policies and periods 61d1bf18551429cf",
   ]);
   expect(SCHEMA_VERSION).toBe(MIGRATIONS.length);
+  expect(await Promise.all(REGISTRY_MIGRATIONS.map(printOf))).toEqual(["1 registry cb49d25729d850c7"]);
 });
 
 test("reservations of the first version are all there in the next one, active and finished", async () => {

@@ -23,7 +23,7 @@ export interface RegistryEntry {
 }
 
 // `search` is the lower-cased text that a search looks in: SQLite lowers ASCII only.
-const MIGRATIONS: readonly Migration[] = [
+export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   {
     version: 1,
     name: "registry",
@@ -43,13 +43,13 @@ const MIGRATIONS: readonly Migration[] = [
 export class TenantRegistry extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    if (hasSchema(ctx.storage)) applyMigrations(ctx.storage, MIGRATIONS, Date.now());
+    if (hasSchema(ctx.storage)) applyMigrations(ctx.storage, REGISTRY_MIGRATIONS, Date.now());
   }
 
   /** Remembers a tenant unless a later revision of it is known. One row. */
   record({ revision, tenant }: RegistryEntry): void {
     const { storage } = this.ctx;
-    if (!hasSchema(storage)) applyMigrations(storage, MIGRATIONS, Date.now());
+    if (!hasSchema(storage)) applyMigrations(storage, REGISTRY_MIGRATIONS, Date.now());
     storage.sql.exec(
       `INSERT INTO tenants (tenant_id, revision, status, parent_tenant_id, search, body) VALUES (?, ?, ?, ?, ?, ?)
        ON CONFLICT (tenant_id) DO UPDATE SET revision = excluded.revision, status = excluded.status,
