@@ -130,6 +130,16 @@ export class Judge {
       }
       compareBudget(name, budget, stored);
     }
+    this.#forgetAnswersGone();
+  }
+
+  /** An event's answer that may be gone is looked for, since its reply alone need not tell a repetition from a new one. */
+  #forgetAnswersGone(): void {
+    const { state } = this.#model;
+    state.answers = state.answers.filter(({ doubtful, namespace, key, expiresDay }) => {
+      if (!doubtful || namespace !== "event") return true;
+      return this.#store.readAnswer({ namespace, key, fromDay: expiresDay, toDay: expiresDay }) !== undefined;
+    });
   }
 
   #compareReservation(model: ModelReservation, stored: Reservation | undefined, nowMs: number): void {
