@@ -83,6 +83,10 @@ export const ALL_INDEX: u32 = 256;
 
 /** Where the header keeps the word that threads waiting for a permit watch. */
 export const HEADER_SEQUENCE: u32 = 28;
+/** Where a counter keeps its meta word: generation << 8 | kind, or 0. */
+export const COUNTER_META: u32 = 8;
+/** Where a counter keeps the guard bits of permits, a slice of credit, a tenant's group. */
+export const COUNTER_GUARDS: u32 = 96;
 /** Where a counter keeps how many wait for one of its permits. */
 export const COUNTER_WAITING: u32 = 92;
 

@@ -50,6 +50,16 @@ export function creditOpen(keyHigh: u64, keyLow: u64, capacity: f64, credit: f64
   return open(keyHigh, keyLow, Kind.Credit, <u64>capacity, <u64>credit, owner);
 }
 
+/**
+ * Opens or creates a token budget that belongs to a group: a tenant of a tracker.
+ * @param group the same for all that are to be found together (src/kernel/group.ts)
+ * @returns as budgetOpen; Mismatch also if the name serves another group
+ */
+export function tenantOpen(keyHigh: u64, keyLow: u64, capacity: f64, group: u64, owner: f64): f64 {
+  if (!isAmount(capacity)) return -(<f64>Status.AmountInvalid);
+  return open(keyHigh, keyLow, Kind.Tokens, <u64>capacity, group, owner);
+}
+
 /** Opens or creates permits with these limits; permit.ts says what limits and guards are. @returns as budgetOpen */
 export function permitOpen(keyHigh: u64, keyLow: u64, limits: u64, guards: u64, owner: f64): f64 {
   if (!isGeometry(limits, guards)) return -(<f64>Status.ArgumentInvalid);

@@ -23,7 +23,7 @@
 //             +48 u64 denied     (tagged)        +56 u64 over-released                            (tagged)
 //             +64 u64 key, high  +72 u64 key, low (the 128-bit hash of the name)
 //             +80 u64 capacity at opening        +88 u32 generation, survives removal
-//             +92 u32 waiting for a permit       +96 u64 guard bits of permits, a slice of credit, 0 for other kinds
+//             +92 u32 waiting for a permit       +96 u64 guard bits of permits, a slice of credit, a tenant's group
 //             +104 u64 generation << 32 | slot of the first cell + 1     +112 u64 lent to cells
 //             +120 u64 what a thread that collects wants (all three for credit alone: credit.ts)
 //   Rates (rate.ts) keep their arrival time in the contended word, their burst in the capacity, and limit and window where
@@ -43,7 +43,7 @@
 //   While it is a thread's cell (credit.ts): +24 u64 its budget's meta word, +48 u32 slot of the next cell + 1, +52 u32 how many cells from here on,
 //   +56 u64 the cell word.
 
-export { COUNTER_WAITING, HEADER_LOCK, HEADER_SEQUENCE } from "./abi";
+export { COUNTER_GUARDS, COUNTER_META, COUNTER_WAITING, HEADER_LOCK, HEADER_SEQUENCE } from "./abi";
 import {
   COUNTER_BYTES,
   HEADER_BYTES,
@@ -68,7 +68,6 @@ export const HEADER_OWNERS: u32 = 16;
 export const HEADER_PROBE_MAX: u32 = 24;
 
 export const COUNTER_OUT: u32 = 0;
-export const COUNTER_META: u32 = 8;
 export const COUNTER_CAPACITY: u32 = 16;
 export const COUNTER_STAMP: u32 = 24;
 export const COUNTER_CONSUMED: u32 = 32;
@@ -79,7 +78,6 @@ export const COUNTER_KEY_HIGH: u32 = 64;
 export const COUNTER_KEY_LOW: u32 = 72;
 export const COUNTER_OPENING: u32 = 80;
 export const COUNTER_GENERATION: u32 = 88;
-export const COUNTER_GUARDS: u32 = 96;
 export const COUNTER_CELLS: u32 = 104;
 export const COUNTER_LENT: u32 = 112;
 export const COUNTER_WANTED: u32 = 120;

@@ -12,4 +12,5 @@ if (isMainThread) {
   );
 } else {
   while (requests.tryReserve(1)); // false only once both threads together have used it up, to the last one
+  kernel.close(); // what it still has lent to it is for the others
 }

@@ -22,7 +22,7 @@ export class KernelFullError extends PurserError {
     const advice =
       option === "threads"
         ? "close and re-create the kernel: thread ids are never reused"
-        : `raise createKernel({ ${option} }), or remove and settle what is no longer used`;
+        : `raise createKernel({ ${option} }), or settle and remove what is not used`;
     super("KERNEL_FULL", `the kernel is full: all ${capacity} ${option} are taken; ${advice}`);
     this.option = option;
   }
@@ -44,8 +44,8 @@ export class KernelBusyError extends PurserError {
     super(
       "KERNEL_BUSY",
       owner === 0
-        ? "another thread adjusts this reservation and does not go on; if it was terminated, reclaim its owner id"
-        : `thread ${owner} is inside the kernel's directory; if it was terminated, reclaim(${owner}) frees it`,
+        ? "another thread adjusts this reservation; if it was terminated, reclaim it"
+        : `thread ${owner} is in the kernel's directory; if it was terminated, reclaim it`,
     );
     this.owner = owner;
   }

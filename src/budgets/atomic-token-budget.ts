@@ -44,12 +44,14 @@ export interface ReserveOptions {
 export class AtomicTokenBudget extends CountedBudget implements TokenBudget {
   /**
    * @param capacity - tokens; safe integer, 0 … 2^53−1; the budget begins full
+   * @param options - without `credit`: it would save little, since reserving and settling mostly move a hold, and debt
+   * would have to call in every thread's slice
    * @throws RangeError, TypeError for a bad argument
    * @throws BudgetMismatchError if the name is taken by a budget of another kind or capacity
    * @throws KernelFullError if the kernel has no slot left
    */
-  constructor(capacity: number, options: BudgetOptions = {}) {
-    super(Kind.Tokens, capacity, options);
+  constructor(capacity: number, options: BudgetOptions & { readonly credit?: never } = {}) {
+    super(Kind.Tokens, capacity, options, options.credit);
   }
 
   /** What was spent beyond the budget and not yet repaid. */

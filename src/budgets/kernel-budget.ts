@@ -6,6 +6,7 @@ import { checkAmount, checkInteger, checkName, invalidType } from "../arguments.
 import { type Denial, explainDenial } from "../denial.ts";
 import { CREDIT_MAX } from "../kernel/generated/abi.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
+import * as Kind from "../kernel/generated/Kind.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import type { Counter } from "./counter.ts";
 import { CreditCounter } from "./credit-counter.ts";
@@ -26,7 +27,7 @@ export interface BudgetOptions {
 /** @throws TypeError unless it is a kernel or left out */
 export function checkKernel(kernel: unknown): void {
   if (kernel !== undefined && !(kernel instanceof Kernel)) {
-    throw invalidType("kernel", "a Kernel from createKernel or attachKernel", kernel);
+    throw invalidType("kernel", "a Kernel", kernel);
   }
 }
 
@@ -42,15 +43,15 @@ export abstract class CountedBudget implements ExplainsDenial {
     const { kernel, name } = options;
     if (name !== undefined) checkName("name", name, NAME_LENGTH_MAX);
     checkKernel(kernel);
-    if (credit !== undefined) checkInteger("credit", credit, 1, CREDIT_MAX);
+    if (credit !== undefined) {
+      if (kind === Kind.Tokens) throw invalidType("credit", "left out: tokens have none", credit);
+      checkInteger("credit", credit, 1, CREDIT_MAX);
+    }
     this.name = name ?? "";
     const isPrivate = kernel === undefined && name === undefined;
+    const open = (owner: Kernel, key: string) => owner.openBudget(kind, capacity, key, credit);
     if (isPrivate) this.counter = new LocalCounter(capacity);
-    else if (credit === undefined) {
-      this.counter = new KernelCounter(options, (owner, key) => owner.openBudget(kind, capacity, key));
-    } else {
-      this.counter = new CreditCounter(options, (owner, key) => owner.openCredit(capacity, credit, key));
-    }
+    else this.counter = new (credit === undefined ? KernelCounter : CreditCounter)(options, open);
   }
 
   /** The kernel that it lives in; null for one with neither name nor kernel, which only this object can reach. */

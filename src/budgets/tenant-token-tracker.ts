@@ -10,6 +10,7 @@ import { PurserError } from "../errors.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
 import * as Kind from "../kernel/generated/Kind.ts";
 import * as Status from "../kernel/generated/Status.ts";
+import { handlesOf } from "../kernel/group.ts";
 import { defaultKernel, type Kernel } from "../kernel/kernel.ts";
 import { directoryKey } from "../kernel/name.ts";
 import { type BudgetOptions, checkKernel, NAME_LENGTH_MAX } from "./kernel-budget.ts";
@@ -56,6 +57,9 @@ export class TenantTokenTracker {
   readonly #kernel: Kernel;
   /** What every tenant's name begins with; no caller's name can, and none can be mistaken for another's. */
   readonly #prefix: string;
+  /** What finds every tenant of this tracker in the kernel, whoever opened it: names are only hashes there. */
+  readonly #group: bigint;
+  /** The tenants that this object has opened or asked for. */
   readonly #handles = new Map<string, number>();
 
   /**
@@ -72,6 +76,7 @@ export class TenantTokenTracker {
       options.name === undefined
         ? `${this.#kernel.privateName()}/`
         : `\0tenants ${options.name.length} ${options.name}/`;
+    this.#group = directoryKey(this.#prefix).high;
   }
 
   /**
@@ -131,7 +136,10 @@ export class TenantTokenTracker {
       throw this.#kernel.failure(status, `tenant "${tenantId}"`);
   }
 
-  /** Every tenant that this object has seen and not forgotten. May be late. */
+  /**
+   * Every tenant that this object has opened or asked for and that was not forgotten, with what all threads have in flight
+   * for it. The kernel keeps no names, so who was only ever asked for elsewhere is in `totals` alone. May be late.
+   */
   snapshot(): Map<string, TenantTokenState> {
     const states = new Map<string, TenantTokenState>();
     for (const tenantId of [...this.#handles.keys()]) {
@@ -139,6 +147,19 @@ export class TenantTokenTracker {
       if (state !== undefined) states.set(tenantId, state);
     }
     return states;
+  }
+
+  /** All tenants that were not forgotten, whichever thread opened them. May be late. */
+  totals(): { readonly tenants: number; readonly inFlight: number } {
+    let tenants = 0;
+    let inFlight = 0;
+    for (const handle of handlesOf(this.#kernel, this.#group)) {
+      const available = this.#kernel.exports.budgetFigure(handle, Figure.Available);
+      if (available < 0) continue; // forgotten just now
+      tenants++;
+      inFlight += this.perTenantCap - available;
+    }
+    return { tenants, inFlight };
   }
 
   /** What adjustments wanted beyond the cap, in all: demand that the in-flight count does not show. */
@@ -150,40 +171,53 @@ export class TenantTokenTracker {
   }
 
   /**
-   * Frees the kernel's slots of tenants that have nothing in flight; their high-water marks are gone then. Called by
-   * itself when the kernel has no slot left for a new tenant.
+   * Frees the kernel's slots of tenants that have nothing in flight, whichever thread opened them, also one that is gone;
+   * their high-water marks are gone then. Called by itself when the kernel has no slot left for a new tenant.
    *
    * @returns how many were forgotten
    */
   forgetIdle(): number {
+    const { exports, owner } = this.#kernel;
     let forgotten = 0;
-    for (const [tenantId, handle] of this.#handles) {
-      const { exports, owner } = this.#kernel;
+    for (const handle of handlesOf(this.#kernel, this.#group)) {
       const status = this.#kernel.patiently(Status.Busy, () => exports.budgetRemoveIdle(handle, owner));
-      if (status === Status.NotIdle) continue;
-      if (status !== Status.Ok && status !== Status.Stale)
-        throw this.#kernel.failure(status, `tenant "${tenantId}"`);
-      this.#handles.delete(tenantId);
       if (status === Status.Ok) forgotten++;
+      else if (status !== Status.NotIdle && status !== Status.Stale)
+        throw this.#kernel.failure(status, "a tenant");
     }
+    this.#dropStale();
     return forgotten;
+  }
+
+  /** Drops the handles of tenants that any thread has forgotten. */
+  #dropStale(): void {
+    for (const [tenantId, handle] of this.#handles) {
+      if (this.#kernel.exports.budgetFigure(handle, Figure.Epoch) < 0) this.#handles.delete(tenantId);
+    }
+  }
+
+  /** Remembers a handle. More than the kernel has budgets cannot all be good, so there are never more than twice as many. */
+  #remember(tenantId: string, handle: number): number {
+    if (this.#handles.size >= 2 * this.#kernel.budgets) this.#dropStale();
+    this.#handles.set(tenantId, handle);
+    return handle;
   }
 
   /** The tenant's handle, made if need be. */
   #open(tenantId: string): number {
     const known = this.#handles.get(tenantId);
     if (known !== undefined) return known;
+    const { exports, owner } = this.#kernel;
     const open = (): number =>
-      this.#kernel.openBudget(Kind.Tokens, this.perTenantCap, this.#prefix + tenantId);
-    let handle: number;
+      this.#kernel.open("tenant", this.#prefix + tenantId, (high, low) =>
+        exports.tenantOpen(high, low, this.perTenantCap, this.#group, owner),
+      );
     try {
-      handle = open();
+      return this.#remember(tenantId, open());
     } catch (error) {
       if ((error as { option?: string }).option !== "budgets" || this.forgetIdle() === 0) throw error;
-      handle = open();
+      return this.#remember(tenantId, open());
     }
-    this.#handles.set(tenantId, handle);
-    return handle;
   }
 
   /** The tenant's handle if the tenant exists, in this thread or another. */
@@ -194,8 +228,7 @@ export class TenantTokenTracker {
     const found = this.#kernel.exports.budgetFind(high, low, Kind.Tokens);
     if (found === -Status.NotFound) return undefined;
     if (found < 0) throw this.#kernel.failure(-found, `tenant "${tenantId}"`);
-    this.#handles.set(tenantId, found);
-    return found;
+    return this.#remember(tenantId, found);
   }
 
   #state(tenantId: string): TenantTokenState | undefined {

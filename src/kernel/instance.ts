@@ -17,6 +17,7 @@ export interface KernelExports {
   budgetOpen(keyHigh: bigint, keyLow: bigint, kind: number, capacity: number, owner: number): number;
   budgetFind(keyHigh: bigint, keyLow: bigint, kind: number): number;
   budgetRemove(handle: number, owner: number): number;
+  tenantOpen(keyHigh: bigint, keyLow: bigint, capacity: number, group: bigint, owner: number): number;
   budgetRemoveIdle(handle: number, owner: number): number;
   budgetCount(): number;
   budgetFigure(handle: number, figure: number): number;

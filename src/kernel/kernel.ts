@@ -92,11 +92,7 @@ export function attachKernel(memory: WebAssembly.Memory, options: AttachOptions 
   if (owner === undefined) return new Kernel(memory, exports, issueOwner(exports));
   checkInteger("owner", owner, 1, OWNERS_MAX);
   if (exports.ownerAttach(owner) !== Status.Ok) {
-    throw invalidArgument(
-      "owner",
-      "an id from this kernel's issueOwner that no thread has attached with",
-      owner,
-    );
+    throw invalidArgument("owner", "an id from issueOwner that no thread has yet", owner);
   }
   return new Kernel(memory, exports, owner);
 }
@@ -228,17 +224,13 @@ export class Kernel implements Disposable {
     return handle;
   }
 
-  /** @internal Opens or creates a budget. */
-  openBudget(kind: number, capacity: number, name: string): number {
+  /** @internal Opens or creates a budget; with `credit` a counter whose threads have slices of so much. */
+  openBudget(kind: number, capacity: number, name: string, credit?: number): number {
+    const { exports, owner } = this;
     return this.open("budget", name, (high, low) =>
-      this.exports.budgetOpen(high, low, kind, capacity, this.owner),
-    );
-  }
-
-  /** @internal Opens or creates a counter with thread credit. */
-  openCredit(capacity: number, credit: number, name: string): number {
-    return this.open("budget", name, (high, low) =>
-      this.exports.creditOpen(high, low, capacity, credit, this.owner),
+      credit === undefined
+        ? exports.budgetOpen(high, low, kind, capacity, owner)
+        : exports.creditOpen(high, low, capacity, credit, owner),
     );
   }
 
@@ -321,12 +313,12 @@ export class Kernel implements Disposable {
         return new BudgetRemovedError();
       case Status.WrongKind:
         return new BudgetMismatchError(
-          `${subject} exists and is of another kind; with and without credit are two kinds`,
+          `${subject} exists and is of another kind, or differs in having credit`,
         );
       case Status.Mismatch:
         return new BudgetMismatchError(`${subject} exists and was opened with another capacity or credit`);
       default:
-        return new Error(`the kernel answered status ${status} for ${subject}: a bug in purser`);
+        return new Error(`kernel status ${status} for ${subject}: a bug in purser`);
     }
   }
 }
@@ -341,9 +333,7 @@ function newMemory(shared: boolean, budgets: number, holds: number): WebAssembly
   const bytes = HEADER_BYTES + PENDING_BYTES + budgets * COUNTER_BYTES + holds * HOLD_BYTES;
   const pages = Math.ceil(bytes / PAGE_BYTES);
   if (shared && (!hasSharedArtefact() || typeof SharedArrayBuffer !== "function")) {
-    throw new KernelMemoryError(
-      "shared: true needs shared memory, which this runtime does not offer; a page must be cross-origin isolated",
-    );
+    throw new KernelMemoryError("shared: true needs shared memory; a page must be cross-origin isolated");
   }
   // Initial and maximum agree, so the memory never grows and no view of it ever goes stale.
   return new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
@@ -367,12 +357,9 @@ function checkMemoryStatus(status: number, asked: string): void {
   const reasons = new Map<number, string>([
     [Status.NotInitialised, "no kernel lives in this memory: make it with createKernel"],
     [Status.LayoutMismatch, "this memory holds something else, or a kernel of another version"],
-    [
-      Status.CapacityMismatch,
-      `this memory is too small, or was initialised with other capacities than ${asked}`,
-    ],
+    [Status.CapacityMismatch, `this memory is too small, or has other capacities than ${asked}`],
   ]);
-  throw new KernelMemoryError(reasons.get(status) ?? `the kernel answered status ${status}: a bug in purser`);
+  throw new KernelMemoryError(reasons.get(status) ?? `kernel status ${status}: a bug in purser`);
 }
 
 function issueOwner(exports: KernelExports): number {

@@ -206,6 +206,11 @@ describe("a budget with credit", () => {
     expect([budget.available, budget.overReleased]).toEqual([100, 0]);
   });
 
+  test("is refused for tokens", () => {
+    const options = { name: "tokens with credit", credit: 5 } as object;
+    expect(() => new AtomicTokenBudget(10, options)).toThrow("credit must be left out");
+  });
+
   test("what could not be given back can be given back later, once", () => {
     let fails = true;
     let given = 0;

@@ -45,6 +45,47 @@ describe("what an adjustment leaves behind", () => {
   });
 });
 
+describe("across threads", () => {
+  const trackers = () => {
+    const kernel = createKernel({ budgets: 8, holds: 8 });
+    const theirs = attachKernel(kernel.memory);
+    const open = (one: typeof kernel) => new TenantTokenTracker(100, { kernel: one, name: "t" });
+    return { kernel, theirs, mine: open(kernel), yours: open(theirs) };
+  };
+
+  test("any thread forgets every idle tenant, and no other tracker's", () => {
+    const { kernel, mine, yours } = trackers();
+    const other = new TenantTokenTracker(100, { kernel, name: "another" });
+    other.reserve(scope("a"), 1).release();
+    for (const tenantId of ["a", "b", "c"]) yours.reserve(scope(tenantId), 1).release();
+    using _busy = yours.reserve(scope("d"), 7);
+    expect(mine.totals()).toEqual({ tenants: 4, inFlight: 7 });
+    expect(mine.forgetIdle()).toBe(3);
+    expect(mine.totals()).toEqual({ tenants: 1, inFlight: 7 });
+    expect([...yours.snapshot().keys()]).toEqual(["d"]);
+    expect(other.totals()).toEqual({ tenants: 1, inFlight: 0 });
+  });
+
+  test("a dead thread's idle tenants make room by themselves", () => {
+    const { kernel, theirs, mine, yours } = trackers();
+    for (let n = 0; n < 8; n++) yours.reserve(scope(`theirs ${n}`), 1);
+    kernel.reclaim(theirs.owner);
+    using _reservation = mine.reserve(scope("mine"), 1);
+    expect(mine.totals()).toEqual({ tenants: 1, inFlight: 1 });
+  });
+
+  test("a thread in whose kernel others forget keeps few stale handles, and opens its tenants anew", () => {
+    const { mine, yours } = trackers();
+    for (let n = 0; n < 1_000; n++) {
+      yours.reserve(scope(`${n}`), 1).release();
+      mine.forgetIdle();
+    }
+    expect([...yours.snapshot()]).toEqual([]);
+    using _again = yours.reserve(scope("3"), 5);
+    expect(mine.totals()).toEqual({ tenants: 1, inFlight: 5 });
+  });
+});
+
 describe("tenants", () => {
   test("a refused reserve makes none", () => {
     const tracker = new TenantTokenTracker(10);

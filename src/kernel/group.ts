@@ -1,0 +1,28 @@
+// Which budgets of a kernel belong to a group, such as all tenants of one tracker, whoever opened them.
+// Invariant: a slot's group changes only while its meta word is 0, and a generation never returns; so if the meta word is
+// the same before and after, the group was this budget's. Who may call: src/budgets. Apart from the Kernel class, so that
+// who has no groups does not carry it.
+
+import {
+  BUDGETS_MAX,
+  COUNTER_BYTES,
+  COUNTER_GUARDS,
+  COUNTER_META,
+  HEADER_BYTES,
+  PENDING_BYTES,
+} from "./generated/abi.ts";
+import * as Kind from "./generated/Kind.ts";
+import type { Kernel } from "./kernel.ts";
+
+/** The handles of a group's token budgets. May be late. */
+export function* handlesOf(kernel: Kernel, group: bigint): Generator<number> {
+  const words = new BigUint64Array(kernel.memory.buffer);
+  for (let slot = 0; slot < kernel.budgets; slot++) {
+    const counter = HEADER_BYTES + PENDING_BYTES + slot * COUNTER_BYTES;
+    const meta = Atomics.load(words, (counter + COUNTER_META) / 8);
+    if (Number(meta & 255n) !== Kind.Tokens) continue;
+    if (Atomics.load(words, (counter + COUNTER_GUARDS) / 8) !== group) continue;
+    if (Atomics.load(words, (counter + COUNTER_META) / 8) === meta)
+      yield Number(meta >> 8n) * BUDGETS_MAX + slot;
+  }
+}
