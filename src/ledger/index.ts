@@ -52,6 +52,7 @@ export { type Amount, type AmountInput, UNITS, type Unit, validate } from "./sch
 export { isTenantId, parseScope, type Subject } from "./scope.ts";
 export { checkReservationId } from "./settle.ts";
 export type * from "./store.ts";
+export { updatedMembers } from "./store.ts";
 export { shorten } from "./text.ts";
 export type * from "./wire.ts";
 export { reviveReply } from "./wire.ts";

@@ -23,6 +23,7 @@ import type {
   TenantRecord,
   WindowRecord,
 } from "./store.ts";
+import { updatedMembers } from "./store.ts";
 
 type Undo = () => void;
 
@@ -101,11 +102,15 @@ export class MemoryStore implements LedgerStore {
   }
 
   updateAccount(account: AccountRecord): void {
-    this.#replace(this.#accounts, accountKey(account), account);
+    const before = this.#accounts.get(accountKey(account));
+    this.#replace(this.#accounts, accountKey(account), {
+      ...(before ?? account),
+      ...updatedMembers(account),
+    });
   }
 
   rewriteAccount(account: AccountRecord): void {
-    this.updateAccount(account);
+    this.#replace(this.#accounts, accountKey(account), account);
   }
 
   *scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord> {

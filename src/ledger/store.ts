@@ -193,6 +193,12 @@ export interface ReservationScan {
   readonly rowsMax: number;
 }
 
+/** The members that `updateAccount` writes. */
+export function updatedMembers(account: AccountRecord) {
+  const { allocated, spent, reserved, debt, overLimitMark, window, updatedAtMs } = account;
+  return { allocated, spent, reserved, debt, overLimitMark, window, updatedAtMs };
+}
+
 export interface LedgerStore {
   /**
    * Runs `decide` as one transaction; a throw undoes everything it wrote. An inner one is part of the outermost: its throw,
@@ -208,7 +214,7 @@ export interface LedgerStore {
   /** The budgets on these scopes, shallowest first; in one unit, or in every one. */
   readAccounts(scopes: readonly string[], unit?: Unit): AccountRecord[];
   insertAccount(account: AccountRecord): void;
-  /** Writes the figures, the window and `updatedAtMs`. One row. */
+  /** Writes the figures, the window and `updatedAtMs`; whatever else differs is not kept. One row. */
   updateAccount(account: AccountRecord): void;
   /** Writes everything that is not the key: also the overdraft limit, the status, the policy and the settings. One row. */
   rewriteAccount(account: AccountRecord): void;

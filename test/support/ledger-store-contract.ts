@@ -305,6 +305,31 @@ export function describeStoreContract(
       expect(store.readAccounts(["tenant:acme"])).toEqual([changed]);
     });
 
+    scenario(
+      "what an update does not write is seen by nobody, neither in its transaction nor after it",
+      (store) => {
+        const before = account("tenant:acme");
+        store.insertAccount(before);
+        const other = {
+          ...before,
+          status: "FROZEN",
+          overdraftLimit: 77n,
+          settings: { rolloverPolicy: "x" },
+        } as const;
+        const seen = () => store.readAccounts([before.scope], before.unit);
+        store.transact(() => {
+          expect(seen()).toEqual([before]);
+          store.updateAccount({ ...other, spent: 5n });
+          expect(seen()).toEqual([{ ...before, spent: 5n }]);
+          store.updateAccount({ ...other, spent: 6n });
+          expect(seen()).toEqual([{ ...before, spent: 6n }]);
+        });
+        expect(seen()).toEqual([{ ...before, spent: 6n }]);
+        store.updateAccount({ ...other, spent: 7n });
+        expect(seen()).toEqual([{ ...before, spent: 7n }]);
+      },
+    );
+
     scenario("an operator's change writes all of an account but its key", (store) => {
       store.insertAccount(account("tenant:acme"));
       store.insertAccount(account("tenant:acme", "CREDITS"));

@@ -352,10 +352,10 @@ test("what a transaction remembers is never older than its own rows", async () =
       spend(7n);
       expect(spent()).toBe(7n);
       // Whoever writes past the store's own ways is seen as well: a budget, a tenant, and a key that was not there.
-      store.sql.exec("UPDATE accounts SET spent = 9");
+      store.change("UPDATE accounts SET spent = 9");
       expect(spent()).toBe(9n);
       expect(store.readTenant()?.name).toBe(tenant);
-      store.sql.exec("UPDATE tenant SET name = 'renamed'");
+      store.change("UPDATE tenant SET name = 'renamed'");
       expect(store.readTenant()?.name).toBe("renamed");
     });
     store.storage.sql.exec("UPDATE accounts SET spent = 11");
