@@ -5,6 +5,8 @@
 import type { Mutant } from "../simulation/mutants.ts";
 
 const STORE = "worker/tenant/sqlite-store.ts";
+const ACCOUNTS = "worker/tenant/account-store.ts";
+const STATEMENTS = "worker/tenant/statements.ts";
 const GROUP = "worker/tenant/group-commit.ts";
 const OBJECT = "worker/tenant/tenant-budget.ts";
 
@@ -13,62 +15,69 @@ export const WORKER_MUTANTS: readonly Mutant[] = [
     name: "tenant-remembered-stale",
     rule: "a group sees the tenant as an earlier call of it left it",
     file: STORE,
-    find: "this.sql.exec(\n      // A new row each time",
-    replace: "this.#sql.exec(\n      // A new row each time",
+    find: "this.change(\n      // A new row each time",
+    replace: "this.exec(\n      // A new row each time",
   },
   {
     name: "key-remembered-stale",
     rule: "a group sees a key as an earlier call of it left it",
     file: STORE,
-    find: "updateApiKey(key: ApiKeyRecord): void {\n    this.sql.exec(",
-    replace: "updateApiKey(key: ApiKeyRecord): void {\n    this.#sql.exec(",
+    find: "updateApiKey(key: ApiKeyRecord): void {\n    this.change(",
+    replace: "updateApiKey(key: ApiKeyRecord): void {\n    this.exec(",
   },
   {
     name: "budget-remembered-stale",
     rule: "a group sees a budget's status and limit as an earlier call of it left them",
-    file: STORE,
-    find: "rewriteAccount(account: AccountRecord): void {\n    this.sql.exec(",
-    replace: "rewriteAccount(account: AccountRecord): void {\n    this.#sql.exec(",
+    file: ACCOUNTS,
+    find: "rewriteAccount(account: AccountRecord): void {\n    this.change(",
+    replace: "rewriteAccount(account: AccountRecord): void {\n    this.exec(",
   },
   {
     name: "new-budget-not-seen",
     rule: "a group sees a budget that an earlier call of it made",
-    file: STORE,
-    find: "insertAccount(account: AccountRecord): void {\n    this.sql.exec(",
-    replace: "insertAccount(account: AccountRecord): void {\n    this.#sql.exec(",
+    file: ACCOUNTS,
+    find: "insertAccount(account: AccountRecord): void {\n    this.change(",
+    replace: "insertAccount(account: AccountRecord): void {\n    this.exec(",
   },
   {
     name: "figures-never-written",
     rule: "what a group put off is written before it ends",
-    file: STORE,
-    find: "this.#writeAccounts();\n        return result;",
+    file: STATEMENTS,
+    find: "this.flush();\n        return result;",
     replace: "return result;",
   },
   {
     name: "figures-written-too-late",
     rule: "what a group put off is written before anything else changes the budget",
-    file: STORE,
-    find: 'get sql(): Pick<SqlStorage, "exec"> {\n    this.#writeAccounts();',
-    replace: 'get sql(): Pick<SqlStorage, "exec"> {',
+    file: STATEMENTS,
+    find: "this.flush();\n    this.#known = undefined;",
+    replace: "this.#known = undefined;",
   },
   {
     name: "figures-read-too-early",
     rule: "what a group put off is written before budgets are read from the database",
-    file: STORE,
-    find: "unit: Unit | null = null): AccountRecord[] {\n    this.#writeAccounts();",
+    file: ACCOUNTS,
+    find: "unit: Unit | null = null): AccountRecord[] {\n    this.flush();",
     replace: "unit: Unit | null = null): AccountRecord[] {",
+  },
+  {
+    name: "update-remembers-too-much",
+    rule: "a group sees nothing of a budget that the database never gets",
+    file: ACCOUNTS,
+    find: "accounts.set(key, { ...known, ...updatedMembers(account) });",
+    replace: "accounts.set(key, account);",
   },
   {
     name: "caught-throw-kept",
     rule: "a transaction in which a turn threw is undone, even if somebody caught it",
-    file: STORE,
+    file: STATEMENTS,
     find: "if (this.#failure !== undefined) throw this.#failure.error;",
     replace: "",
   },
   {
     name: "memory-outlives-transaction",
     rule: "what was remembered of a transaction ends with it",
-    file: STORE,
+    file: STATEMENTS,
     find: "this.#depth = 0;\n      this.#known = undefined;",
     replace: "this.#depth = 0;",
   },
