@@ -183,11 +183,11 @@ describe("an event", () => {
     const [account] = store.readAccounts(["tenant:acme"]);
     if (account === undefined) throw new Error("no account");
     for (const status of ["FROZEN", "CLOSED"] as const) {
-      store.updateAccount({ ...account, status });
+      store.rewriteAccount({ ...account, status });
       expect(verdictOf(authority.event(spend(status, 1)))).toBe(`409 BUDGET_${status}`);
     }
     expect(authority.counters).toEqual({ figureFaults: 0, commitsRefused: 0, eventsRefused: 2 });
-    store.updateAccount(account);
+    store.rewriteAccount(account);
     expect(verdictOf(authority.event(spend("FROZEN", 1)))).toBe("201");
   });
 

@@ -711,7 +711,7 @@ test.each(["FROZEN", "CLOSED"] as const)(
     );
     const [account] = store.readAccounts(["tenant:acme"]);
     if (account === undefined) throw new Error("no account");
-    store.updateAccount({ ...account, status });
+    store.rewriteAccount({ ...account, status });
     expect(verdictOf(authority.reserve(reserveRequest("d", 0)))).toBe(`409 BUDGET_${status}`);
     expect(authority.reserve(reserveRequest("dry", 0, { dry_run: true }))).toMatchObject({
       body: { decision: "DENY", reason_code: `BUDGET_${status}` },
