@@ -351,6 +351,10 @@ test("what a transaction remembers is never older than its own rows", async () =
       expect(spent()).toBe(0n);
       spend(7n);
       expect(spent()).toBe(7n);
+      // However it is read: what is written at the end only is there for every reader before.
+      expect(store.readAccounts(scopes)[0]?.spent).toBe(7n);
+      spend(8n);
+      expect([...store.scanAccounts()][0]?.spent).toBe(8n);
       // Whoever writes past the store's own ways is seen as well: a budget, a tenant, and a key that was not there.
       store.change("UPDATE accounts SET spent = 9");
       expect(spent()).toBe(9n);

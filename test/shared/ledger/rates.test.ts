@@ -1,21 +1,32 @@
-// Rate limits under faults: a call that was undone has not been counted, in memory either.
+// Rate limits under faults: a call that was undone has not been counted, in memory or in the store.
 
 import { LocalLedger, MemoryStore } from "purser/ledger";
 import { expect, test } from "vitest";
-import { faultyStore, InjectedFault } from "../../simulation/engine/faulty-store.ts";
+import { type FaultPoint, faultyStore, InjectedFault } from "../../simulation/engine/faulty-store.ts";
 import { bodyOf, reserveRequest, TENANT, tokens, verdictOf } from "../../support/ledger-fixtures.ts";
 
-test("a call that was undone at any of its writes takes nothing from the minute's limit", () => {
-  // The writes of a first reserve: the lot, the figures, the reservation.
-  for (const write of [1, 2, 3]) {
-    const faulty = faultyStore(new MemoryStore());
-    const ledger = new LocalLedger({ tenant: TENANT, now: () => 1_800_000_000_000, store: faulty.store });
-    bodyOf(ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(100) }));
-    const rate_limits = { max_reservations_per_minute: 2 };
-    bodyOf(ledger.createPolicy({ name: "p", scope_pattern: "tenant:acme", rate_limits }));
-    faulty.arm({ write, when: "after" });
-    expect(() => ledger.reserve(reserveRequest("undone", 1))).toThrow(InjectedFault);
-    const verdicts = ["a", "b", "c"].map((key) => verdictOf(ledger.reserve(reserveRequest(key, 1))));
-    expect(verdicts, `write ${write}`).toEqual(["200", "200", "429 LIMIT_EXCEEDED"]);
-  }
+/** A first reserve writes the figures, the reservation and the lot; then it is kept. */
+const FAULTS: readonly FaultPoint[] = [
+  { write: 1, when: "after" },
+  { write: 2, when: "after" },
+  { write: 3, when: "after" },
+  { write: "keep", when: "before" },
+];
+
+test.each(FAULTS)("a call undone at $write counts for nothing, and no other is given for it", (fault) => {
+  const faulty = faultyStore(new MemoryStore());
+  const open = () => new LocalLedger({ tenant: TENANT, now: () => 1_800_000_000_000, store: faulty.store });
+  const ledger = open();
+  bodyOf(ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(100) }));
+  const rate_limits = { max_reservations_per_minute: 2 };
+  bodyOf(ledger.createPolicy({ name: "p", scope_pattern: "tenant:acme", rate_limits }));
+  faulty.arm(fault);
+  expect(() => ledger.reserve(reserveRequest("undone", 1))).toThrow(InjectedFault);
+  expect(verdictOf(ledger.reserve(reserveRequest("a", 1)))).toBe("200");
+  // On the same memory, and on a memory that knows the store alone.
+  const [same, fresh] = [ledger, open()];
+  expect(verdictOf(fresh.reserve(reserveRequest("b", 1)))).toBe("200");
+  expect(verdictOf(fresh.reserve(reserveRequest("c", 1)))).toBe("429 LIMIT_EXCEEDED");
+  expect(verdictOf(same.reserve(reserveRequest("d", 1)))).toBe("200");
+  expect(verdictOf(same.reserve(reserveRequest("e", 1)))).toBe("429 LIMIT_EXCEEDED");
 });
