@@ -5,7 +5,10 @@ import {
   type AmountInput,
   type BudgetInput,
   type EventInput,
+  Ledger,
+  type LedgerOptions,
   LocalLedger,
+  MemoryStore,
   type ReserveInput,
   type Unit,
 } from "purser/ledger";
@@ -65,6 +68,17 @@ export function testClock(startMs = 1_800_000_000_000) {
       timeMs = ms;
     },
   };
+}
+
+/** A ledger over a store in memory, with its tenant and, where given, a budget of so many tokens on the tenant's scope. */
+export function openLedger(allocated?: number, options: Partial<LedgerOptions> = {}) {
+  const clock = testClock();
+  const store = new MemoryStore();
+  const ledger = new Ledger({ tenant: TENANT, store, secrets: ["s"], ...options });
+  const turn = () => ({ nowMs: clock.now() });
+  bodyOf(ledger.createTenant({ tenant_id: TENANT, name: TENANT }, turn()));
+  if (allocated !== undefined) bodyOf(ledger.createBudget(budget(`tenant:${TENANT}`, allocated), turn()));
+  return { clock, store, ledger, turn };
 }
 
 /** The body of a reply that must be a success. */

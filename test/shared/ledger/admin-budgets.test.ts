@@ -1,14 +1,14 @@
 // Budgets on the governance plane: found, listed, changed, frozen. A refused change leaves the budget as it was.
 
-import { INT64_MAX, Ledger, MemoryStore } from "purser/ledger";
+import { INT64_MAX } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import {
   bodyOf,
   budget,
   eventRequest,
+  openLedger,
   reserveRequest,
   TENANT,
-  testClock,
   tokens,
   verdictOf,
 } from "../../support/ledger-fixtures.ts";
@@ -16,12 +16,7 @@ import {
 const NAME = { scope: "tenant:acme", unit: "TOKENS" };
 
 function setUp() {
-  const clock = testClock();
-  const store = new MemoryStore();
-  const ledger = new Ledger({ tenant: TENANT, store, secrets: ["s"] });
-  const turn = () => ({ nowMs: clock.now() });
-  bodyOf(ledger.createTenant({ tenant_id: TENANT, name: TENANT }, turn()));
-  bodyOf(ledger.createBudget(budget("tenant:acme", 100), turn()));
+  const { clock, store, ledger, turn } = openLedger(100);
   const makeKey = (keyId: string, rest: object) => {
     const minted = { keyId, digest: `digest of ${keyId}`, prefix: "p" };
     bodyOf(ledger.createApiKey({ tenant_id: TENANT, name: "k", ...rest }, minted, turn()));

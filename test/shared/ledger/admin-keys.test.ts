@@ -1,24 +1,11 @@
 // API keys on the governance plane: listed without their secrets, changed, revoked; and what each means to the key's
 // next call.
 
-import { Ledger, MemoryStore } from "purser/ledger";
 import { describe, expect, test } from "vitest";
-import {
-  bodyOf,
-  budget,
-  reserveRequest,
-  TENANT,
-  testClock,
-  verdictOf,
-} from "../../support/ledger-fixtures.ts";
+import { bodyOf, openLedger, reserveRequest, TENANT, verdictOf } from "../../support/ledger-fixtures.ts";
 
 function setUp() {
-  const clock = testClock();
-  const store = new MemoryStore();
-  const ledger = new Ledger({ tenant: TENANT, store, secrets: ["s"] });
-  const turn = () => ({ nowMs: clock.now() });
-  bodyOf(ledger.createTenant({ tenant_id: TENANT, name: TENANT }, turn()));
-  bodyOf(ledger.createBudget(budget("tenant:acme", 100), turn()));
+  const { clock, store, ledger, turn } = openLedger(100);
   const make = (n: number, rest: object = {}) => {
     const keyId = n.toString(16).padStart(12, "0");
     const minted = { keyId, digest: `digest of ${keyId}`, prefix: `cyc_live_acme_${keyId}` };

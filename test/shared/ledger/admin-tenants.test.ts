@@ -6,9 +6,9 @@ import {
   bodyOf,
   budget,
   eventRequest,
+  openLedger,
   reserveRequest,
   TENANT,
-  testClock,
   tokens,
   verdictOf,
 } from "../../support/ledger-fixtures.ts";
@@ -16,12 +16,7 @@ import {
 const KEY = { keyId: "0123456789ab", digest: "d", prefix: "p" };
 
 function setUp() {
-  const clock = testClock();
-  const store = new MemoryStore();
-  const ledger = new Ledger({ tenant: TENANT, store, secrets: ["s"] });
-  const turn = () => ({ nowMs: clock.now() });
-  bodyOf(ledger.createTenant({ tenant_id: TENANT, name: TENANT }, turn()));
-  bodyOf(ledger.createBudget(budget("tenant:acme", 1000), turn()));
+  const { clock, store, ledger, turn } = openLedger(1000);
   bodyOf(ledger.createApiKey({ tenant_id: TENANT, name: "k" }, KEY, turn()));
   const reserve = (key: string, amount: number, rest = {}) =>
     ledger.reserve(reserveRequest(key, amount, rest), turn());

@@ -6,6 +6,7 @@ import { hasAtMostCharacters, shorten } from "../../../src/ledger/text.ts";
 import {
   bodyOf,
   budget,
+  openLedger,
   reserveRequest,
   TENANT,
   testClock,
@@ -13,13 +14,7 @@ import {
   verdictOf,
 } from "../../support/ledger-fixtures.ts";
 
-function setUp(limits: Partial<TenantLimits>) {
-  const clock = testClock();
-  const ledger = new Ledger({ tenant: TENANT, store: new MemoryStore(), secrets: ["s"], limits });
-  const turn = () => ({ nowMs: clock.now() });
-  bodyOf(ledger.createTenant({ tenant_id: TENANT, name: TENANT }, turn()));
-  return { ledger, clock, turn };
-}
+const setUp = (limits: Partial<TenantLimits>) => openLedger(undefined, { limits });
 
 describe("what one tenant may keep", () => {
   test("active reservations: the last is granted, the next is not, and a settled one makes room", () => {

@@ -1,25 +1,19 @@
 // What the validator must not let through or let fall: keys with a meaning of their own in JavaScript, arrays in the place
 // of objects, days that do not exist.
 
-import { Ledger, MemoryStore } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { parseJson } from "../../../src/ledger/json.ts";
 import {
   bodyOf,
   budget,
+  openLedger,
   reserveRequest,
   TENANT,
-  testClock,
   verdictOf,
 } from "../../support/ledger-fixtures.ts";
 
 function setUp() {
-  const clock = testClock();
-  const store = new MemoryStore();
-  const ledger = new Ledger({ tenant: TENANT, store, secrets: ["s"] });
-  const turn = () => ({ nowMs: clock.now() });
-  bodyOf(ledger.createTenant({ tenant_id: TENANT, name: TENANT }, turn()));
-  bodyOf(ledger.createBudget(budget("tenant:acme", 100), turn()));
+  const { ledger, store, turn } = openLedger(100);
   const reserve = (dimensions: unknown, key = "k") =>
     ledger.reserve({ ...reserveRequest(key, 1), subject: { tenant: TENANT, dimensions } }, turn());
   return { ledger, store, turn, reserve };
