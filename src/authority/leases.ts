@@ -4,15 +4,7 @@
 
 import type { Unit } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
-import type {
-  AmountOf,
-  AuthorityDenial,
-  Balance,
-  CallOptions,
-  Denied,
-  Figure,
-  Keyed,
-} from "./authority.ts";
+import type { AmountOf, AuthorityDenial, Balance, CallOptions, Denied, Figure, Keyed } from "./authority.ts";
 
 export interface LeaseRequest extends Keyed {
   readonly subject?: Subject;
