@@ -110,9 +110,16 @@ export interface UnitExposure<F extends Figure = number> {
 export interface LeaseAuthority<F extends Figure = number> {
   /** Takes a slice out of every budget on the subject's path: as much as is wanted, or less near exhaustion. */
   lease(request: LeaseRequest, options?: CallOptions): Promise<Leased<F> | Denied<F>>;
-  /** Reports, prolongs, and asks for more or less. Never denied: what it cannot get, `shortage` explains. */
+  /**
+   * Reports, prolongs, and asks for more or less. Never denied: what it cannot get, `shortage` explains. If the lease has
+   * ended meanwhile, it only adds to what is charged: who sent it did not know that, and went on spending from its idle
+   * part until it heard the answer. A holder that hears `ended` stops, and corrects with `returnLease`.
+   */
   renewLease(lease: LeaseName, renewal: LeaseRenewal, options?: CallOptions): Promise<Leased<F>>;
-  /** Reports for the last time and gives the rest back, but for what is `held`. */
+  /**
+   * Reports for the last time and gives the rest back, but for what is `held`: whoever sends it takes nothing more. So this
+   * is what corrects downwards what an expiry has charged, to `spent + held`; again each time with a higher sequence.
+   */
   returnLease(lease: LeaseName, report: LeaseReport, options?: CallOptions): Promise<Leased<F>>;
   /** The tenant's leases, the newest first, fetched page by page. */
   leases(
