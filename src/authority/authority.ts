@@ -60,6 +60,11 @@ export interface Keyed {
 export interface CallOptions {
   /** Aborting rejects with the signal's reason. The request may have been decided all the same. */
   readonly signal?: AbortSignal;
+  /**
+   * For what is sent while a page goes: over HTTP the browser then sends it to its end, also if nobody is left to hear the
+   * answer or to try again. It carries no more than 64 KiB of those at once. Means nothing on the other ways.
+   */
+  readonly keepalive?: boolean;
 }
 
 /** Who acts, and what; the subject's levels are added to those that the authority was opened with. */

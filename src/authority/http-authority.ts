@@ -48,10 +48,14 @@ function httpSend({
     throw invalidType("apiKey", "given, or getToken, and not both", undefined);
   }
   if (apiKey !== undefined) checkKey("apiKey", apiKey);
-  return async (call, signal) => {
+  return async (call, { signal, keepalive }) => {
     const key = apiKey ?? checkKey("getToken()", await getToken?.());
     try {
-      const response = await fetch(base + pathOf(call), { ...initOf(call, key), ...(signal && { signal }) });
+      const response = await fetch(base + pathOf(call), {
+        ...initOf(call, key),
+        ...(signal && { signal }),
+        ...(keepalive && { keepalive }),
+      });
       return await answerOf(response);
     } catch (error) {
       if (error instanceof AuthorityError) throw error;

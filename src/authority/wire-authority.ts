@@ -235,11 +235,15 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
   }
 
   /** A call and its answer, with all its tries. */
-  #ask<T>(call: WireCall, { signal }: CallOptions = {}, toValue: (body: WireFields) => T): Promise<T> {
+  #ask<T>(
+    call: WireCall,
+    { signal, keepalive = false }: CallOptions = {},
+    toValue: (body: WireFields) => T,
+  ): Promise<T> {
     const expected = call.operation === "event" ? 201 : 200;
     const attempt = async (signal: AbortSignal | undefined): Promise<T> => {
       signal?.throwIfAborted();
-      const answer = await this.#send(call, signal);
+      const answer = await this.#send(call, { signal, keepalive });
       if (answer.status === expected) return toValue(read.fieldsOf(answer.body, "body"));
       throw errorOf(call, answer);
     };

@@ -21,8 +21,15 @@ export interface WireAnswer {
   readonly retryAfterMs?: number | undefined;
 }
 
+/** How one try of a call is carried. */
+export interface Carried {
+  readonly signal: AbortSignal | undefined;
+  /** Whether the request must outlive the page that sends it. */
+  readonly keepalive: boolean;
+}
+
 /**
  * Carries a call once. Rejects with an AuthorityError where there was no answer, and with the signal's reason where that
  * was aborted; every answer, refusals too, is a value.
  */
-export type Send = (call: WireCall, signal: AbortSignal | undefined) => PromiseLike<WireAnswer> | WireAnswer;
+export type Send = (call: WireCall, carried: Carried) => PromiseLike<WireAnswer> | WireAnswer;

@@ -211,6 +211,24 @@ test("aborting ends the wait between two tries with the signal's reason", async 
   expect(sent).toHaveLength(1);
 });
 
+test("keepalive is asked of the transport for the call that wants it, at each of its tries, and for no other", async () => {
+  const asked: (boolean | undefined)[] = [];
+  const { open, script, ledger } = await rig();
+  const authority = open({
+    fetch: async (url, init) => {
+      asked.push((init as { keepalive?: boolean }).keepalive); // Workers do not know it
+      if (script.shift() !== undefined) return reset();
+      return frontFetch(url, init);
+    },
+  });
+  const guard = await authority.guard({ action: ACTION, estimate: tokens(100) });
+  if (!guard.ok) throw new Error(guard.denial.message);
+  script.push("lost request");
+  await guard.commit({ actual: 70 }, { keepalive: true });
+  expect(asked).toEqual([undefined, true, true]);
+  expect(await ledger()).toEqual({ spent: 70, reserved: 0 });
+});
+
 test("getToken is asked before every try", async () => {
   const { tenant, apiKey } = await frontWay.open();
   const keys = [apiKey, apiKey];
