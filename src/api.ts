@@ -33,16 +33,14 @@ export {
   ReservationSettledError,
 } from "./errors.ts";
 export {
-  type AcquireOptions,
   type CategoryStats,
-  ConcurrencyError,
   ConcurrencyGovernor,
-  ConcurrencyPermit,
   type GovernorOptions,
   type GovernorStats,
 } from "./execution/concurrency-governor.ts";
 export type { GovernorLimits } from "./execution/governor-limits.ts";
 export * from "./execution/index.ts";
+export { type AcquireOptions, ConcurrencyError, ConcurrencyPermit } from "./execution/permit-line.ts";
 export {
   type AttachOptions,
   attachKernel,

@@ -8,24 +8,21 @@ import { checkInteger, checkName } from "../arguments.ts";
 import type { Guard, Guarded } from "../budgets/guard.ts";
 import { checkKernel, NAME_LENGTH_MAX } from "../budgets/kernel-budget.ts";
 import type { Denial } from "../denial.ts";
-import { Scoped } from "../dispose.ts";
-import { PurserError } from "../errors.ts";
 import * as Status from "../kernel/generated/Status.ts";
 import { type Kernel, openIn } from "../kernel/kernel.ts";
-import { waitersOf, wakeSequence, watch } from "../kernel/waiting.ts";
 import { type Category, type GovernorLimits, layOut } from "./governor-limits.ts";
+import {
+  type AcquireOptions,
+  ConcurrencyError,
+  type ConcurrencyPermit,
+  PermitLine,
+  TIMEOUT_MS_MAX,
+} from "./permit-line.ts";
 
 export interface GovernorOptions {
   readonly kernel?: Kernel;
   /** Threads that open the same name in one kernel share its permits. */
   readonly name?: string;
-}
-
-export interface AcquireOptions {
-  /** Aborting leaves the line and rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-  /** How long to wait at most, in milliseconds; then `ConcurrencyError("timeout")`. */
-  readonly timeoutMs?: number;
 }
 
 /** One category at a moment. May be late. */
@@ -49,26 +46,6 @@ export interface GovernorStats {
   readonly categories: Readonly<Record<string, CategoryStats>>;
 }
 
-/** A wait that ended without a permit. */
-export class ConcurrencyError extends PurserError {
-  readonly reason: "closed" | "timeout";
-
-  constructor(reason: "closed" | "timeout") {
-    const message = { closed: "the governor was closed", timeout: "no permit came free in time" }[reason];
-    super(`CONCURRENCY_${reason.toUpperCase()}`, message);
-    this.reason = reason;
-  }
-}
-
-const TIMEOUT_MS_MAX = 2 ** 31 - 1;
-
-interface Waiter {
-  readonly category: Category;
-  readonly slot: number;
-  readonly ticket: number;
-  readonly settle: (outcome: ConcurrencyPermit | Error) => void;
-}
-
 /**
  * Bounds what runs at once.
  *
@@ -81,10 +58,7 @@ export class ConcurrencyGovernor {
   readonly #handle: number;
   readonly #total: Category;
   readonly #categories = new Map<string, Category>();
-  /** This thread's requests in line, in the order in which they came. */
-  #waiters: Waiter[] = [];
-  #watching = false;
-  #awake: ReturnType<typeof setTimeout> | undefined;
+  readonly #line: PermitLine;
   #closed = false;
   readonly #isPrivate: boolean;
 
@@ -118,6 +92,7 @@ export class ConcurrencyGovernor {
     );
     this.#kernel = opened.kernel;
     this.#handle = opened.handle;
+    this.#line = new PermitLine(opened.kernel, opened.handle);
     if (options.name === undefined) this.#kernel.removeWhenUnreachable(this, this.#handle);
   }
 
@@ -156,13 +131,13 @@ export class ConcurrencyGovernor {
     const wanted = this.#category(category);
     signal?.throwIfAborted();
     if (this.#closed) throw new ConcurrencyError("closed");
-    return this.#take(wanted) ?? this.#wait(wanted, signal, timeoutMs);
+    return this.#line.take(wanted) ?? this.#line.wait(wanted, signal, timeoutMs);
   }
 
   /** A permit now, or null: none is free, or others wait for one already. Null after `close()` too. */
   tryAcquire(category: string): ConcurrencyPermit | null {
     const wanted = this.#category(category);
-    return this.#closed ? null : this.#take(wanted);
+    return this.#closed ? null : this.#line.take(wanted);
   }
 
   /** Runs `call` under a stream's permit. */
@@ -195,6 +170,7 @@ export class ConcurrencyGovernor {
     return { asGuard: () => (this.#isPrivate ? null : this.#guard(category)) };
   }
 
+  /** @throws BudgetRemovedError after `remove()`, from whichever thread */
   stats(): GovernorStats {
     const fields = this.#kernel.exports.permitFields(this.#handle);
     const used = ({ shift, bits }: Category): number =>
@@ -205,7 +181,7 @@ export class ConcurrencyGovernor {
         {
           available: category.limit - used(category),
           max: category.limit,
-          waiting: Math.max(0, this.#kernel.exports.permitWaiting(this.#handle, category.shift)),
+          waiting: this.#waiting(category),
         },
       ]),
     );
@@ -224,10 +200,30 @@ export class ConcurrencyGovernor {
     };
   }
 
-  /** Rejects all who wait in this thread, and every later request. Permits that are out stay valid. */
+  /**
+   * Rejects all who wait in this thread, and every later request through this object. Permits that are out stay valid;
+   * other threads that opened the name go on.
+   */
   close(): void {
     this.#closed = true;
-    for (const waiter of [...this.#waiters]) this.#leave(waiter, new ConcurrencyError("closed"));
+    this.#line.rejectAll(new ConcurrencyError("closed"));
+  }
+
+  /**
+   * Ends it for every thread: who waits is rejected, in other threads with BudgetRemovedError, and so is every later request.
+   * Permits that are out end without effect; the name can be opened anew, with other limits.
+   */
+  remove(): void {
+    this.close();
+    const status = this.#kernel.removeBudget(this.#handle);
+    if (status !== Status.Ok) throw this.#kernel.failure(status, "the governor");
+    this.#kernel.wakeWaiters();
+  }
+
+  #waiting(category: Category): number {
+    const waiting = this.#kernel.exports.permitWaiting(this.#handle, category.shift);
+    if (waiting < 0) throw this.#kernel.failure(-waiting, `category "${category.name}"`);
+    return waiting;
   }
 
   #guard(category: Category): Guard<ConcurrencyPermit> {
@@ -242,7 +238,7 @@ export class ConcurrencyGovernor {
         return category.shift;
       },
       time: () => 0,
-      part: (_, { slot, ticket }) => this.#permit(category, slot, ticket),
+      part: (_, { slot, ticket }) => this.#line.permit(category, slot, ticket),
       denial: () => this.#denial(category),
       failure: (status) => kernel.failure(status, `category "${category.name}"`),
     };
@@ -274,151 +270,5 @@ export class ConcurrencyGovernor {
     throw new RangeError(
       `category must be one of ${[...this.#categories.keys()].join(", ")}, got ${JSON.stringify(name)}`,
     );
-  }
-
-  #take(category: Category): ConcurrencyPermit | null {
-    const kernel = this.#kernel;
-    const ticket = kernel.nextTicket();
-    const hint = kernel.slotHint();
-    const slot = kernel.exports.permitTake(this.#handle, category.shift, kernel.owner, ticket, hint);
-    if (slot >= 0) return this.#permit(category, slot, ticket);
-    kernel.slotFreed(hint);
-    if (slot === -Status.Exceeds) return null;
-    throw kernel.failure(-slot, `category "${category.name}"`);
-  }
-
-  #permit(category: Category, slot: number, ticket: number): ConcurrencyPermit {
-    return new ConcurrencyPermit(category.name, () => this.#give(slot, ticket));
-  }
-
-  #give(slot: number, ticket: number): void {
-    const kernel = this.#kernel;
-    const status = kernel.settle(this.#handle, slot, kernel.owner, ticket, 0);
-    if (status === Status.Ok) kernel.slotFreed(slot);
-    else if (status !== Status.NotHeld && status !== Status.Stale) throw kernel.failure(status, "a permit");
-    if (waitersOf(kernel, this.#handle) === 0) return;
-    kernel.wakeWaiters();
-    this.#serve();
-  }
-
-  #wait(
-    category: Category,
-    signal: AbortSignal | undefined,
-    timeoutMs: number | undefined,
-  ): Promise<ConcurrencyPermit> {
-    const kernel = this.#kernel;
-    const ticket = kernel.nextTicket();
-    const slot = kernel.exports.permitWait(
-      this.#handle,
-      category.shift,
-      kernel.owner,
-      ticket,
-      kernel.slotHint(),
-    );
-    if (slot < 0) throw kernel.failure(-slot, `category "${category.name}"`);
-    return new Promise((resolve, reject) => {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const onAbort = (): void => this.#leave(waiter, signal?.reason);
-      const waiter: Waiter = {
-        category,
-        slot,
-        ticket,
-        settle: (outcome) => {
-          clearTimeout(timer);
-          signal?.removeEventListener("abort", onAbort);
-          if (outcome instanceof ConcurrencyPermit) resolve(outcome);
-          else reject(outcome);
-        },
-      };
-      if (timeoutMs !== undefined) {
-        timer = setTimeout(() => this.#leave(waiter, new ConcurrencyError("timeout")), timeoutMs);
-      }
-      signal?.addEventListener("abort", onAbort, { once: true });
-      this.#waiters.push(waiter);
-      this.#serve(); // a permit may have come back between the try and the wait
-    });
-  }
-
-  /** Takes a waiter out of the line without a permit. */
-  #leave(waiter: Waiter, reason: Error): void {
-    if (!this.#waiters.includes(waiter)) return;
-    this.#waiters = this.#waiters.filter((other) => other !== waiter);
-    const { slot, ticket } = waiter;
-    if (this.#kernel.exports.permitCancel(this.#handle, slot, this.#kernel.owner, ticket) === Status.Ok) {
-      this.#kernel.slotFreed(slot);
-    }
-    waiter.settle(reason);
-    this.#kernel.wakeWaiters();
-    this.#serve();
-  }
-
-  /** Gives permits to those of this thread whose turn it is, then watches for the others' turns. */
-  #serve(): void {
-    const { exports, owner } = this.#kernel;
-    const sequence = wakeSequence(this.#kernel);
-    let moved = false;
-    const stuck = new Set<Category>();
-    const served: [Waiter, ConcurrencyPermit | Error][] = [];
-    this.#waiters = this.#waiters.filter((waiter) => {
-      const { category, slot, ticket } = waiter;
-      if (stuck.has(category)) return true;
-      const status = exports.permitPromote(this.#handle, slot, owner, ticket);
-      if (status === Status.Exceeds) {
-        stuck.add(category); // and so is everybody behind it in its category
-        return true;
-      }
-      moved = true;
-      served.push([
-        waiter,
-        status === Status.Ok
-          ? this.#permit(category, slot, ticket)
-          : this.#kernel.failure(status, `category "${category.name}"`),
-      ]);
-      return false;
-    });
-    if (moved) this.#kernel.wakeWaiters();
-    for (const [waiter, outcome] of served) waiter.settle(outcome);
-    if (this.#waiters.length > 0) this.#watch(sequence);
-    this.#stayAwake(this.#waiters.length > 0);
-  }
-
-  /**
-   * Node ends a thread that only waits for another thread's `Atomics.notify`: a timer that does nothing keeps it, as long
-   * as somebody waits. Where this thread alone gives permits back, whoever has one keeps it.
-   */
-  #stayAwake(isWaiting: boolean): void {
-    if (isWaiting && this.#kernel.shared) this.#awake ??= setTimeout(() => {}, TIMEOUT_MS_MAX);
-    if (isWaiting) return;
-    clearTimeout(this.#awake);
-    this.#awake = undefined;
-  }
-
-  /** Looks again when the sequence is another one than `seen`. One watch at a time; none can be missed. */
-  #watch(seen: number): void {
-    if (this.#watching) return;
-    this.#watching = true;
-    watch(this.#kernel, seen, () => {
-      this.#watching = false;
-      if (this.#waiters.length > 0) this.#serve();
-    });
-  }
-}
-
-/** The right to run one operation. Releasing it twice counts once. */
-export class ConcurrencyPermit extends Scoped {
-  readonly category: string;
-  #give: (() => void) | null;
-
-  /** @internal */
-  constructor(category: string, give: () => void) {
-    super();
-    this.category = category;
-    this.#give = give;
-  }
-
-  /** Gives it back, once; if that fails, it can be tried again. */
-  override release(): void {
-    this.#give?.();
-    this.#give = null;
   }
 }

@@ -149,11 +149,12 @@ function debtIsAllowed(step: Step): string | undefined {
 }
 
 /**
- * An operator changed this budget between other calls of the group: what stood in between is not in the store, so the
- * invariants that compare before and after leave it to the model, which follows call by call.
+ * An operator made or changed this budget between other calls of the group: what stood in between is not in the store, so
+ * the invariants that compare before and after leave it to the model, which follows call by call.
  */
-function isSteeredInGroup({ asked }: Step, account: AccountRecord): boolean {
+function isSteeredInGroup({ asked, before }: Step, account: AccountRecord): boolean {
   if (asked.length < 2) return false;
+  if (!before.accounts.has(nameOf(account))) return true;
   return asked.some(
     ({ call }) => "query" in call && call.op !== "balances" && nameOf(call.query) === nameOf(account),
   );

@@ -110,6 +110,30 @@ describe("the line", () => {
     expect(governor.stats()).toMatchObject({ toolsAvailable: 1, globalAvailable: 1, toolsWaiting: 0 });
   });
 
+  test("a removed governor ends every wait, and its name can have other limits", async () => {
+    const kernel = createKernel({ budgets: 1, holds: 4 });
+    const there = attachKernel(kernel.memory);
+    const governor = new ConcurrencyGovernor({ tools: 1, total: 1 }, { kernel, name: "shared" });
+    const twin = new ConcurrencyGovernor({ tools: 1, total: 1 }, { kernel: there, name: "shared" });
+    const running = await twin.acquireTool();
+    const elsewhere = twin.acquireTool();
+    const here = governor.acquireTool();
+    governor.remove();
+    await expect(here).rejects.toMatchObject({ code: "CONCURRENCY_CLOSED" });
+    await expect(elsewhere).rejects.toMatchObject({ code: "BUDGET_REMOVED" });
+    await expect(governor.acquireTool()).rejects.toMatchObject({ code: "CONCURRENCY_CLOSED" });
+    await expect(twin.acquireTool()).rejects.toMatchObject({ code: "BUDGET_REMOVED" });
+    expect(() => twin.tryAcquireTool()).toThrow(expect.objectContaining({ code: "BUDGET_REMOVED" }));
+    expect(() => twin.stats()).toThrow(expect.objectContaining({ code: "BUDGET_REMOVED" }));
+    expect(() => governor.remove()).toThrow(expect.objectContaining({ code: "BUDGET_REMOVED" }));
+    const wider = new ConcurrencyGovernor({ tools: 3, total: 3 }, { kernel, name: "shared" });
+    const permits = [wider.tryAcquireTool(), wider.tryAcquireTool(), wider.tryAcquireTool()];
+    running.release(); // of the one before: gives nothing to the new one
+    expect(wider.stats()).toMatchObject({ toolsAvailable: 0, toolsWaiting: 0, globalAvailable: 0 });
+    for (const permit of permits) permit?.release();
+    expect(wider.stats()).toMatchObject({ toolsAvailable: 3, globalAvailable: 3 });
+  });
+
   test("when its head leaves, the next one is served", async () => {
     const governor = new ConcurrencyGovernor({ tools: 2, total: 2 });
     const first = await governor.acquireTool();

@@ -1,0 +1,209 @@
+// The line for a governor's permits, as one thread stands in it: taking, waiting, being served, giving back.
+// Invariant: a waiter ends exactly once, with a permit or a reason, and leaves no place in the line; whoever gives a permit
+// back or leaves wakes the threads that watch. Who may call: its governor.
+
+import { Scoped } from "../dispose.ts";
+import { BudgetRemovedError, PurserError } from "../errors.ts";
+import * as Status from "../kernel/generated/Status.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { waitersOf, wakeSequence, watch } from "../kernel/waiting.ts";
+import type { Category } from "./governor-limits.ts";
+
+/** The longest that a timer can wait. */
+export const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
+export interface AcquireOptions {
+  /** Aborting leaves the line and rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** How long to wait at most, in milliseconds; then `ConcurrencyError("timeout")`. */
+  readonly timeoutMs?: number;
+}
+
+/** A wait that ended without a permit. */
+export class ConcurrencyError extends PurserError {
+  readonly reason: "closed" | "timeout";
+
+  constructor(reason: "closed" | "timeout") {
+    const message = { closed: "the governor was closed", timeout: "no permit came free in time" }[reason];
+    super(`CONCURRENCY_${reason.toUpperCase()}`, message);
+    this.reason = reason;
+  }
+}
+
+interface Waiter {
+  readonly category: Category;
+  readonly slot: number;
+  readonly ticket: number;
+  readonly settle: (outcome: ConcurrencyPermit | Error) => void;
+}
+
+/** @internal */
+export class PermitLine {
+  readonly #kernel: Kernel;
+  readonly #handle: number;
+  /** This thread's requests in line, in the order in which they came. */
+  #waiters: Waiter[] = [];
+  #watching = false;
+  #awake: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(kernel: Kernel, handle: number) {
+    this.#kernel = kernel;
+    this.#handle = handle;
+  }
+
+  /** A permit now; null if none is free, or others wait for one already. */
+  take(category: Category): ConcurrencyPermit | null {
+    const kernel = this.#kernel;
+    const ticket = kernel.nextTicket();
+    const hint = kernel.slotHint();
+    const slot = kernel.exports.permitTake(this.#handle, category.shift, kernel.owner, ticket, hint);
+    if (slot >= 0) return this.permit(category, slot, ticket);
+    kernel.slotFreed(hint);
+    if (slot === -Status.Exceeds) return null;
+    throw kernel.failure(-slot, `category "${category.name}"`);
+  }
+
+  /** The permit that stands in a hold of this thread. */
+  permit(category: Category, slot: number, ticket: number): ConcurrencyPermit {
+    return new ConcurrencyPermit(category.name, () => this.#give(slot, ticket));
+  }
+
+  #give(slot: number, ticket: number): void {
+    const kernel = this.#kernel;
+    const status = kernel.settle(this.#handle, slot, kernel.owner, ticket, 0);
+    if (status === Status.Ok) kernel.slotFreed(slot);
+    else if (status !== Status.NotHeld && status !== Status.Stale) throw kernel.failure(status, "a permit");
+    if (waitersOf(kernel, this.#handle) === 0) return;
+    kernel.wakeWaiters();
+    this.#serve();
+  }
+
+  /** A permit as soon as its turn comes. */
+  wait(
+    category: Category,
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+  ): Promise<ConcurrencyPermit> {
+    const kernel = this.#kernel;
+    const ticket = kernel.nextTicket();
+    const slot = kernel.exports.permitWait(
+      this.#handle,
+      category.shift,
+      kernel.owner,
+      ticket,
+      kernel.slotHint(),
+    );
+    if (slot < 0) throw kernel.failure(-slot, `category "${category.name}"`);
+    return new Promise((resolve, reject) => {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const onAbort = (): void => this.#leave(waiter, signal?.reason);
+      const waiter: Waiter = {
+        category,
+        slot,
+        ticket,
+        settle: (outcome) => {
+          clearTimeout(timer);
+          signal?.removeEventListener("abort", onAbort);
+          if (outcome instanceof ConcurrencyPermit) resolve(outcome);
+          else reject(outcome);
+        },
+      };
+      if (timeoutMs !== undefined) {
+        timer = setTimeout(() => this.#leave(waiter, new ConcurrencyError("timeout")), timeoutMs);
+      }
+      signal?.addEventListener("abort", onAbort, { once: true });
+      this.#waiters.push(waiter);
+      this.#serve(); // a permit may have come back between the try and the wait
+    });
+  }
+
+  /** Takes all of this thread's waiters out of the line. */
+  rejectAll(reason: Error): void {
+    for (const waiter of [...this.#waiters]) this.#leave(waiter, reason);
+  }
+
+  /** Takes a waiter out of the line without a permit. */
+  #leave(waiter: Waiter, reason: Error): void {
+    if (!this.#waiters.includes(waiter)) return;
+    this.#waiters = this.#waiters.filter((other) => other !== waiter);
+    const { slot, ticket } = waiter;
+    if (this.#kernel.exports.permitCancel(this.#handle, slot, this.#kernel.owner, ticket) === Status.Ok) {
+      this.#kernel.slotFreed(slot);
+    }
+    waiter.settle(reason);
+    this.#kernel.wakeWaiters();
+    this.#serve();
+  }
+
+  /** Gives permits to those of this thread whose turn it is, then watches for the others' turns. */
+  #serve(): void {
+    const { exports, owner } = this.#kernel;
+    const sequence = wakeSequence(this.#kernel);
+    let moved = false;
+    const stuck = new Set<Category>();
+    const served: [Waiter, ConcurrencyPermit | Error][] = [];
+    this.#waiters = this.#waiters.filter((waiter) => {
+      const { category, slot, ticket } = waiter;
+      if (stuck.has(category)) return true;
+      const status = exports.permitPromote(this.#handle, slot, owner, ticket);
+      if (status === Status.Exceeds) {
+        stuck.add(category); // and so is everybody behind it in its category
+        return true;
+      }
+      moved = true;
+      served.push([waiter, this.#outcome(status, waiter)]);
+      return false;
+    });
+    if (moved) this.#kernel.wakeWaiters();
+    for (const [waiter, outcome] of served) waiter.settle(outcome);
+    if (this.#waiters.length > 0) this.#watch(sequence);
+    this.#stayAwake(this.#waiters.length > 0);
+  }
+
+  #outcome(status: number, { category, slot, ticket }: Waiter): ConcurrencyPermit | Error {
+    if (status === Status.Ok) return this.permit(category, slot, ticket);
+    // Only its removal takes a place in the line from a thread that still stands there.
+    if (status === Status.NotHeld) return new BudgetRemovedError();
+    return this.#kernel.failure(status, `category "${category.name}"`);
+  }
+
+  /**
+   * Node ends a thread that only waits for another thread's `Atomics.notify`: a timer that does nothing keeps it, as long
+   * as somebody waits. Where this thread alone gives permits back, whoever has one keeps it.
+   */
+  #stayAwake(isWaiting: boolean): void {
+    if (isWaiting && this.#kernel.shared) this.#awake ??= setTimeout(() => {}, TIMEOUT_MS_MAX);
+    if (isWaiting) return;
+    clearTimeout(this.#awake);
+    this.#awake = undefined;
+  }
+
+  /** Looks again when the sequence is another one than `seen`. One watch at a time; none can be missed. */
+  #watch(seen: number): void {
+    if (this.#watching) return;
+    this.#watching = true;
+    watch(this.#kernel, seen, () => {
+      this.#watching = false;
+      if (this.#waiters.length > 0) this.#serve();
+    });
+  }
+}
+
+/** The right to run one operation. Releasing it twice counts once. */
+export class ConcurrencyPermit extends Scoped {
+  readonly category: string;
+  #give: (() => void) | null;
+
+  /** @internal */
+  constructor(category: string, give: () => void) {
+    super();
+    this.category = category;
+    this.#give = give;
+  }
+
+  /** Gives it back, once; if that fails, it can be tried again. */
+  override release(): void {
+    this.#give?.();
+    this.#give = null;
+  }
+}
