@@ -9,7 +9,15 @@ export {
   type AuthorityFailure,
   type CallOutcome,
 } from "./authority/errors.ts";
+export type { HeartbeatFailure } from "./authority/heartbeat.ts";
 export { type Fetch, HttpAuthority, type HttpAuthorityOptions } from "./authority/http-authority.ts";
+export {
+  type Journal,
+  type JournalContents,
+  type JournalRecord,
+  MemoryJournal,
+} from "./authority/journal.ts";
+export type { RecoveryNotice } from "./authority/recovery.ts";
 export { type GuardCommit, isToolAllowed, ReservationGuard } from "./authority/reservation-guard.ts";
 export type { RetryOptions } from "./authority/retry.ts";
 export { RpcAuthority, type RpcAuthorityOptions } from "./authority/rpc-authority.ts";

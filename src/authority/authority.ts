@@ -8,6 +8,7 @@ import type { OveragePolicy } from "../kernel/accounts.ts";
 import type { JsonObject } from "../ledger/json.ts";
 import type { AmountInput, Unit } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
+import type { HeartbeatFailure } from "./heartbeat.ts";
 import type { ReservationGuard } from "./reservation-guard.ts";
 
 /** What amounts are made of: plain numbers, or BigInt where they were asked for. */
@@ -65,6 +66,13 @@ export interface CallOptions {
    * answer or to try again. It carries no more than 64 KiB of those at once. Means nothing on the other ways.
    */
   readonly keepalive?: boolean;
+}
+
+export interface GuardOptions extends CallOptions {
+  /** Whether the reservation is made to last as long as the guard is open; true by default. */
+  readonly heartbeat?: boolean;
+  /** Hears of each beat that failed. The call that the guard is for goes on. */
+  readonly onHeartbeatError?: (failure: HeartbeatFailure) => void;
 }
 
 /** Who acts, and what; the subject's levels are added to those that the authority was opened with. */
@@ -183,6 +191,8 @@ export interface Permitted {
 
 export interface Committed<F extends Figure = number> extends WithBalances<F> {
   readonly ok: true;
+  /** The reservation had expired, so a guard booked the spend as this event. */
+  readonly eventId?: string;
   /** What the budgets were charged. */
   readonly charged: AmountOf<F>;
   /** What went back to them. */
@@ -205,6 +215,11 @@ export interface Recorded<F extends Figure = number> extends WithBalances<F> {
   readonly eventId: string;
   /** Less than the actual amount where the budget had less and may not owe. */
   readonly charged: AmountOf<F>;
+}
+
+export interface FlushResult {
+  /** Spends that are still not confirmed. */
+  readonly outstanding: number;
 }
 
 /** A reservation as it is now. */
@@ -282,7 +297,7 @@ export interface Authority<F extends Figure = number> {
   /** Takes an estimate out of every budget on the subject's path, or out of none. */
   reserve(request: ReserveRequest, options?: CallOptions): Promise<Granted<F> | Denied<F>>;
   /** The same, as a guard that ends with its scope; `ok` tells it from a denial. */
-  guard(request: ReserveRequest, options?: CallOptions): Promise<ReservationGuard<F> | Denied<F>>;
+  guard(request: ReserveRequest, options?: GuardOptions): Promise<ReservationGuard<F> | Denied<F>>;
   /** Settles a reservation with what was really spent. */
   commit(
     reservationId: string,
@@ -307,4 +322,11 @@ export interface Authority<F extends Figure = number> {
   reservations(query?: ReservationQuery, options?: CallOptions): AsyncIterable<ReservationState<F>>;
   /** One reservation. @throws AuthorityError `RESERVATION_EXPIRED` once it has expired, `NOT_FOUND` if there is none */
   reservation(reservationId: string, options?: CallOptions): Promise<ReservationState<F>>;
+  /**
+   * Tries the spends of guards that the authority has not confirmed, those of earlier processes in the journal included,
+   * and waits until each is settled or has to be kept. Before a process ends, or under `ctx.waitUntil` in a Worker.
+   */
+  flush(options?: CallOptions): Promise<FlushResult>;
+  /** Guards that were collected without having been ended. Their time frees what they held. */
+  readonly leakedGuards: number;
 }

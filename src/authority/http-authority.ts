@@ -33,17 +33,15 @@ const RETRY_AFTER_SECONDS = /^[0-9]{1,9}$/;
 export class HttpAuthority<Exact extends boolean = false> extends WireAuthority<Exact> {
   constructor(options: HttpAuthorityOptions<Exact>) {
     const { timeoutMs = CLIENT_LIMITS.timeoutMs, retry } = options;
-    super(options, { timeoutMs, retry, send: httpSend(options) });
+    const base = checkBaseUrl(options.baseUrl);
+    super(options, { timeoutMs, retry, place: base, send: httpSend(base, options) });
   }
 }
 
-function httpSend({
-  baseUrl,
-  apiKey,
-  getToken,
-  fetch = (url, init) => globalThis.fetch(url, init),
-}: HttpAuthorityOptions<boolean>): Send {
-  const base = checkBaseUrl(baseUrl);
+function httpSend(
+  base: string,
+  { apiKey, getToken, fetch = (url, init) => globalThis.fetch(url, init) }: HttpAuthorityOptions<boolean>,
+): Send {
   if ((apiKey === undefined) === (getToken === undefined)) {
     throw invalidType("apiKey", "given, or getToken, and not both", undefined);
   }

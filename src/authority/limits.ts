@@ -25,3 +25,35 @@ export const CLIENT_LIMITS = {
   /** Characters of a foreign text that an error message quotes. */
   quoteLengthMax: 80,
 } as const;
+
+/** When a guard's reservation is made to last longer. */
+export const HEARTBEAT_LIMITS = {
+  /** Taken for the life of a reservation where neither the request nor the answer tells it. Protocol's default. */
+  ttlMs: 60_000,
+  /** Half a life, but not more often than this, where the answer does not tell how much is left. */
+  periodMsMin: 1_000,
+  /** What a beat and its distance from the end are given at least. */
+  marginMsMin: 1_000,
+  /**
+   * Of what is left, a beat is given at most a part in this many, and so is the distance from the end: two beats and the
+   * distance then leave two of five parts, so that a short reservation is not prolonged the moment it is made.
+   */
+  parts: 5,
+  /** The longest wait before a beat that failed is made again. */
+  retryMsMax: 30_000,
+  /** How often it looks whether the machine slept; timers and the monotonic clock may stand still while it does. */
+  lookMs: 5_000,
+  /** A wall clock that is ahead by this much more shows sleep. Below it may be a clock that is being set. */
+  sleptMsMin: 2_000,
+} as const;
+
+/** How a known spend is brought to the authority when the call itself could not. */
+export const RECOVERY_LIMITS = {
+  /** The longest wait before the first further round; it doubles with each, up to the cap. The protocol's recovery profile. */
+  firstDelayMs: 500,
+  delayMsMax: 30_000,
+  /** Rounds until it is left to `flush` or to the next process. The profile's too. */
+  rounds: 5,
+  /** A `Retry-After` up to this is waited for; a longer one is left to the next process. The profile's too. */
+  retryAfterMsMax: 3_600_000,
+} as const;

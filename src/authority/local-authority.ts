@@ -27,7 +27,7 @@ export class LocalAuthority<Exact extends boolean = false> extends WireAuthority
   constructor(options: LocalAuthorityOptions<Exact>) {
     const ledger = "ledger" in options ? options.ledger : new LocalLedger(options);
     const subject = { ...options.subject, tenant: ledger.tenant };
-    super({ ...options, subject }, { send: (call) => callTenant(ledger, call) });
+    super({ ...options, subject }, { place: "local", send: (call) => callTenant(ledger, call) });
     this.ledger = ledger;
   }
 }

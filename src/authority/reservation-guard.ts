@@ -16,14 +16,28 @@ import type {
   Extended,
   Figure,
   Granted,
+  GuardOptions,
   Released,
+  ReserveRequest,
 } from "./authority.ts";
 import { AuthorityError } from "./errors.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import type { Recovery } from "./recovery.ts";
+import type { Surroundings } from "./surroundings.ts";
 import { checkAmount } from "./to-wire.ts";
 
 /** What a call really used, in the unit of its reservation. */
 export interface GuardCommit extends Pick<CommitRequest, "metrics" | "metadata"> {
   readonly actual: Figure;
+}
+
+/** @internal What a guard gets from the authority that made it. */
+export interface GuardHost<F extends Figure> {
+  readonly authority: Authority<F>;
+  readonly recovery: Recovery<F>;
+  readonly surroundings: Required<Surroundings>;
+  readonly timeoutMs: number | undefined;
+  readonly onLeaked: (reservationId: string) => void;
 }
 
 /** A settlement that was sent, and not answered so far. */
@@ -46,9 +60,12 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
 export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
   /** Tells a guard from a denial. */
   readonly ok = true;
-  readonly #authority: Authority<F>;
+  readonly #host: GuardHost<F>;
   readonly #grant: Granted<F>;
-  #expiresAtMs: number;
+  readonly #request: ReserveRequest & Required<Pick<ReserveRequest, "subject">>;
+  readonly #heartbeat: Heartbeat;
+  readonly #hasHeartbeat: boolean;
+  #unwatch: () => void;
   #isOver = false;
   #settling: Promise<unknown> | undefined;
   #pending: Pending | undefined;
@@ -58,11 +75,24 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
   #extensions = 0;
 
   /** @internal */
-  constructor(authority: Authority<F>, grant: Granted<F>) {
+  constructor(
+    host: GuardHost<F>,
+    grant: Granted<F>,
+    request: ReserveRequest & Required<Pick<ReserveRequest, "subject">>,
+    options: GuardOptions & { readonly sentAtMs: number },
+  ) {
     super();
-    this.#authority = authority;
+    const { authority, surroundings, timeoutMs } = host;
+    const { heartbeat: hasHeartbeat = true, onHeartbeatError, sentAtMs } = options;
+    this.#host = host;
     this.#grant = grant;
-    this.#expiresAtMs = grant.expiresAtMs;
+    this.#request = request;
+    const beats = { ttlMs: request.ttlMs, sentAtMs, timeoutMs, onFailure: onHeartbeatError };
+    const heartbeat = new Heartbeat(authority, grant, beats, surroundings);
+    this.#heartbeat = heartbeat;
+    this.#hasHeartbeat = hasHeartbeat;
+    if (hasHeartbeat) heartbeat.start();
+    this.#unwatch = watchFor(this, host, heartbeat);
   }
 
   get reservationId(): string {
@@ -92,7 +122,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
 
   /** By the authority's clock, extensions included. */
   get expiresAtMs(): number {
-    return this.#expiresAtMs;
+    return this.#heartbeat.expiresAtMs;
   }
 
   /** Whether the authority has settled it, or will never do. */
@@ -132,10 +162,11 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
       ...(metadata !== undefined && { metadata }),
     };
     checkAmount("actual", request.actual);
+    const print = `commit ${stringifyJson(request)}`;
     this.#isSpendKnown = true;
-    return this.#settle(`commit ${stringifyJson(request)}`, () =>
-      this.#authority.commit(id, request, options),
-    );
+    const { subject, action } = this.#request;
+    const spend = { reservationId: id, subject, action, ...request };
+    return this.#settle(print, () => this.#host.recovery.commit(spend, options));
   }
 
   /** Gives the reservation back whole: nothing was used. @throws as `commit` does */
@@ -143,7 +174,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     const id = this.reservationId;
     const request = { idempotencyKey: `release-${id}`, ...(reason !== undefined && { reason }) };
     return this.#settle(`release ${stringifyJson(request)}`, () =>
-      this.#authority.release(id, request, options),
+      this.#host.authority.release(id, request, options),
     );
   }
 
@@ -153,10 +184,12 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     if (this.#isOver) throw new ReservationSettledError();
     const id = this.reservationId;
     const idempotencyKey = `extend-${id}-${this.#extensions}-${extendByMs}`;
-    const answer = await this.#authority.extend(id, { idempotencyKey, extendByMs }, options);
+    const { authority, surroundings } = this.#host;
+    const sentAtMs = surroundings.monotonicNow();
+    const answer = await authority.extend(id, { idempotencyKey, extendByMs }, options);
     if (!answer.ok) return answer;
     this.#extensions += 1;
-    this.#expiresAtMs = answer.expiresAtMs;
+    this.#heartbeat.heard(answer, sentAtMs, extendByMs);
     return answer;
   }
 
@@ -166,14 +199,21 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
    */
   async dispose(): Promise<void> {
     await this.#settling?.catch(() => undefined);
-    if (this.#isOver || (this.#isSpendKnown && this.#pending === undefined)) return;
     try {
-      if (this.#pending !== undefined) await this.#settle(this.#pending.print, this.#pending.send);
-      else if (this.#spent > 0n) await this.commit({ actual: this.#spent });
-      else await this.release(DROPPED);
+      await this.#end();
     } catch (error) {
       if (!(error instanceof AuthorityError)) throw error;
+    } finally {
+      this.#letGo();
     }
+  }
+
+  async #end(): Promise<void> {
+    if (this.#isOver || this.#host.recovery.isPostponed(this.reservationId)) return;
+    if (this.#pending !== undefined) await this.#settle(this.#pending.print, this.#pending.send);
+    else if (this.#isSpendKnown) return;
+    else if (this.#spent > 0n) await this.commit({ actual: this.#spent });
+    else await this.release(DROPPED);
   }
 
   async #settle<T extends { readonly ok: boolean }>(print: string, send: () => Promise<T>): Promise<T> {
@@ -185,23 +225,53 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
       );
     }
     this.#pending = { print, send };
+    // Nothing need prolong it from here on: should it expire, its spend becomes an event.
+    this.#letGo();
     const settling = send();
     this.#settling = settling;
     try {
       const answer = await settling;
-      this.#pending = undefined;
       this.#isOver = answer.ok;
+      this.#settled();
       return answer;
     } catch (error) {
       const { code, outcome } = error as Partial<AuthorityError>;
       // Anything else that was thrown (an abort) leaves the outcome open.
       if (outcome === "done" || FINAL_CODES.has(String(code))) this.#isOver = true;
-      if (outcome === "refused" || outcome === "done") this.#pending = undefined;
+      if (outcome === "refused" || outcome === "done") this.#settled();
       throw error;
     } finally {
       this.#settling = undefined;
     }
   }
+
+  /** The authority has answered: it is over, or as it was before, unless the recovery makes the same commit again. */
+  #settled(): void {
+    if (this.#host.recovery.isOutstanding(this.reservationId)) return;
+    this.#pending = undefined;
+    if (this.#isOver) return;
+    this.#unwatch = watchFor(this, this.#host, this.#heartbeat);
+    if (this.#hasHeartbeat) this.#heartbeat.start();
+  }
+
+  /** Nothing is left that runs for it. */
+  #letGo(): void {
+    this.#heartbeat.stop();
+    this.#unwatch();
+  }
+}
+
+/** Counts a guard that was forgotten. Neither this nor the heartbeat may know it, or it would never be collected. */
+function watchFor<F extends Figure>(
+  guard: ReservationGuard<F>,
+  { surroundings, onLeaked }: GuardHost<F>,
+  heartbeat: Heartbeat,
+): () => void {
+  const { reservationId } = guard;
+  return surroundings.watch(guard, () => {
+    heartbeat.stop();
+    onLeaked(reservationId);
+  });
 }
 
 /** Whether a decision's caps allow a tool. Names are compared letter by letter; an allowlist that names any outweighs the denylist. */

@@ -5,6 +5,7 @@ import { checkInteger } from "../arguments.ts";
 import { AuthorityError } from "./errors.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
 import type { Random, Surroundings } from "./surroundings.ts";
+import type { CallControl } from "./wire-call.ts";
 
 export interface RetryOptions {
   /** Tries of one call, the first among them; 1 for none but that. */
@@ -54,16 +55,18 @@ export function delayBefore(
 export async function withRetries<T>(
   attempt: () => Promise<T>,
   policy: RetryPolicy,
-  { random, sleep }: Required<Surroundings>,
+  { random, sleep }: Required<Pick<Surroundings, "random" | "sleep">>,
   signal: AbortSignal | undefined,
+  onRetry?: CallControl["onRetry"],
 ): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {
       return await attempt();
     } catch (error) {
-      const delayMs =
-        error instanceof AuthorityError ? delayBefore(failures, error, policy, random) : undefined;
+      if (!(error instanceof AuthorityError)) throw error;
+      const delayMs = delayBefore(failures, error, policy, random);
       if (delayMs === undefined) throw error;
+      await onRetry?.(error);
       await sleep(delayMs, signal);
     }
   }

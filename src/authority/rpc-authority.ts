@@ -27,6 +27,7 @@ export class RpcAuthority<Exact extends boolean = false> extends WireAuthority<E
       {
         timeoutMs,
         retry,
+        place: "rpc",
         send: (call) => callTenant(namespace.getByName(tenant), call).catch(unavailable),
       },
     );

@@ -1,5 +1,6 @@
-// What a client takes from the platform: chance for keys and waits, and waiting itself. The one place in src/ with
-// defaults for these; each can be handed in, and tests do. Who may call: the ways to an authority, once, when opened.
+// What a client takes from the platform: chance for keys and waits, clocks, timers, and a last word. The one place in
+// src/ with defaults for these; each can be handed in, and tests do. Who may call: the ways to an authority, once, when
+// opened.
 
 /** A number in 0 … 1, 1 excluded, like `Math.random`. */
 export type Random = () => number;
@@ -11,9 +12,22 @@ export interface Surroundings {
   readonly random?: Random;
   /** Waits before a retry; rejects with the signal's reason if that comes first. By default a timer. */
   readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
+  /** Milliseconds on a clock that is never set, from any origin. `performance.now` by default. */
+  readonly monotonicNow?: () => number;
+  /** Milliseconds since the epoch. `Date.now` by default. */
+  readonly now?: () => number;
+  /** Runs something later, and returns what calls it off. By default a timer that does not keep Node running. */
+  readonly setTimer?: (run: () => void, delayMs: number) => () => void;
+  /** Tells when an object was collected, and returns what stops the watch. By default a FinalizationRegistry, where there is one. */
+  readonly watch?: (target: object, onCollected: () => void) => () => void;
+  /** Says what a programmer should know. `console.warn` by default. */
+  readonly warn?: (message: string) => void;
 }
 
-export const PLATFORM: Required<Surroundings> = {
+/** Of all guards of all authorities; made when it is needed first, since not every runtime has it. */
+let collected: FinalizationRegistry<() => void> | undefined;
+
+const PLATFORM: Required<Surroundings> = {
   // crypto.randomUUID exists only where a page is served securely; this exists everywhere.
   newKey: () =>
     Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join(
@@ -33,4 +47,26 @@ export const PLATFORM: Required<Surroundings> = {
       if (signal?.aborted === true) onAbort();
       else signal?.addEventListener("abort", onAbort, { once: true });
     }),
+  monotonicNow: () => performance.now(),
+  now: () => Date.now(),
+  setTimer: (run, delayMs) => {
+    const timer: unknown = setTimeout(run, delayMs);
+    // A number everywhere but in Node, where an object can be told that nobody waits for it.
+    (timer as { unref?: () => void }).unref?.();
+    return () => clearTimeout(timer as number);
+  },
+  watch: (target, onCollected) => {
+    if (typeof FinalizationRegistry !== "function") return () => undefined;
+    collected ??= new FinalizationRegistry((tell) => tell());
+    collected.register(target, onCollected, onCollected);
+    return () => collected?.unregister(onCollected);
+  },
+  warn: (message) => console.warn(message),
 };
+
+/** What was handed in, and the platform for the rest. */
+export function platformWith(options: Surroundings): Required<Surroundings> {
+  const all: Record<string, unknown> = { ...PLATFORM };
+  for (const name of Object.keys(all)) all[name] = options[name as keyof Surroundings] ?? all[name];
+  return all as unknown as Required<Surroundings>;
+}

@@ -17,7 +17,9 @@ import type {
   Extended,
   ExtendRequest,
   FigureOf,
+  FlushResult,
   Granted,
+  GuardOptions,
   Levels,
   Permitted,
   Recorded,
@@ -29,13 +31,15 @@ import type {
 } from "./authority.ts";
 import { AuthorityError, invalidAnswer } from "./errors.ts";
 import * as read from "./from-wire.ts";
+import { type Journal, MemoryJournal } from "./journal.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
+import { Recovery, type RecoveryNotice } from "./recovery.ts";
 import { deniedBy, deniedIn, errorOf } from "./refusals.ts";
-import { ReservationGuard } from "./reservation-guard.ts";
+import { type GuardHost, ReservationGuard } from "./reservation-guard.ts";
 import { type RetryOptions, type RetryPolicy, retryPolicy, withDeadline, withRetries } from "./retry.ts";
-import { PLATFORM, type Surroundings } from "./surroundings.ts";
+import { platformWith, type Surroundings } from "./surroundings.ts";
 import * as write from "./to-wire.ts";
-import type { ListOperation, Send, SettleOperation, WireCall, WireFields } from "./wire-call.ts";
+import type { CallControl, ListOperation, Send, SettleOperation, WireCall, WireFields } from "./wire-call.ts";
 
 /** What every way may be opened with. */
 export interface AuthorityOptions<Exact extends boolean = false> extends Surroundings {
@@ -43,6 +47,10 @@ export interface AuthorityOptions<Exact extends boolean = false> extends Surroun
   readonly subject?: Subject;
   /** BigInt for every amount in an answer. Without it they are plain numbers, and one that would be rounded is an error. */
   readonly exact?: Exact;
+  /** Where a guard's spend is written down until the authority has it; in memory by default. What is found there goes on. */
+  readonly journal?: Journal;
+  /** Hears what became of spends that nobody waits for, and of the journal. By default what is lost or stuck is warned of. */
+  readonly onRecovery?: (notice: RecoveryNotice) => void;
 }
 
 /** What a way over a network may be opened with beside that. */
@@ -55,6 +63,8 @@ export interface RemoteOptions<Exact extends boolean = false> extends AuthorityO
 /** @internal How a way carries its calls. */
 export interface Carriage {
   readonly send: Send;
+  /** Names the server for the journal, without credentials. */
+  readonly place: string;
   /** Absent where nothing can get lost: then a call is made once and waits for its answer. */
   readonly timeoutMs?: number | undefined;
   readonly retry?: RetryOptions | undefined;
@@ -67,8 +77,10 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
   readonly #subject: Subject | undefined;
   readonly #figure: read.ReadFigure<FigureOf<Exact>>;
   readonly #surroundings: Required<Surroundings>;
+  readonly #recovery: Recovery<FigureOf<Exact>>;
+  #leakedGuards = 0;
 
-  constructor(options: AuthorityOptions<Exact>, { send, timeoutMs, retry }: Carriage) {
+  constructor(options: AuthorityOptions<Exact>, { send, place, timeoutMs, retry }: Carriage) {
     if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 1, CLIENT_LIMITS.timeoutMsMax);
     this.#send = send;
     this.#timeoutMs = timeoutMs;
@@ -77,8 +89,16 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     this.#figure = (options.exact === true ? read.exactFigure : read.safeFigure) as read.ReadFigure<
       FigureOf<Exact>
     >;
-    const { newKey = PLATFORM.newKey, random = PLATFORM.random, sleep = PLATFORM.sleep } = options;
-    this.#surroundings = { newKey, random, sleep };
+    const surroundings = platformWith(options);
+    this.#surroundings = surroundings;
+    const { journal = new MemoryJournal(), onRecovery = warnOf(surroundings) } = options;
+    const partition = `${place} ${options.subject?.tenant ?? ""}`;
+    this.#recovery = new Recovery(this, { partition, journal, onNotice: onRecovery }, surroundings);
+    if (options.journal !== undefined) void this.#recovery.resume();
+  }
+
+  get leakedGuards(): number {
+    return this.#leakedGuards;
   }
 
   async reserve(
@@ -94,10 +114,24 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
 
   async guard(
     request: ReserveRequest,
-    options?: CallOptions,
+    options: GuardOptions = {},
   ): Promise<ReservationGuard<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
+    const sentAtMs = this.#surroundings.monotonicNow();
     const answer = await this.reserve(request, options);
-    return answer.ok ? new ReservationGuard<FigureOf<Exact>>(this, answer) : answer;
+    if (!answer.ok) return answer;
+    const host: GuardHost<FigureOf<Exact>> = {
+      authority: this,
+      recovery: this.#recovery,
+      surroundings: this.#surroundings,
+      timeoutMs: this.#timeoutMs,
+      onLeaked: (id) => this.#countLeaked(id),
+    };
+    const subject = { ...this.#subject, ...request.subject };
+    return new ReservationGuard(host, answer, { ...request, subject }, { ...options, sentAtMs });
+  }
+
+  async flush({ signal }: CallOptions = {}): Promise<FlushResult> {
+    return this.#recovery.flush(signal);
   }
 
   async commit(
@@ -237,7 +271,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
   /** A call and its answer, with all its tries. */
   #ask<T>(
     call: WireCall,
-    { signal, keepalive = false }: CallOptions = {},
+    { signal, keepalive = false, attempts, timeoutMs, onRetry }: CallControl = {},
     toValue: (body: WireFields) => T,
   ): Promise<T> {
     const expected = call.operation === "event" ? 201 : 200;
@@ -247,12 +281,31 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
       if (answer.status === expected) return toValue(read.fieldsOf(answer.body, "body"));
       throw errorOf(call, answer);
     };
-    const timeoutMs = this.#timeoutMs;
+    const ownMs = this.#timeoutMs;
+    const withinMs = timeoutMs === undefined || ownMs === undefined ? ownMs : Math.min(ownMs, timeoutMs);
     return withRetries(
-      () => (timeoutMs === undefined ? attempt(signal) : withDeadline(attempt, timeoutMs, signal)),
-      this.#retry,
+      () => (withinMs === undefined ? attempt(signal) : withDeadline(attempt, withinMs, signal)),
+      attempts === undefined ? this.#retry : { ...this.#retry, attempts },
       this.#surroundings,
       signal,
+      onRetry,
     );
   }
+
+  /** One warning is enough to be told of the mistake. */
+  #countLeaked(reservationId: string): void {
+    this.#leakedGuards += 1;
+    if (this.#leakedGuards > 1) return;
+    this.#surroundings.warn(
+      `purser: a guard was neither committed, released nor disposed of (reservation ${reservationId}); ` +
+        "its time frees the budget. See leakedGuards.",
+    );
+  }
+}
+
+function warnOf({ warn }: Required<Surroundings>) {
+  return ({ disposition, reservationId = "", cause }: RecoveryNotice): void => {
+    const { message = cause } = (cause ?? {}) as { readonly message?: unknown };
+    if (disposition !== "settled") warn(`purser: spend ${disposition}: ${reservationId} ${message}`);
+  };
 }

@@ -1,6 +1,9 @@
 // What the three ways to an authority have in common: one call in the wire's shapes, and its answer. Each way is a
 // function that carries such a call (Send); everything else is in wire-authority.ts, once. Who may call: the ways.
 
+import type { CallOptions } from "./authority.ts";
+import type { AuthorityError } from "./errors.ts";
+
 export type SettleOperation = "commit" | "release" | "extend";
 export type AskOperation = "reserve" | "decide" | "event";
 export type ListOperation = "listReservations" | "balances";
@@ -33,3 +36,13 @@ export interface Carried {
  * was aborted; every answer, refusals too, is a value.
  */
 export type Send = (call: WireCall, carried: Carried) => PromiseLike<WireAnswer> | WireAnswer;
+
+/** @internal What those that make calls again by themselves may say about one call's own tries. */
+export interface CallControl extends CallOptions {
+  /** Tries of this call, where they are to be fewer. */
+  readonly attempts?: number;
+  /** How long one try may take, where it is to be shorter. */
+  readonly timeoutMs?: number;
+  /** Hears of each try that failed and will be made again; awaited before the wait. */
+  readonly onRetry?: (error: AuthorityError) => PromiseLike<void>;
+}

@@ -1,8 +1,8 @@
 // The scoped form: reserve, run, settle. The primary way to spend under an authority, because no ending can be forgotten.
 // Invariant: whatever the callback does, the reservation is committed with what is known to be spent, or released.
 
-import type { Authority, CallOptions, Figure, ReserveRequest } from "./authority.ts";
-import { AuthorityDeniedError } from "./errors.ts";
+import type { Authority, Figure, GuardOptions, ReserveRequest } from "./authority.ts";
+import { AuthorityDeniedError, type AuthorityError } from "./errors.ts";
 import type { GuardCommit, ReservationGuard } from "./reservation-guard.ts";
 
 /** What the callback hands back: its result, and what it really used. */
@@ -12,7 +12,8 @@ export interface Used<T> extends GuardCommit {
 
 /**
  * Runs `call` under a reservation and commits what it says it used. If it throws or is aborted, what `guard.spent` was
- * told is committed and the rest goes back; without any, all of it.
+ * told is committed and the rest goes back; without any, all of it. A commit whose answer was lost does not cost the
+ * result: it goes on by itself, and `authority.flush()` waits for it.
  *
  * @param options - aborting the signal rejects with its reason at once, also while the callback still runs
  * @returns the callback's result
@@ -27,17 +28,27 @@ export async function withReservation<T, F extends Figure>(
   authority: Authority<F>,
   request: ReserveRequest,
   call: (guard: ReservationGuard<F>) => PromiseLike<Used<T>> | Used<T>,
-  { signal }: CallOptions = {},
+  options: GuardOptions = {},
 ): Promise<T> {
-  const guard = await authority.guard(request, signal === undefined ? {} : { signal });
+  const guard = await authority.guard(request, options);
   if (!guard.ok) throw new AuthorityDeniedError(guard.denial);
   try {
-    const { result, ...used } = await untilAborted(signal, async () => call(guard));
-    const settled = await guard.commit(used);
-    if (!settled.ok) throw new AuthorityDeniedError(settled.denial);
+    const { result, ...used } = await untilAborted(options.signal, async () => call(guard));
+    await commit(guard, used);
     return result;
   } finally {
     await guard.dispose(); // does nothing once it is settled
+  }
+}
+
+/** Only what cannot be undone any more stands in the way of a result that is paid for: what is merely late goes on by itself. */
+async function commit<F extends Figure>(guard: ReservationGuard<F>, used: GuardCommit): Promise<void> {
+  try {
+    const settled = await guard.commit(used);
+    if (!settled.ok && settled.denial.code !== "LIMIT_EXCEEDED")
+      throw new AuthorityDeniedError(settled.denial);
+  } catch (error) {
+    if ((error as Partial<AuthorityError>).outcome !== "unknown") throw error;
   }
 }
 

@@ -3,7 +3,7 @@
 // Own reader and writer, since JSON.parse rounds and its source-text access is missing in Node 20 and older browsers.
 // Who may call: whoever holds text from outside (HTTP front), and the ledger for stored replies and fingerprints.
 
-import { LIMITS } from "./limits.ts";
+import { JSON_DEPTH_MAX } from "./limits.ts";
 
 export type JsonValue = null | boolean | number | bigint | string | JsonValue[] | JsonObject;
 export type JsonObject = { [key: string]: JsonValue };
@@ -37,7 +37,7 @@ export type JsonResult =
   | { readonly ok: false; readonly message: string };
 
 /** Reads one JSON text. A refusal says what is wrong and where, as a value. */
-export function parseJson(text: string, depthMax: number = LIMITS.jsonDepthMax): JsonResult {
+export function parseJson(text: string, depthMax: number = JSON_DEPTH_MAX): JsonResult {
   const reader = new JsonReader(text, depthMax);
   try {
     return { ok: true, value: reader.readDocument() };
@@ -204,7 +204,7 @@ class JsonReader {
 }
 
 /** Turns any value into plain JSON, or says which part cannot be. Boxed numbers are unboxed. */
-export function toJsonValue(value: unknown, depthMax: number = LIMITS.jsonDepthMax): JsonValue | undefined {
+export function toJsonValue(value: unknown, depthMax: number = JSON_DEPTH_MAX): JsonValue | undefined {
   if (value === null || typeof value === "boolean" || typeof value === "bigint") return value;
   if (typeof value === "string") return value.isWellFormed() ? value : undefined;
   if (typeof value === "number") return Number.isFinite(value) ? value : undefined;

@@ -1,11 +1,15 @@
 // Every limit of the ledger and its wire, as data with its reason. A limit counts what its name says, units last.
 // What comes from the protocol cannot be changed here without breaking clients; the others are ours.
 
+/**
+ * Nested arrays and objects of one body. Deeper JSON is an attack on recursive readers; real metadata stays below 10.
+ * Apart from the others, so that clients, which read JSON too, do not carry them.
+ */
+export const JSON_DEPTH_MAX = 32;
+
 export const LIMITS = {
   /** Bytes of one request body. The largest legal reserve (metadata aside) is about 12 KiB; the rest is for metadata. */
   bodyBytesMax: 64 * 1024,
-  /** Nested arrays and objects of one body. Deeper JSON is an attack on recursive readers; real metadata stays below 10. */
-  jsonDepthMax: 32,
 
   /** Protocol: idempotency keys. */
   idempotencyKeyLengthMax: 256,

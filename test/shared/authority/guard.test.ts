@@ -193,11 +193,40 @@ describe("a guard", () => {
     expect(await guard.commit({ actual: 100 })).toMatchObject({ ok: true });
   });
 
-  test("expired: the commit says so, and the guard is over", async () => {
+  test("expired: the commit becomes an event of the same key, once", async () => {
+    const { clock, ledger, asked, open, figures } = rig();
+    const guard = await open({ subject: { agent: "writer" } });
+    clock.advance(15_001);
+    const metrics = { tokensOutput: 20 };
+    const settled = await guard.commit({ actual: 70, metrics, metadata: { run: 7 } });
+    expect(settled).toMatchObject({ ok: true, charged: tokens(70), released: tokens(0) });
+    expect(guard.isOver).toBe(true);
+    await guard.dispose();
+    expect(asked).toHaveLength(1);
+    expect(await figures()).toBe("70 spent, 0 reserved");
+    // The same event, as anybody would send it, is known: its key, subject, action, amount, metrics and metadata.
+    const id = guard.reservationId;
+    const again = ledger.event({
+      idempotency_key: `commit-${id}`,
+      subject: { tenant: "acme", agent: "writer" },
+      action: REQUEST.action,
+      actual: tokens(70),
+      metrics: { tokens_output: 20 },
+      metadata: {
+        run: 7,
+        recovered_reservation_id: id,
+        recovery_reason: "commit_after_reservation_expired",
+      },
+    });
+    expect(again).toMatchObject({ ok: true, body: { event_id: settled.ok && settled.eventId } });
+    expect(await figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("expired: a release says so, and the guard is over", async () => {
     const { clock, asked, open } = rig();
     const guard = await open();
     clock.advance(15_001);
-    await expect(guard.commit({ actual: 70 })).rejects.toEqual(code("RESERVATION_EXPIRED"));
+    await expect(guard.release()).rejects.toEqual(code("RESERVATION_EXPIRED"));
     expect(guard.isOver).toBe(true);
     await guard.dispose();
     expect(asked).toHaveLength(1);
@@ -283,12 +312,26 @@ describe("withReservation", () => {
     expect(await figures()).toBe("30 spent, 0 reserved");
   });
 
-  test("a lost commit rejects, and is made once more on the way out", async () => {
-    const { authority, faults, figures } = rig();
-    faults.push("lost request");
-    const work = withReservation(authority, REQUEST, async () => ({ result: "hello", actual: 70 }));
-    await expect(work).rejects.toEqual(code("AUTHORITY_UNAVAILABLE"));
-    expect(await figures()).toBe("70 spent, 0 reserved");
+  test.each(["lost request", "lost reply"] as const)(
+    "a commit with a %s is made once more on the way out, and does not cost the result",
+    async (fault) => {
+      const { authority, asked, faults, figures } = rig();
+      faults.push(fault);
+      const work = withReservation(authority, REQUEST, async () => ({ result: "hello", actual: 70 }));
+      expect(await work).toBe("hello");
+      expect(asked).toHaveLength(2);
+      expect(await figures()).toBe("70 spent, 0 reserved");
+    },
+  );
+
+  test("a commit that is denied does: nobody will make it again", async () => {
+    const { authority, figures } = rig();
+    const work = withReservation(authority, { ...REQUEST, overagePolicy: "REJECT" }, async () => ({
+      result: "hello",
+      actual: 101,
+    }));
+    await expect(work).rejects.toMatchObject({ code: "BUDGET_DENIED", denial: { code: "BUDGET_EXCEEDED" } });
+    expect(await figures()).toBe("0 spent, 100 reserved");
   });
 });
 

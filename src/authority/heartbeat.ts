@@ -1,0 +1,207 @@
+// Keeps a reservation alive while the call that it covers runs: extends it well before its end. Invariant: what is left is
+// reckoned on the monotonic clock, from when the request was sent that the authority answered with `remainingTtlMs`; it
+// never throws, and after `stop` no timer and no call of it is left. Knows nothing of the guard, so that a guard that was
+// forgotten can be collected. Who may call: ReservationGuard.
+
+import type { Authority, Denied, Extended, Figure, Granted } from "./authority.ts";
+import { AuthorityError } from "./errors.ts";
+import { HEARTBEAT_LIMITS } from "./limits.ts";
+import { isRepeatable } from "./retry.ts";
+import type { Surroundings } from "./surroundings.ts";
+import type { CallControl } from "./wire-call.ts";
+
+/** A beat that failed. The call that it is for goes on, and so does its commit, even if the reservation should expire. */
+export interface HeartbeatFailure {
+  readonly reservationId: string;
+  /** `retrying`: the same beat is made again. `stopped`: none is made any more, and the reservation ends with its time. */
+  readonly disposition: "retrying" | "stopped";
+  /** What the authority said, or why nothing was heard of it. */
+  readonly error: AuthorityError | Denied<Figure>["denial"];
+}
+
+export interface HeartbeatOptions {
+  /** The life that was asked for, if any. */
+  readonly ttlMs: number | undefined;
+  /** When the reservation was asked for, on the monotonic clock. */
+  readonly sentAtMs: number;
+  /** How long the authority may take to answer one try, where that is bounded. */
+  readonly timeoutMs: number | undefined;
+  readonly onFailure: ((failure: HeartbeatFailure) => void) | undefined;
+}
+
+type Clocks = Required<Pick<Surroundings, "monotonicNow" | "now" | "setTimer">>;
+
+export class Heartbeat {
+  readonly #authority: Pick<Authority<Figure>, "extend">;
+  readonly #reservationId: string;
+  readonly #options: HeartbeatOptions;
+  readonly #clocks: Clocks;
+  readonly #extendByMs: number;
+  #expiresAtMs: number;
+  /** When the reservation ends at the earliest, on the monotonic clock. */
+  #endsAtMs: number;
+  /** Whether the authority tells what is left; otherwise half a life is waited each time. */
+  #isTold = false;
+  /** What a beat may take, and how far from the end it must be over. */
+  #tryMs = 0;
+  #marginMs = 0;
+  #roundTripMsMax = 0;
+  #beats = 0;
+  #zeroDelays = 0;
+  #isFinal = false;
+  #cancelTimer: (() => void) | undefined;
+  #beating: AbortController | undefined;
+
+  constructor(
+    authority: Pick<Authority<Figure>, "extend">,
+    grant: Granted<Figure>,
+    options: HeartbeatOptions,
+    clocks: Clocks,
+  ) {
+    this.#authority = authority;
+    this.#reservationId = grant.reservationId;
+    this.#options = options;
+    this.#clocks = clocks;
+    const ttlMs = grant.remainingTtlMs ?? options.ttlMs ?? HEARTBEAT_LIMITS.ttlMs;
+    this.#extendByMs = Math.max(ttlMs, HEARTBEAT_LIMITS.periodMsMin);
+    this.#expiresAtMs = grant.expiresAtMs;
+    this.#endsAtMs = options.sentAtMs + ttlMs;
+    this.heard(grant, options.sentAtMs, 0);
+  }
+
+  /** By the authority's clock; only to be shown. */
+  get expiresAtMs(): number {
+    return this.#expiresAtMs;
+  }
+
+  /** The authority has answered a request that was sent at that time, and made the reservation last that much longer. */
+  heard(
+    { expiresAtMs, remainingTtlMs }: Pick<Extended, "expiresAtMs" | "remainingTtlMs">,
+    sentAtMs: number,
+    extendedByMs: number,
+  ): void {
+    this.#expiresAtMs = expiresAtMs;
+    this.#isTold = remainingTtlMs !== undefined;
+    // Counted from the sending, the time of the round trip is taken off.
+    this.#endsAtMs = remainingTtlMs === undefined ? this.#endsAtMs + extendedByMs : sentAtMs + remainingTtlMs;
+    this.#roundTripMsMax = Math.max(this.#roundTripMsMax, this.#clocks.monotonicNow() - sentAtMs);
+    const partMs = this.#leadMs() / HEARTBEAT_LIMITS.parts;
+    const marginMs = Math.max(HEARTBEAT_LIMITS.marginMsMin, 2 * this.#roundTripMsMax);
+    this.#tryMs = Math.min(Math.max(this.#options.timeoutMs ?? 0, marginMs), partMs);
+    this.#marginMs = Math.min(marginMs, partMs);
+    if (this.#cancelTimer !== undefined) this.start();
+  }
+
+  /** Beats from now on, unless the authority has said that it is of no use. */
+  start(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    if (this.#isFinal || this.#beating !== undefined) return;
+    const delayMs = this.#delayMs();
+    this.#zeroDelays = delayMs > 0 ? 0 : this.#zeroDelays + 1;
+    if (this.#zeroDelays < 2) this.#beatIn(delayMs);
+    else this.#fail(tooLate());
+  }
+
+  /** Nothing of it is left running. It can be started again. */
+  stop(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    this.#beating?.abort();
+    this.#beating = undefined;
+  }
+
+  #leadMs(): number {
+    return Math.max(0, this.#endsAtMs - this.#clocks.monotonicNow());
+  }
+
+  /** How long until the next beat: time for a second try and a distance from the end remain. */
+  #delayMs(): number {
+    if (!this.#isTold) return Math.max(this.#extendByMs / 2, HEARTBEAT_LIMITS.periodMsMin);
+    return Math.max(0, this.#leadMs() - 2 * this.#tryMs - this.#marginMs);
+  }
+
+  /** Waits in pieces, so that a machine that slept is noticed soon after it woke. */
+  #beatIn(delayMs: number): void {
+    const { monotonicNow, now, setTimer } = this.#clocks;
+    const pieceMs = Math.min(delayMs, HEARTBEAT_LIMITS.lookMs);
+    const [steadyMs, wallMs] = [monotonicNow(), now()];
+    this.#cancelTimer = setTimer(() => {
+      this.#cancelTimer = undefined;
+      const passedMs = monotonicNow() - steadyMs;
+      const sleptMs = now() - wallMs - passedMs;
+      if (sleptMs >= HEARTBEAT_LIMITS.sleptMsMin) this.#endsAtMs -= sleptMs;
+      if (sleptMs < HEARTBEAT_LIMITS.sleptMsMin && delayMs > passedMs) this.#beatIn(delayMs - passedMs);
+      else void this.#beat();
+    }, pieceMs);
+  }
+
+  async #beat(): Promise<void> {
+    const beating = new AbortController();
+    this.#beating = beating;
+    const sentAtMs = this.#clocks.monotonicNow();
+    const control: CallControl = {
+      signal: beating.signal,
+      attempts: 1,
+      timeoutMs: Math.max(1, Math.ceil(this.#tryMs)),
+    };
+    const extendByMs = this.#extendByMs;
+    // The number grows only with a beat that was heard, so one that is made again is the same.
+    const idempotencyKey = `beat-${this.#reservationId}-${this.#beats}`;
+    const answer = await this.#authority
+      .extend(this.#reservationId, { idempotencyKey, extendByMs }, control)
+      .catch((error: unknown) => error);
+    if (this.#beating !== beating) return; // stopped meanwhile
+    this.#beating = undefined;
+    if (isExtended(answer)) {
+      this.#beats += 1;
+      this.heard(answer, sentAtMs, extendByMs);
+      this.start();
+    } else {
+      this.#fail(...failureOf(answer));
+    }
+  }
+
+  /** Makes the same beat again if that may help in time; `waitMs` is what the authority wants to be left alone. */
+  #fail(error: HeartbeatFailure["error"], waitMs?: number): void {
+    const leadMs = this.#leadMs();
+    const windowMs = leadMs - this.#tryMs - this.#marginMs;
+    const delayMs = Math.max(waitMs ?? 0, Math.min(HEARTBEAT_LIMITS.retryMsMax, leadMs / 4, windowMs));
+    const isOver = waitMs === undefined || windowMs <= 0 || delayMs > windowMs;
+    this.#isFinal = isOver;
+    if (!isOver) this.#beatIn(delayMs);
+    try {
+      this.#options.onFailure?.({
+        reservationId: this.#reservationId,
+        disposition: isOver ? "stopped" : "retrying",
+        error,
+      });
+    } catch {
+      // It is called from a timer: what it throws would end the process, not reach whoever wrote it.
+    }
+  }
+}
+
+function tooLate(): AuthorityError {
+  const message = "the reservation ends before it can be made to last longer";
+  return new AuthorityError("AUTHORITY_TIMEOUT", message, { outcome: "unknown" });
+}
+
+/** What went wrong, and how long to wait before the beat is made again; without that, it is of no use. */
+function failureOf(answer: unknown): [error: HeartbeatFailure["error"], waitMs?: number] {
+  if (answer instanceof AuthorityError) {
+    return isRepeatable(answer) ? [answer, answer.retryAfterMs ?? 0] : [answer];
+  }
+  if (answer instanceof Error) {
+    return [
+      new AuthorityError("AUTHORITY_UNAVAILABLE", String(answer), { outcome: "unknown", cause: answer }),
+    ];
+  }
+  const { denial } = answer as Denied<Figure>;
+  if (denial.code !== "LIMIT_EXCEEDED") return [denial];
+  return [denial, typeof denial.retry === "object" ? denial.retry.afterMs : 0];
+}
+
+function isExtended(answer: unknown): answer is Extended {
+  return (answer as Partial<Extended>).ok === true;
+}

@@ -1,0 +1,48 @@
+// Journal records as text, for journals that keep them beyond the process. Invariant: what is read is a whole record of a
+// known version or nothing, and no integer is rounded. Pure; who may call: the journals in src/journal.
+
+import { type JsonObject, parseJson, stringifyJson, toJsonValue } from "../ledger/json.ts";
+import { UNITS } from "../ledger/schema.ts";
+import type { JournalRecord } from "./journal.ts";
+
+export function textOfRecord(record: JournalRecord): string {
+  return stringifyJson(record);
+}
+
+/** Undefined for what is no record: cut short, changed by somebody, or of a version that is not known here. */
+export function recordOfText(text: string): JournalRecord | undefined {
+  const parsed = parseJson(text);
+  const value = parsed.ok ? toJsonValue(parsed.value) : undefined;
+  return isRecord(value) ? value : undefined;
+}
+
+function isRecord(value: unknown): value is JournalRecord {
+  if (!isObject(value)) return false;
+  const { action, actual, metrics, metadata, notBeforeMs } = value;
+  return (
+    value.version === 1 &&
+    [value.partition, value.reservationId, value.idempotencyKey].every(isText) &&
+    (value.mode === "commit" || value.mode === "event") &&
+    isObject(value.subject) &&
+    isObject(action) &&
+    [action.kind, action.name].every(isText) &&
+    isObject(actual) &&
+    UNITS.some((unit) => unit === actual.unit) &&
+    isAmount(actual.amount) &&
+    (metrics === undefined || isObject(metrics)) &&
+    (metadata === undefined || isObject(metadata)) &&
+    (notBeforeMs === undefined || Number.isSafeInteger(notBeforeMs))
+  );
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
+}
+
+function isAmount(value: unknown): boolean {
+  return (typeof value === "bigint" || Number.isSafeInteger(value)) && BigInt(value as number) >= 0n;
+}

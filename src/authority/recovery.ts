@@ -1,0 +1,317 @@
+// Makes sure that a known spend reaches the authority. Invariant: a spend is written to the journal before it is sent for
+// the first time, and stays there until the authority has answered for good; every try has the same key, so it counts
+// once however often it is sent, also by two processes at once. An expired reservation's spend becomes an event.
+// Who may call: ReservationGuard and WireAuthority.
+
+import type {
+  Authority,
+  CallOptions,
+  Committed,
+  Denied,
+  EventRequest,
+  Figure,
+  FlushResult,
+} from "./authority.ts";
+import { AuthorityError } from "./errors.ts";
+import type { Journal, JournalContents, JournalRecord } from "./journal.ts";
+import { RECOVERY_LIMITS } from "./limits.ts";
+import { isRepeatable } from "./retry.ts";
+import type { Surroundings } from "./surroundings.ts";
+import type { CallControl } from "./wire-call.ts";
+
+/** What became of a spend, or of the journal, while nobody was waiting for it. */
+export interface RecoveryNotice {
+  /**
+   * `settled`: the authority has it. `kept`: not for now; it stays in the journal for `flush` or the next process. `dropped`:
+   * the authority will never take it. `quarantined`: a record could not be read and was set aside. `journal_failed`: the
+   * journal could not be read or written; what was to be sent is sent all the same.
+   */
+  readonly disposition: "settled" | "kept" | "dropped" | "quarantined" | "journal_failed";
+  readonly reservationId?: string;
+  /** An AuthorityError, a denial, what the journal threw, or the name of what was set aside. */
+  readonly cause?: unknown;
+}
+
+export interface RecoveryOptions {
+  readonly partition: string;
+  readonly journal: Journal;
+  readonly onNotice: (notice: RecoveryNotice) => void;
+}
+
+/** A spend that this process knows to be outstanding. */
+interface Entry {
+  record: JournalRecord;
+  /** Tries go on by themselves. */
+  isDriven: boolean;
+  /** The last answer said that another try is of no use now. */
+  isKept: boolean;
+  /** Ends the wait for the next try. */
+  wake?: () => void;
+}
+
+/** What the protocol asks to be noted beside an event that takes a commit's place. */
+const RECOVERY_REASON = "commit_after_reservation_expired";
+
+const NOTHING: JournalContents = { records: [], quarantined: [] };
+
+const WITHOUT_ACCESS: ReadonlySet<number | undefined> = new Set([401, 403]);
+
+export class Recovery<F extends Figure> {
+  readonly #authority: Pick<Authority<F>, "commit" | "recordEvent">;
+  readonly #options: RecoveryOptions;
+  readonly #surroundings: Required<Surroundings>;
+  /** By reservation. */
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(
+    authority: Pick<Authority<F>, "commit" | "recordEvent">,
+    options: RecoveryOptions,
+    surroundings: Required<Surroundings>,
+  ) {
+    this.#authority = authority;
+    this.#options = options;
+    this.#surroundings = surroundings;
+  }
+
+  /**
+   * Writes a spend down and commits it. Answers and throws as the authority does; what that leaves open goes on by itself.
+   * Again for the same reservation: the same spend, until it is no more outstanding.
+   */
+  async commit(
+    spend: Omit<JournalRecord, "version" | "partition" | "mode">,
+    options?: CallOptions,
+  ): Promise<Committed<F> | Denied<F>> {
+    let entry = this.#entries.get(spend.reservationId);
+    if (entry === undefined) {
+      entry = this.#enter({ version: 1, partition: this.#options.partition, mode: "commit", ...spend });
+      const written = this.#write(entry);
+      // A page that goes does not live to hear of it, and would send nothing if it waited.
+      if (options?.keepalive !== true) await written;
+    }
+    try {
+      return await this.#attempt(entry, options);
+    } finally {
+      if (this.#isOpen(entry) && !entry.isKept) void this.#goOn(entry);
+    }
+  }
+
+  /** Whether a spend of this reservation was sent, and is not answered for good. */
+  isOutstanding(reservationId: string): boolean {
+    return this.#entries.has(reservationId);
+  }
+
+  /** Whether the authority asked to be left alone with it for now. */
+  isPostponed(reservationId: string): boolean {
+    const entry = this.#entries.get(reservationId);
+    return entry !== undefined && this.#floorMs(entry) > 0;
+  }
+
+  /** Goes on with what an earlier process left in the journal, without anybody waiting for it. */
+  async resume(): Promise<void> {
+    for (const entry of await this.#load()) void this.#goOn(entry);
+  }
+
+  /** Tries all that is outstanding, in the journal and here, and waits until each is settled or has to be kept. */
+  async flush(signal: AbortSignal | undefined): Promise<FlushResult> {
+    await this.#load();
+    // Waits of its own, which keep the process running; in a Worker, those of another request may never be over.
+    const wait = (ms: number): Promise<void> => this.#surroundings.sleep(ms, signal);
+    await Promise.all([...this.#entries.values()].map((entry) => this.#drive(entry, 0, wait, signal)));
+    return { outstanding: this.#entries.size };
+  }
+
+  /** Those records of this partition that were not known here. */
+  async #load(): Promise<readonly Entry[]> {
+    const { journal, partition } = this.#options;
+    const contents = (await this.#withJournal(undefined, () => journal.list())) ?? NOTHING;
+    for (const cause of contents.quarantined) this.#tell({ disposition: "quarantined", cause });
+    return contents.records
+      .filter((it) => it.partition === partition && !this.#entries.has(it.reservationId))
+      .map((record) => this.#enter(record));
+  }
+
+  #enter(record: JournalRecord): Entry {
+    const entry = { record, isDriven: false, isKept: false };
+    this.#entries.set(record.reservationId, entry);
+    return entry;
+  }
+
+  async #goOn(entry: Entry): Promise<void> {
+    if (entry.isDriven) return;
+    entry.isDriven = true;
+    const wait = (ms: number) =>
+      new Promise<void>((resolve) => {
+        const cancel = this.#surroundings.setTimer(resolve, ms);
+        entry.wake = () => {
+          cancel();
+          resolve();
+        };
+      });
+    await this.#drive(entry, 1, wait, undefined);
+    entry.isDriven = false;
+  }
+
+  /** Tries until it is over or of no use for now, or has been tried often enough. Rejects only if the signal aborts. */
+  async #drive(
+    entry: Entry,
+    firstRound: number,
+    wait: (ms: number) => Promise<void>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    let cause: unknown;
+    for (let round = firstRound; round < firstRound + RECOVERY_LIMITS.rounds; round++) {
+      const floorMs = this.#floorMs(entry);
+      if (floorMs > RECOVERY_LIMITS.retryAfterMsMax) break;
+      const delayMs = floorMs + this.#backoffMs(round);
+      if (delayMs > 0) await wait(delayMs);
+      if (!this.#isOpen(entry)) return;
+      try {
+        const answer = await this.#attempt(entry, signal && { signal });
+        cause = answer.ok ? undefined : answer.denial;
+      } catch (error) {
+        signal?.throwIfAborted();
+        cause = error;
+      }
+      if (!this.#isOpen(entry)) {
+        const disposition = cause === undefined ? "settled" : "dropped";
+        return this.#tell({ disposition, reservationId: entry.record.reservationId, cause });
+      }
+      if (entry.isKept) break;
+    }
+    this.#tell({ disposition: "kept", reservationId: entry.record.reservationId, cause });
+  }
+
+  /** Any length up to a bound that doubles, so that those who failed together do not come back together. */
+  #backoffMs(round: number): number {
+    if (round === 0) return 0;
+    const { firstDelayMs, delayMsMax } = RECOVERY_LIMITS;
+    return Math.floor(this.#surroundings.random() * Math.min(firstDelayMs * 2 ** (round - 1), delayMsMax));
+  }
+
+  #floorMs({ record: { notBeforeMs = 0 } }: Entry): number {
+    return Math.max(0, notBeforeMs - this.#surroundings.now());
+  }
+
+  #isOpen(entry: Entry): boolean {
+    return this.#entries.get(entry.record.reservationId) === entry;
+  }
+
+  async #attempt(entry: Entry, options: CallOptions | undefined): Promise<Committed<F> | Denied<F>> {
+    entry.isKept = false;
+    try {
+      const answer = await this.#send(entry, options);
+      if (!answer.ok && answer.denial.code === "LIMIT_EXCEEDED") {
+        const { retry } = answer.denial;
+        await this.#postpone(entry, typeof retry === "object" ? retry.afterMs : undefined);
+      } else {
+        await this.#drop(entry);
+      }
+      return answer;
+    } catch (error) {
+      const fate = fateOf(error);
+      if (fate === "over") await this.#drop(entry);
+      entry.isKept = fate === "kept";
+      throw error;
+    }
+  }
+
+  async #send(entry: Entry, options: CallOptions | undefined): Promise<Committed<F> | Denied<F>> {
+    const control: CallControl = {
+      ...options,
+      onRetry: ({ retryAfterMs }) => this.#postpone(entry, retryAfterMs),
+    };
+    if (entry.record.mode === "commit") {
+      const { reservationId, idempotencyKey, actual, metrics, metadata } = entry.record;
+      const request = {
+        idempotencyKey,
+        actual,
+        ...(metrics !== undefined && { metrics }),
+        ...(metadata !== undefined && { metadata }),
+      };
+      try {
+        return await this.#authority.commit(reservationId, request, control);
+      } catch (error) {
+        if ((error as Partial<AuthorityError>).code !== "RESERVATION_EXPIRED") throw error;
+        await this.#change(entry, { mode: "event" });
+      }
+    }
+    const booked = await this.#authority.recordEvent(eventOf(entry.record), control);
+    if (!booked.ok) return booked;
+    const { charged } = booked;
+    const none = (typeof charged.amount === "bigint" ? 0n : 0) as F;
+    return { ...booked, released: { unit: charged.unit, amount: none } };
+  }
+
+  /** Also the next process is to wait that long. */
+  async #postpone(entry: Entry, afterMs: number | undefined): Promise<void> {
+    if (afterMs === undefined) return;
+    await this.#change(entry, { notBeforeMs: this.#surroundings.now() + afterMs });
+  }
+
+  async #change(entry: Entry, change: Partial<JournalRecord>): Promise<void> {
+    entry.record = { ...entry.record, ...change };
+    await this.#write(entry);
+  }
+
+  async #write({ record }: Entry): Promise<void> {
+    await this.#withJournal(record, () => this.#options.journal.put(record));
+  }
+
+  async #drop(entry: Entry): Promise<void> {
+    const { record } = entry;
+    const { partition, reservationId } = record;
+    if (this.#isOpen(entry)) this.#entries.delete(reservationId);
+    entry.wake?.();
+    await this.#withJournal(record, () => this.#options.journal.remove(partition, reservationId));
+  }
+
+  /**
+   * What the journal cannot do stands in nobody's way: a spend that it could not write is sent all the same, and one that
+   * it could not strike out will be sent again, with the same key, and change nothing.
+   */
+  async #withJournal<T>(
+    record: JournalRecord | undefined,
+    work: () => PromiseLike<T> | T,
+  ): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (cause) {
+      this.#tell({
+        disposition: "journal_failed",
+        ...(record && { reservationId: record.reservationId }),
+        cause,
+      });
+      return undefined;
+    }
+  }
+
+  #tell(notice: RecoveryNotice): void {
+    try {
+      this.#options.onNotice(notice);
+    } catch {
+      // Nobody waits here whom it would reach.
+    }
+  }
+}
+
+/** The event that takes an expired commit's place: the same key and figures, and where it comes from. */
+function eventOf({ reservationId, ...record }: JournalRecord): EventRequest {
+  const { idempotencyKey, subject, action, actual, metrics, metadata } = record;
+  return {
+    idempotencyKey,
+    subject,
+    action,
+    actual,
+    ...(metrics !== undefined && { metrics }),
+    metadata: { ...metadata, recovered_reservation_id: reservationId, recovery_reason: RECOVERY_REASON },
+  };
+}
+
+/** Whether what was thrown ends it, leaves it open, or leaves it to another day. */
+function fateOf(error: unknown): "over" | "open" | "kept" {
+  if (!(error instanceof AuthorityError)) return "open"; // an abort
+  if (isRepeatable(error)) return "open";
+  // Another key may be let in, and somebody's page or a code of a later version may be gone.
+  if (error.outcome === "unknown" || WITHOUT_ACCESS.has(error.status)) return "kept";
+  return "over";
+}

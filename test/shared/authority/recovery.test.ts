@@ -1,0 +1,489 @@
+// The recovery of known spends over the real rules, in time that the test moves. A process ends by never hearing of its
+// calls again; the next one opens the same journal. Invariant of every test: a spend counts once, however it got there.
+
+import * as fc from "fast-check";
+import {
+  type AuthorityDenial,
+  AuthorityError,
+  type AuthorityOptions,
+  type Journal,
+  type JournalRecord,
+  MemoryJournal,
+  type RecoveryNotice,
+  type ReservationGuard,
+} from "purser/client";
+import { LocalAuthority, LocalLedger } from "purser/ledger";
+import { describe, expect, test } from "vitest";
+import { TestTime } from "../../support/test-time.ts";
+
+const tokens = (amount: number) => ({ unit: "TOKENS" as const, amount });
+const REQUEST = { action: { kind: "llm.completion", name: "model" }, estimate: tokens(100), ttlMs: 60_000 };
+
+const lost = (message: string) =>
+  new AuthorityError("AUTHORITY_UNAVAILABLE", message, { outcome: "unknown" });
+const refused = (
+  code: "FORBIDDEN" | "NOT_FOUND" | "RESERVATION_FINALIZED" | "UNAUTHORIZED",
+  status: number,
+) => new AuthorityError(code, "no", { outcome: "refused", status });
+const throttled = (afterMs: number): { ok: false; denial: AuthorityDenial } => ({
+  ok: false,
+  denial: { code: "LIMIT_EXCEEDED", message: "slow down", retry: { afterMs } },
+});
+
+/** What becomes of a commit or an event: lost on the way or on the way back, never answered, or answered like this. */
+type Fault = "lost request" | "lost reply" | "no answer" | Error | { ok: false; denial: AuthorityDenial };
+
+function world() {
+  const time = new TestTime();
+  const ledger = new LocalLedger({ tenant: "acme", now: () => time.nowMs });
+  ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(1_000) });
+  const journal = new MemoryJournal();
+  /** Everything that happens to journal and authority, in order. */
+  const log: string[] = [];
+  const faults: Fault[] = [];
+  const logged: Journal = {
+    put: (record) => {
+      log.push(`put ${record.mode}`);
+      journal.put(record);
+    },
+    remove: (partition, id) => {
+      log.push("remove");
+      journal.remove(partition, id);
+    },
+    list: () => journal.list(),
+  };
+  /** A process: dead, its calls reach nobody and are never answered. */
+  function start(options: AuthorityOptions = {}) {
+    let isDead = false;
+    const notices: RecoveryNotice[] = [];
+    const authority = new LocalAuthority({
+      ledger,
+      ...time.surroundings,
+      random: () => 0.5,
+      warn: () => undefined, // some guards are forgotten here, with the process that had them
+      journal: logged,
+      onRecovery: (notice) => void notices.push(notice),
+      ...options,
+    });
+    for (const operation of ["commit", "recordEvent"] as const) {
+      const call = authority[operation].bind(authority) as (...args: unknown[]) => Promise<unknown>;
+      Reflect.set(authority, operation, async (...args: unknown[]) => {
+        if (isDead) return new Promise(() => undefined);
+        const request = args[operation === "commit" ? 1 : 0] as { idempotencyKey: string };
+        log.push(`${operation} ${request.idempotencyKey.replace(/-.*/, "")}`);
+        const fault = faults.shift();
+        if (fault === "lost request") throw lost(fault);
+        if (fault === "no answer") return new Promise(() => undefined);
+        if (fault instanceof Error) throw fault;
+        if (typeof fault === "object") return fault;
+        const answer = await call(...args);
+        if (fault === "lost reply") throw lost(fault);
+        return answer;
+      });
+    }
+    const open = async (rest: object = {}): Promise<ReservationGuard> => {
+      const guard = await authority.guard({ ...REQUEST, ...rest });
+      if (!guard.ok) throw new Error(guard.denial.message);
+      return guard;
+    };
+    const die = () => {
+      isDead = true;
+    };
+    return { authority, notices, open, die };
+  }
+  const figures = () => {
+    const reply = ledger.balances();
+    const [row] = reply.ok ? reply.body.balances : [];
+    return `${row?.spent?.amount} spent, ${row?.reserved?.amount} reserved`;
+  };
+  const records = (): readonly JournalRecord[] => journal.list().records;
+  return { time, ledger, journal, log, faults, start, figures, records };
+}
+
+const code = (expected: string) => expect.objectContaining({ code: expected });
+
+describe("a commit", () => {
+  test("is written down before it is sent, and struck out when it was answered", async () => {
+    const { start, log, records, figures } = world();
+    const { open } = start();
+    const guard = await open();
+    await guard.commit({ actual: 70 });
+    expect(log).toEqual(["put commit", "commit commit", "remove"]);
+    expect(records()).toEqual([]);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("of a page that goes is sent without waiting for the journal, which is told all the same", async () => {
+    const { start, log, journal, figures } = world();
+    const isNever = new Promise<void>(() => undefined);
+    const slow = {
+      put: (record: JournalRecord) => {
+        log.push("put");
+        journal.put(record);
+        return isNever;
+      },
+      remove: () => undefined,
+      list: () => ({ records: [], quarantined: [] }),
+    };
+    const { open } = start({ journal: slow });
+    const guard = await open();
+    expect(await guard.commit({ actual: 70 }, { keepalive: true })).toMatchObject({ ok: true });
+    expect(log).toEqual(["put", "commit commit"]);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("what is written down is all that another process needs, and no credential", async () => {
+    const { start, faults, records } = world();
+    const { open } = start({ subject: { workspace: "prod" } });
+    const guard = await open({ subject: { agent: "writer" } });
+    faults.push("lost request");
+    const metrics = { tokensOutput: 20 };
+    await guard.commit({ actual: 70, metrics, metadata: { run: 7 } }).catch(() => undefined);
+    expect(records()).toEqual([
+      {
+        version: 1,
+        partition: "local acme",
+        reservationId: guard.reservationId,
+        idempotencyKey: `commit-${guard.reservationId}`,
+        mode: "commit",
+        subject: { tenant: "acme", workspace: "prod", agent: "writer" },
+        action: REQUEST.action,
+        actual: tokens(70),
+        metrics,
+        metadata: { run: 7 },
+      },
+    ]);
+  });
+
+  test.each(["lost request", "lost reply"] as const)(
+    "with a %s goes on by itself, with the same key and growing waits, and is settled without anybody asking",
+    async (fault) => {
+      const { time, start, log, faults, records, figures } = world();
+      const { open, notices } = start();
+      const guard = await open();
+      faults.push(fault, fault, fault, fault);
+      await expect(guard.commit({ actual: 70 })).rejects.toEqual(code("AUTHORITY_UNAVAILABLE"));
+      expect(guard.isOver).toBe(false);
+      // Half of 500, 1,000, 2,000 and 4,000 ms, since chance says one half.
+      for (const [tries, waitMs] of [250, 500, 1_000, 2_000].entries()) {
+        await time.advance(waitMs - 1);
+        expect(log.filter((it) => it === "commit commit")).toHaveLength(tries + 1);
+        await time.advance(1);
+        expect(log.filter((it) => it === "commit commit")).toHaveLength(tries + 2);
+      }
+      expect(notices).toEqual([{ disposition: "settled", reservationId: guard.reservationId }]);
+      expect(records()).toEqual([]);
+      expect(time.timers).toBe(0);
+      expect(figures()).toBe("70 spent, 0 reserved");
+      expect(await guard.commit({ actual: 70 })).toMatchObject({ ok: true });
+      expect(figures()).toBe("70 spent, 0 reserved");
+    },
+  );
+
+  test("that nobody answers for long is kept after five rounds, and `flush` goes on with it", async () => {
+    const { time, start, log, faults, records, figures } = world();
+    const { authority, open, notices } = start();
+    const guard = await open();
+    faults.push(...Array<Fault>(6).fill("lost request"));
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    await time.advance(3_600_000);
+    expect(log.filter((it) => it === "commit commit")).toHaveLength(6);
+    expect(notices).toMatchObject([{ disposition: "kept", cause: { code: "AUTHORITY_UNAVAILABLE" } }]);
+    expect(records()).toHaveLength(1);
+    expect(time.timers).toBe(0);
+    expect(await authority.flush()).toEqual({ outstanding: 0 });
+    // By now it has expired, so the commit was answered 410.
+    expect(log.slice(-4)).toEqual(["commit commit", "put event", "recordEvent commit", "remove"]);
+    expect(figures()).toBe("70 spent, 0 reserved");
+    expect(notices.at(-1)).toMatchObject({ disposition: "settled" });
+  });
+
+  test("that is throttled waits as long as it is asked to, also in the next process", async () => {
+    const { time, start, log, faults, records, figures } = world();
+    const first = start();
+    const guard = await first.open();
+    faults.push(throttled(20_000));
+    expect(await guard.commit({ actual: 70 })).toMatchObject({ denial: { code: "LIMIT_EXCEEDED" } });
+    await expect(guard.commit({ actual: 71 })).rejects.toEqual(code("SETTLEMENT_PENDING"));
+    await guard.dispose(); // asks nobody while the authority wants to be left alone
+    expect(records()).toMatchObject([{ notBeforeMs: time.nowMs + 20_000 }]);
+    await time.advance(5_000);
+    first.die();
+    start();
+    await time.advance(14_999);
+    expect(log.filter((it) => it === "commit commit")).toHaveLength(1);
+    await time.advance(1_000);
+    expect(log.filter((it) => it === "commit commit")).toHaveLength(2);
+    expect(records()).toEqual([]);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("that is throttled for more than an hour is left to another day", async () => {
+    const { time, start, log, faults, records } = world();
+    const { authority, open, notices } = start();
+    const guard = await open();
+    faults.push(throttled(3_600_001));
+    await guard.commit({ actual: 70 });
+    expect(notices).toMatchObject([{ disposition: "kept" }]);
+    expect(time.timers).toBe(0);
+    expect(await authority.flush()).toEqual({ outstanding: 1 });
+    expect(log.filter((it) => it === "commit commit")).toHaveLength(1);
+    expect(records()).toHaveLength(1);
+  });
+
+  test("that came too late becomes an event of the same key, and that is written down first", async () => {
+    const { time, start, log, records, figures } = world();
+    const { open } = start();
+    const guard = await open();
+    time.sleep(65_001);
+    time.steadyMs += 65_001;
+    expect(await guard.commit({ actual: 70 })).toMatchObject({ ok: true, eventId: expect.any(String) });
+    expect(log).toEqual(["put commit", "commit commit", "put event", "recordEvent commit", "remove"]);
+    expect(records()).toEqual([]);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("whose event is lost is an event in the next process too", async () => {
+    const { time, start, log, faults, records, figures } = world();
+    const first = start();
+    const guard = await first.open();
+    time.pass(65_001);
+    faults.push(refusedExpired(), "lost request");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    expect(guard.isOver).toBe(false);
+    first.die();
+    expect(records()).toMatchObject([{ mode: "event" }]);
+    log.length = 0;
+    start();
+    await time.advance(250);
+    expect(log).toEqual(["recordEvent commit", "remove"]);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test.each([
+    ["RESERVATION_FINALIZED", 409],
+    ["NOT_FOUND", 404],
+  ] as const)("that is answered %s is over, and nothing is released", async (final, status) => {
+    const { time, start, log, faults, records } = world();
+    const { open } = start();
+    const guard = await open();
+    faults.push(refused(final, status));
+    await expect(guard.commit({ actual: 70 })).rejects.toEqual(code(final));
+    expect(guard.isOver).toBe(true);
+    expect(log).toEqual(["put commit", "commit commit", "remove"]);
+    expect(records()).toEqual([]);
+    await guard.dispose();
+    expect(time.timers).toBe(0);
+  });
+
+  test.each([
+    ["UNAUTHORIZED", 401],
+    ["FORBIDDEN", 403],
+  ] as const)("that is answered %s stays written down for a better key", async (none, status) => {
+    const { time, start, log, faults, records, figures } = world();
+    const { authority, open } = start();
+    const guard = await open();
+    faults.push(refused(none, status));
+    await expect(guard.commit({ actual: 70 })).rejects.toEqual(code(none));
+    await expect(guard.release()).rejects.toEqual(code("SETTLEMENT_PENDING"));
+    await time.advance(50_000);
+    expect(log.filter((it) => it === "commit commit")).toHaveLength(1);
+    expect(records()).toHaveLength(1);
+    expect(await authority.flush()).toEqual({ outstanding: 0 });
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("that the budget refuses is struck out, and another one can be made", async () => {
+    const { start, log, records, figures } = world();
+    const { open } = start();
+    const guard = await open({ overagePolicy: "REJECT" });
+    expect(await guard.commit({ actual: 101 })).toMatchObject({ denial: { code: "BUDGET_EXCEEDED" } });
+    expect(records()).toEqual([]);
+    expect(await guard.commit({ actual: 100 })).toMatchObject({ ok: true });
+    expect(log).toEqual(["put commit", "commit commit", "remove", "put commit", "commit commit", "remove"]);
+    expect(figures()).toBe("100 spent, 0 reserved");
+  });
+
+  test("that is aborted goes on", async () => {
+    const { time, start, faults, figures } = world();
+    const { open } = start();
+    const guard = await open();
+    faults.push(new Error("page closed"));
+    await expect(guard.commit({ actual: 70 })).rejects.toThrow("page closed");
+    await time.advance(250);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("is sent even where the journal cannot be written, and that is told", async () => {
+    const { start, figures } = world();
+    const full = () => {
+      throw new Error("disk full");
+    };
+    const { open, notices } = start({ journal: { put: full, remove: full, list: full } });
+    const guard = await open();
+    expect(await guard.commit({ actual: 70 })).toMatchObject({ ok: true });
+    expect(figures()).toBe("70 spent, 0 reserved");
+    expect(notices).toEqual(
+      [undefined, guard.reservationId, guard.reservationId].map((reservationId) => ({
+        disposition: "journal_failed",
+        ...(reservationId !== undefined && { reservationId }),
+        cause: new Error("disk full"),
+      })),
+    );
+  });
+});
+
+const refusedExpired = () =>
+  new AuthorityError("RESERVATION_EXPIRED", "too late", { outcome: "refused", status: 410 });
+
+describe("a process that opens a journal", () => {
+  test("goes on with what it finds there, of its own server and tenant alone", async () => {
+    const { time, start, log, faults, records, figures } = world();
+    const first = start();
+    const guard = await first.open();
+    faults.push("no answer");
+    void guard.commit({ actual: 70 });
+    await time.advance(0);
+    first.die();
+    const [own] = records();
+    if (own === undefined) throw new Error("a record was written");
+    const { journal } = worldOf(records());
+    journal.put({ ...own, partition: "https://elsewhere.test acme" });
+    journal.put({ ...own, partition: "local other" });
+    log.length = 0;
+    const { notices } = start({ journal });
+    await time.advance(250);
+    expect(log).toEqual(["commit commit"]);
+    expect(journal.list().records.map(({ partition }) => partition)).toEqual([
+      "https://elsewhere.test acme",
+      "local other",
+    ]);
+    expect(notices).toEqual([{ disposition: "settled", reservationId: guard.reservationId }]);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  const worldOf = (records: readonly JournalRecord[]) => {
+    const journal = new MemoryJournal();
+    for (const record of records) journal.put(record);
+    return { journal };
+  };
+
+  test("is told what could not be read, and goes on with the rest", async () => {
+    const { time, start, faults, records, figures } = world();
+    const first = start();
+    const guard = await first.open();
+    faults.push("lost request");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    first.die();
+    const left = records();
+    const journal = { put: () => undefined, remove: () => undefined };
+    const { notices } = start({
+      journal: { ...journal, list: () => ({ records: left, quarantined: ["a torn one"] }) },
+    });
+    await time.advance(250);
+    expect(notices).toEqual([
+      { disposition: "quarantined", cause: "a torn one" },
+      { disposition: "settled", reservationId: guard.reservationId },
+    ]);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("warns where nobody listens, but not of what went well", async () => {
+    const warnings: string[] = [];
+    const { time, ledger, start, faults } = world();
+    const { open, die } = start();
+    const guard = await open();
+    faults.push("lost request");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    die();
+    const journal = { put: () => undefined, remove: () => undefined };
+    const options = { ledger, ...time.surroundings, warn: (text: string) => void warnings.push(text) };
+    new LocalAuthority({
+      ...options,
+      journal: { ...journal, list: () => ({ records: [], quarantined: ["a torn one"] }) },
+    });
+    await time.advance(1_000);
+    expect(warnings).toEqual([expect.stringMatching(/quarantined.*a torn one/)]);
+  });
+});
+
+describe("flush", () => {
+  test("has nothing to do where nothing is outstanding", async () => {
+    const { start } = world();
+    expect(await start().authority.flush()).toEqual({ outstanding: 0 });
+  });
+
+  test("tries at once instead of waiting for the next round, and leaves no timer", async () => {
+    const { time, start, faults, figures } = world();
+    const { authority, open } = start();
+    const guard = await open();
+    faults.push("lost request");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    expect(await authority.flush()).toEqual({ outstanding: 0 });
+    expect(figures()).toBe("70 spent, 0 reserved");
+    expect(time.timers).toBe(0);
+  });
+
+  test("gives up after its rounds and says how many are left", async () => {
+    const { time, start, faults } = world();
+    const { authority, open } = start();
+    const guard = await open();
+    faults.push(...Array<Fault>(20).fill("lost request"));
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    const flushed = authority.flush();
+    await time.advance(60_000);
+    expect(await flushed).toEqual({ outstanding: 1 });
+  });
+
+  test("ends with its signal", async () => {
+    const { time, start, faults } = world();
+    const { authority, open } = start();
+    const guard = await open();
+    faults.push(throttled(20_000));
+    await guard.commit({ actual: 70 });
+    const stop = new AbortController();
+    const flushed = authority.flush({ signal: stop.signal });
+    await time.advance(1_000);
+    stop.abort(new Error("no more time"));
+    await expect(flushed).rejects.toThrow("no more time");
+  });
+});
+
+test("whatever is lost and whenever processes end, each spend counts once", async () => {
+  const anyFault = fc.constantFrom<Fault | "fine">("fine", "lost request", "lost reply", "no answer");
+  const anyCall = fc.record({
+    actual: fc.integer({ min: 0, max: 40 }),
+    lateMs: fc.constantFrom(0, 0, 65_001),
+    faults: fc.array(anyFault, { maxLength: 4 }),
+    waitMs: fc.constantFrom(0, 300, 2_000, 70_000),
+    ends: fc.constantFrom("nothing", "process", "guard"),
+  });
+  const property = fc.asyncProperty(fc.array(anyCall, { maxLength: 5 }), async (calls) => {
+    const { time, start, faults, records, figures } = world();
+    let process = start();
+    let spent = 0;
+    for (const { actual, lateMs, faults: some, waitMs, ends } of calls) {
+      const guard = await process.open({ estimate: tokens(40) });
+      time.pass(lateMs);
+      faults.push(...some.filter((it): it is Fault => it !== "fine"));
+      void guard.commit({ actual }).catch(() => undefined);
+      spent += actual;
+      await time.advance(waitMs);
+      if (ends === "guard") void guard.dispose();
+      if (ends === "process") {
+        process.die();
+        process = start();
+      }
+      await time.advance(waitMs);
+    }
+    faults.length = 0;
+    process.die();
+    const { authority } = start();
+    const flushed = authority.flush();
+    await time.advance(120_000);
+    expect(await flushed).toEqual({ outstanding: 0 });
+    expect(records()).toEqual([]);
+    expect(figures()).toBe(`${spent} spent, 0 reserved`);
+  });
+  await fc.assert(property, { numRuns: 60 });
+});
