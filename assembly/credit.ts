@@ -19,6 +19,7 @@
 
 import { CREDIT_MAX, HOLD_BYTES, Kind, NO_CELL, OWNERS_MAX } from "./abi";
 import { advanceStamp, capacityOf, checkHandle, deny, epochOf, noteHighWater, tally } from "./counter";
+import { checkRange } from "./fit";
 import { claim, CLAIMED, CREDIT, FREE, isTicket, ownerOf, prepare, restated, stateOf, stateWord } from "./hold";
 import {
   bitsOf,
@@ -58,17 +59,18 @@ const FIGURES_MASK: u64 = (1 << 46) - 1;
 
 /** A cell as its thread names it: its slot, and its owner above. */
 const SLOT_BITS: u64 = 22;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 /** The bits of a hold's state word that name its owner and its state. */
 const OWNER_AND_STATE: u64 = (1 << 23) - 1;
 
 /** What a give wants that needs other cells empty: nobody borrows before it is done. */
 const EVERYTHING: u64 = VALUE_MASK;
 
-// Outcomes of `rebook` beside the statuses.
+// Outcomes of `rebook` beside what was moved and −status.
 /** A cell changed between the look and the lock. */
-const AGAIN: i32 = -1;
+const AGAIN: i64 = i64.MIN_VALUE;
 /** Other cells might make a difference. */
-const COLLECT: i32 = -2;
+const COLLECT: i64 = i64.MIN_VALUE + 1;
 
 /** True for a slice that a cell can hold twice over: once idle, once taken. */
 export function isCredit(credit: f64): bool {
@@ -136,9 +138,9 @@ export function creditJoin(handle: f64, owner: f64, ticket: f64, hint: f64): f64
 export function creditMove(handle: f64, delta: f64, cell: f64): i32 {
   if (!isAmount(Math.abs(delta))) return Status.AmountInvalid;
   const counter = counterOf(handle);
-  if (cell == NO_CELL && counter != 0) return decide(counter, handle, 0, <i64>delta, false);
+  if (cell == NO_CELL && counter != 0) return moveLocked(counter, handle, 0, <i64>delta);
   const name = bitsOf(cell);
-  const slot = <u32>(name & ((1 << SLOT_BITS) - 1));
+  const slot = <u32>(name & SLOT_MASK);
   const owner = name >>> SLOT_BITS;
   // Owner 0 is what nobody's cells have, so nobody's cell can be named.
   if (counter == 0 || owner == 0 || owner > <u64>OWNERS_MAX || slot >= holdsCapacity()) return Status.HandleInvalid;
@@ -160,20 +162,45 @@ export function creditMove(handle: f64, delta: f64, cell: f64): i32 {
   ) {
     return Status.Ok;
   }
-  return decide(counter, handle, own, <i64>delta, false);
+  return moveLocked(counter, handle, own, <i64>delta);
+}
+
+/**
+ * Takes as much as fits between `least` and `most`, always under the lock: only there is it known how much that is.
+ *
+ * @param cell as for creditMove
+ * @returns what was taken, or −status
+ */
+export function creditFit(handle: f64, least: f64, most: f64, cell: f64): f64 {
+  const range = checkRange(least, most);
+  if (range != Status.Ok) return -(<f64>range);
+  // Giving nothing says whether the cell is this thread's, of this budget.
+  const status = creditMove(handle, 0, cell);
+  if (status != Status.Ok) return -(<f64>status);
+  const own = cell == NO_CELL ? 0 : holdAt(<u32>(<u64>cell & SLOT_MASK));
+  return <f64>decide(counterOf(handle), handle, own, -(<i64>most), <u64>least, false);
+}
+
+function moveLocked(counter: u32, handle: f64, own: u32, delta: i64): i32 {
+  return statusOf(decide(counter, handle, own, delta, <u64>abs(delta), false));
+}
+
+/** The status of an answer that is what was moved, or −status. */
+function statusOf(answer: i64): i32 {
+  return answer < 0 ? <i32>-answer : Status.Ok;
 }
 
 /**
  * Takes (`delta` < 0) or gives under the lock. As long as other cells might make a difference, it empties one of them and
  * looks again in the same lock. Ends because nobody borrows meanwhile, unless what it wants is there.
  */
-function decide(counter: u32, handle: f64, own: u32, delta: i64, look: bool): Status {
+function decide(counter: u32, handle: f64, own: u32, delta: i64, least: u64, look: bool): i64 {
   let other: u32 = 0;
-  let answer = rebook(counter, handle, own, 0, delta, false, look);
+  let answer = rebook(counter, handle, own, 0, delta, least, false, look);
   while (answer == COLLECT) {
     other = nextCell(handle, other);
     if (other == own && own != 0) other = nextCell(handle, other);
-    answer = rebook(counter, handle, own, other, delta, true, look);
+    answer = rebook(counter, handle, own, other, delta, least, true, look);
   }
   return answer;
 }
@@ -182,21 +209,31 @@ function decide(counter: u32, handle: f64, own: u32, delta: i64, look: bool): St
  * The one place where units move between the contended word and the cells. Under one lock it empties the cell `other` (0:
  * none), takes or gives `delta`, and lends the cell `own` (0: none) a fresh slice if the operation succeeded.
  *
+ * @param least what a take may be cut down to, where the budget as a whole does not cover it
  * @param collecting whether this thread may be the one that wants others not to borrow
  * @param look whether only to see if the word has enough: nothing is taken
- * @returns Ok; Exceeds if the budget as a whole does not cover the take; COLLECT if other cells might make a difference;
- *   Stale; NotHeld if `own` is no cell of this budget any more
+ * @returns what was taken or given; COLLECT if other cells might make a difference; or −status: Exceeds if the budget as a
+ *   whole does not cover the take; Stale; NotHeld if `own` is no cell of this budget any more
  */
-function rebook(counter: u32, handle: f64, own: u32, other: u32, delta: i64, collecting: bool, look: bool): i32 {
+function rebook(
+  counter: u32,
+  handle: f64,
+  own: u32,
+  other: u32,
+  delta: i64,
+  least: u64,
+  collecting: bool,
+  look: bool,
+): i64 {
   const credit = atomic.load<u64>(counter + COUNTER_GUARDS);
   // Ends because a failed swap means that another thread's change succeeded, or is being made under the lock.
   while (true) {
     const word = atomic.load<u64>(counter + COUNTER_OUT);
     const theirs = other == 0 ? 0 : atomic.load<u64>(other + CELL_WORD);
     const mine = own == 0 ? 0 : atomic.load<u64>(own + CELL_WORD);
-    if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Credit)) return checkHandle(handle, Kind.Credit);
-    if (own != 0 && !isCell(own, handle)) return Status.NotHeld;
-    if (other != 0 && !isCell(other, handle)) return Status.Stale;
+    if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Credit)) return -<i64>checkHandle(handle, Kind.Credit);
+    if (own != 0 && !isCell(own, handle)) return -<i64>Status.NotHeld;
+    if (other != 0 && !isCell(other, handle)) return -<i64>Status.Stale;
     if (isLocked(word)) continue;
     const cells = <u64>countCells(counter);
     if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, word | LOCK) != word) continue;
@@ -206,7 +243,7 @@ function rebook(counter: u32, handle: f64, own: u32, other: u32, delta: i64, col
     const capacity = capacityOf(counter);
     let out = valueOf(word);
     let lent = atomic.load<u64>(counter + COUNTER_LENT);
-    let answer: i32 = AGAIN;
+    let answer: i64 = AGAIN;
     let given: u64 = 0;
     if (
       (own == 0 || atomic.load<u64>(own + CELL_WORD) == mine) &&
@@ -223,15 +260,23 @@ function rebook(counter: u32, handle: f64, own: u32, other: u32, delta: i64, col
       let next = unlent;
       if (delta < 0) {
         next = unlent + <u64>-delta;
-        answer = next <= capacity ? Status.Ok : next - elsewhere <= capacity ? COLLECT : Status.Exceeds;
+        if (next > capacity && elsewhere != 0 && unlent + least - elsewhere <= capacity) {
+          answer = COLLECT;
+        } else if (unlent + least <= capacity) {
+          // Either it fits, or no other cell accounts for anything and what is left is all there is.
+          next = min<u64>(next, capacity);
+          answer = <i64>(next - unlent);
+        } else {
+          answer = -<i64>Status.Exceeds;
+        }
       } else {
         given = min<u64>(<u64>delta, unlent - elsewhere);
         next = unlent - given;
-        answer = given == <u64>delta || elsewhere == 0 ? Status.Ok : COLLECT;
+        answer = given == <u64>delta || elsewhere == 0 ? delta : COLLECT;
       }
       if (answer == COLLECT) wanted = delta < 0 ? <u64>-delta : EVERYTHING;
-      else if (collecting || (answer == Status.Ok && wanted <= capacity - next)) wanted = 0;
-      if (answer == Status.Ok && own != 0) {
+      else if (collecting || (answer >= 0 && wanted <= capacity - next)) wanted = 0;
+      if (answer >= 0 && own != 0) {
         const slice = wanted == 0 ? min<u64>(credit, (capacity - next) / (cells << 1)) : 0;
         // What may come back without the lock: a take's own cost; after a give, as much as a slice.
         const taken = slice == 0 ? 0 : min<u64>(credit, delta < 0 ? next - unlent : next - elsewhere);
@@ -244,7 +289,7 @@ function rebook(counter: u32, handle: f64, own: u32, other: u32, delta: i64, col
           answer = AGAIN;
         }
       }
-      if (answer == Status.Ok && !look) out = next;
+      if (answer >= 0 && !look) out = next;
       atomic.store<u64>(counter + COUNTER_WANTED, wanted);
     }
     atomic.store<u64>(counter + COUNTER_LENT, lent);
@@ -252,8 +297,8 @@ function rebook(counter: u32, handle: f64, own: u32, other: u32, delta: i64, col
     // Unlocked.
 
     if (answer == AGAIN) continue;
-    if (answer == Status.Exceeds) return deny(counter, handle, withValue(word, out));
-    if (answer == Status.Ok) {
+    if (answer == -<i64>Status.Exceeds) return -<i64>deny(counter, handle, withValue(word, out));
+    if (answer >= 0) {
       noteHighWater(counter, handle, out);
       if (delta > 0 && given < <u64>delta) tally(counter + COUNTER_OVER_RELEASED, handle, <u64>delta - given);
     }
@@ -266,7 +311,7 @@ function rebook(counter: u32, handle: f64, own: u32, other: u32, delta: i64, col
 
 /** Brings what is idle into the word until it has `cost`, for who takes it from there. @returns as creditMove */
 export function creditCollect(counter: u32, handle: f64, cost: u64): Status {
-  return decide(counter, handle, 0, -(<i64>cost), true);
+  return statusOf(decide(counter, handle, 0, -(<i64>cost), cost, true));
 }
 
 /** Starts a new epoch with nothing out, and empties the cells of the one before. The handle was checked. */
@@ -285,7 +330,7 @@ export function creditRefill(handle: f64): Status {
     advanceStamp(counter, epoch);
     break;
   }
-  for (let cell = nextCell(handle, 0); cell != 0; cell = nextCell(handle, cell)) rebook(counter, handle, 0, cell, 0, false, false);
+  for (let cell = nextCell(handle, 0); cell != 0; cell = nextCell(handle, cell)) rebook(counter, handle, 0, cell, 0, 0, false, false);
   return Status.Ok;
 }
 
@@ -295,7 +340,7 @@ export function creditRefill(handle: f64): Status {
  */
 export function leaveCell(cell: u32, word: u64): void {
   const handle = load<f64>(cell + HOLD_COUNTER);
-  const left = rebook(counterOf(handle), handle, 0, cell, 0, false, false) == Status.Ok;
+  const left = rebook(counterOf(handle), handle, 0, cell, 0, 0, false, false) == 0;
   atomic.cmpxchg<u64>(cell + HOLD_STATE, word, left ? restated(word, 0, CREDIT) : FREE);
 }
 
@@ -309,7 +354,7 @@ export function forgetWanted(): void {
     const counter = counterAt(slot);
     const meta = atomic.load<u64>(counter + COUNTER_META);
     if ((meta & 255) != Kind.Credit || atomic.load<u64>(counter + COUNTER_WANTED) == 0) continue;
-    rebook(counter, handleOf(slot, <u32>(meta >>> 8)), 0, 0, 0, true, false);
+    rebook(counter, handleOf(slot, <u32>(meta >>> 8)), 0, 0, 0, 0, true, false);
   }
 }
 

@@ -5,8 +5,9 @@
 export { allClaim, allTake } from "./all";
 export { attach, budgetsInitialised, holdsInitialised, initialise, ownerAttach, ownerIssue, ownerPrepare } from "./header";
 export { budgetFigure, counterGive, counterGrant, counterRefill, counterTake } from "./counter";
-export { creditJoin, creditMove } from "./credit";
+export { creditFit, creditJoin, creditMove } from "./credit";
 export { budgetCount, budgetFind, budgetOpen, budgetRemove, budgetRemoveIdle, creditOpen, permitOpen, rateOpen, tenantOpen } from "./directory";
+export { counterFit, holdFit, rateFit } from "./fit";
 export { rateAvailable, rateGive, rateTake, rateWait } from "./rate";
 export { permitCancel, permitFields, permitPromote, permitTake, permitWait, permitWaiting } from "./permit";
 export {

@@ -114,10 +114,15 @@ export function rateAvailable(handle: f64, now: f64): f64 {
   const status = checkHandle(handle, Kind.Rate);
   if (status != Status.Ok) return -(<f64>status);
   const counter = counterOf(handle);
-  const scale = atomic.load<u64>(counter + COUNTER_GUARDS);
-  const limit = scale >>> 32;
   if (!isTime(counter, now)) return -(<f64>Status.TimeInvalid);
-  const end = <u64>now * limit + capacityOf(counter) * (scale & 0xffffffff);
-  const from = max<u64>(bare(atomic.load<u64>(counter + COUNTER_OUT)), <u64>now * limit);
-  return from >= end ? 0 : <f64>((end - from) / (scale & 0xffffffff));
+  return <f64>roomAt(counter, bare(atomic.load<u64>(counter + COUNTER_OUT)), <u64>now);
+}
+
+/** The most that is granted at `now` under this arrival time. */
+export function roomAt(counter: u32, arrival: u64, now: u64): u64 {
+  const scale = atomic.load<u64>(counter + COUNTER_GUARDS);
+  const time = now * (scale >>> 32);
+  const end = time + capacityOf(counter) * (scale & 0xffffffff);
+  const from = max<u64>(arrival, time);
+  return from >= end ? 0 : (end - from) / (scale & 0xffffffff);
 }

@@ -1,6 +1,7 @@
 // The public face of the library: every name that both entries export.
 
 export { AllOf, type AllOfDenial, AllOfReservation, allOf, type PartsOf } from "./budgets/all-of.ts";
+export type { AmountRange } from "./budgets/amount-range.ts";
 export { AtomicBudget, type AtomicBudgetOptions } from "./budgets/atomic-budget.ts";
 export {
   AtomicTokenBudget,

@@ -1,9 +1,10 @@
 // A counted budget: in a kernel, shared by every thread that opens its name, or private to its object.
 // Source: seed rig-compose, AtomicBudget; a release beyond capacity is counted there as here, not hidden.
 
-import { checkAmount } from "../arguments.ts";
+import { checkAmount, isAmount } from "../arguments.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
 import * as Kind from "../kernel/generated/Kind.ts";
+import { type AmountRange, checkRange } from "./amount-range.ts";
 import { type BudgetOptions, CountedBudget } from "./kernel-budget.ts";
 import type { BudgetGuard } from "./traits.ts";
 
@@ -41,9 +42,16 @@ export class AtomicBudget extends CountedBudget implements BudgetGuard {
    * Takes `cost` if it fits. A take that fits is never refused because a larger one is failing at the same moment.
    * @param cost - safe integer, 0 … 2^53−1
    */
-  tryReserve(cost: number): boolean {
-    checkAmount("cost", cost);
-    return this.counter.take(cost);
+  tryReserve(cost: number): boolean;
+  /**
+   * Takes as much as fits of a range.
+   * @returns what was taken, which may be 0 if `min` is; null if less than `min` fits
+   */
+  tryReserve(range: AmountRange): number | null;
+  tryReserve(cost: number | AmountRange): boolean | number | null {
+    if (isAmount(cost)) return this.counter.take(cost);
+    checkRange("cost", cost);
+    return this.counter.fit(cost);
   }
 
   /**

@@ -3,12 +3,13 @@
 // from whichever thread. Source: seed rig-compose, AtomicTokenBudget. Mended: overage becomes debt and is not
 // forgotten; a reservation from before a refill never credits the new epoch.
 
-import { checkAmount, checkInteger, invalidType } from "../arguments.ts";
+import { checkAmount, checkInteger, invalidType, isAmount } from "../arguments.ts";
 import { BudgetOverflowError, ReservationSettledError } from "../errors.ts";
 import { OWNERS_MAX, TICKET_MAX } from "../kernel/generated/abi.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
 import * as Kind from "../kernel/generated/Kind.ts";
 import * as Status from "../kernel/generated/Status.ts";
+import { type AmountRange, checkRange } from "./amount-range.ts";
 import { type BudgetOptions, CountedBudget } from "./kernel-budget.ts";
 import { KernelCounter } from "./kernel-counter.ts";
 import { TokenReservation } from "./token-reservation.ts";
@@ -75,18 +76,20 @@ export class AtomicTokenBudget extends CountedBudget implements TokenBudget {
   }
 
   /**
-   * Takes `estimate` tokens if they fit and there is no debt.
+   * Takes `estimate` tokens if they fit and there is no debt; of a range as many as fit.
    *
-   * @param estimate - safe integer, 0 … 2^53−1
+   * @param estimate - safe integer, 0 … 2^53−1; or a range, and then the reservation's `estimate` says what was granted
    * @returns null when they do not fit; nothing has changed then
    * @throws KernelFullError if every hold of the kernel is taken
    */
-  tryReserveTokens(estimate: number, options?: ReserveOptions): TokenReservation | null {
-    checkAmount("estimate", estimate);
+  tryReserveTokens(estimate: number | AmountRange, options?: ReserveOptions): TokenReservation | null {
+    const isOne = isAmount(estimate);
+    if (!isOne) checkRange("estimate", estimate);
     const expiresAtMs = options?.expiresAtMs;
-    if (expiresAtMs === undefined) return this.counter.reserve(estimate, 0);
-    checkInteger("expiresAtMs", expiresAtMs, 1, Number.MAX_SAFE_INTEGER);
-    return this.counter.reserve(estimate, expiresAtMs);
+    if (expiresAtMs !== undefined) checkInteger("expiresAtMs", expiresAtMs, 1, Number.MAX_SAFE_INTEGER);
+    return isOne
+      ? this.counter.reserve(estimate, expiresAtMs ?? 0)
+      : this.counter.reserveFit(estimate, expiresAtMs ?? 0);
   }
 
   /**

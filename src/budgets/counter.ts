@@ -3,6 +3,7 @@
 // history of calls alike, to the unit; a property test compares them. Who may call: the budgets of this folder.
 
 import type { Kernel } from "../kernel/kernel.ts";
+import type { AmountRange } from "./amount-range.ts";
 import type { TokenReservation } from "./token-reservation.ts";
 
 /** After `remove`, every method throws BudgetRemovedError. Arguments were checked before. */
@@ -12,10 +13,14 @@ export interface Counter {
 
   /** Takes `amount` if it fits and there is no debt; a refusal is counted. */
   take(amount: number): boolean;
+  /** Takes as much as fits of a range. @returns what was taken; null if less than its `min` fits, which is counted */
+  fit(range: AmountRange): number | null;
   /** Gives `amount` back, capped at what is out; the rest is counted as over-released. */
   give(amount: number): void;
   /** Takes `estimate` and remembers it in a reservation, which `expire` may end from `expiresAtMs` on (0: never). */
   reserve(estimate: number, expiresAtMs: number): TokenReservation | null;
+  /** The same for as much as fits of a range; the reservation's estimate says how much that is. */
+  reserveFit(range: AmountRange, expiresAtMs: number): TokenReservation | null;
   /** Whether a reservation is one of this budget's. */
   owns(reservation: TokenReservation): boolean;
   /** @returns Ok, NotHeld if it ended before, or Overflow, which leaves it open; does not throw after `remove` */

@@ -4,6 +4,7 @@
 
 import { NO_CELL } from "../kernel/generated/abi.ts";
 import * as Status from "../kernel/generated/Status.ts";
+import type { AmountRange } from "./amount-range.ts";
 import { KernelCounter } from "./kernel-counter.ts";
 
 export class CreditCounter extends KernelCounter {
@@ -17,19 +18,36 @@ export class CreditCounter extends KernelCounter {
     throw this.failure(status);
   }
 
+  override fit({ want, min }: AmountRange): number | null {
+    const { exports } = this.kernel;
+    const answer = exports.creditFit(this.handle, min, want, this.#cell);
+    if (!isCellLost(-answer)) return this.granted(answer);
+    const cell = this.#join();
+    return this.granted(cell < 0 ? cell : exports.creditFit(this.handle, min, want, cell));
+  }
+
   override give(amount: number): void {
     this.expectOk(this.#move(amount));
   }
 
   #move(delta: number): number {
     const status = this.kernel.exports.creditMove(this.handle, delta, this.#cell);
-    // No cell yet, or no longer: the kernel was closed, which gave it back.
-    if (status !== Status.HandleInvalid && status !== Status.NotHeld) return status;
+    if (!isCellLost(status)) return status;
+    const cell = this.#join();
+    return cell < 0 ? -cell : this.kernel.exports.creditMove(this.handle, delta, cell);
+  }
+
+  /** @returns this thread's cell, NO_CELL or −status */
+  #join(): number {
     const { kernel } = this;
     const cell = kernel.exports.creditJoin(this.handle, kernel.owner, kernel.nextTicket(), kernel.slotHint());
     if (cell >= 0) this.#cell = cell;
-    else if (cell !== -Status.HoldsFull) return -cell;
     // With every hold taken it decides on the budget's own word this time: slower, and just as exact.
-    return kernel.exports.creditMove(this.handle, delta, cell >= 0 ? cell : NO_CELL);
+    return cell === -Status.HoldsFull ? NO_CELL : cell;
   }
+}
+
+/** No cell yet, or no longer: the kernel was closed, which gave it back. */
+function isCellLost(status: number): boolean {
+  return status === Status.HandleInvalid || status === Status.NotHeld;
 }

@@ -7,8 +7,10 @@ import { BudgetOverflowError } from "../errors.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
 import * as Status from "../kernel/generated/Status.ts";
 import { type Kernel, openIn } from "../kernel/kernel.ts";
+import type { AmountRange } from "./amount-range.ts";
 import type { Counter } from "./counter.ts";
 import type { BudgetOptions } from "./kernel-budget.ts";
+import { reserveFit } from "./kernel-fit.ts";
 import { TokenReservation } from "./token-reservation.ts";
 
 export class KernelCounter implements Counter {
@@ -38,6 +40,10 @@ export class KernelCounter implements Counter {
     throw this.failure(status);
   }
 
+  fit({ want, min }: AmountRange): number | null {
+    return this.granted(this.kernel.exports.counterFit(this.handle, min, want));
+  }
+
   give(amount: number): void {
     this.expectOk(this.kernel.exports.counterGive(this.handle, amount));
   }
@@ -52,6 +58,14 @@ export class KernelCounter implements Counter {
     kernel.slotFreed(hint);
     if (slot === -Status.Exceeds || slot === -Status.InDebt) return null;
     throw this.failure(-slot);
+  }
+
+  reserveFit(range: AmountRange, expiresAtMs: number): TokenReservation | null {
+    const { kernel } = this;
+    const taken = reserveFit(kernel, this.handle, range, expiresAtMs);
+    if (!("status" in taken)) return this.adopt(taken.amount, taken.ticket, taken.slot, kernel.owner);
+    this.granted(-taken.status);
+    return null;
   }
 
   /** A reservation of this budget that was made through another object, in another thread. */
@@ -115,6 +129,13 @@ export class KernelCounter implements Counter {
 
   open(): number {
     return this.#counted(this.kernel.exports.heldCount(this.handle));
+  }
+
+  /** What the kernel granted, which is an amount or −status. */
+  protected granted(answer: number): number | null {
+    if (answer >= 0) return answer;
+    if (answer === -Status.Exceeds || answer === -Status.InDebt) return null;
+    throw this.failure(-answer);
   }
 
   #counted(value: number): number {

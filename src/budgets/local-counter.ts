@@ -7,6 +7,7 @@
 import { BudgetOverflowError, BudgetRemovedError } from "../errors.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
 import * as Status from "../kernel/generated/Status.ts";
+import type { AmountRange } from "./amount-range.ts";
 import type { Counter } from "./counter.ts";
 import { TokenReservation } from "./token-reservation.ts";
 
@@ -55,6 +56,11 @@ export class LocalCounter implements Counter {
     return true;
   }
 
+  fit(range: AmountRange): number | null {
+    const amount = this.#amountIn(range);
+    return this.take(amount) ? amount : null;
+  }
+
   give(amount: number): void {
     if (this.#removed) throw new BudgetRemovedError();
     const given = Math.min(amount, this.#capacity - this.#balance);
@@ -69,6 +75,10 @@ export class LocalCounter implements Counter {
     const reservation = new TokenReservation(estimate, this.#refund, this, this.#epoch);
     if (expiresAtMs > 0) this.#deadlinesMs.set(reservation, expiresAtMs);
     return reservation;
+  }
+
+  reserveFit(range: AmountRange, expiresAtMs: number): TokenReservation | null {
+    return this.reserve(this.#amountIn(range), expiresAtMs);
   }
 
   owns(reservation: TokenReservation): boolean {
@@ -161,6 +171,11 @@ export class LocalCounter implements Counter {
       this.#balance -= actual - estimate;
     }
     if (actual > estimate) this.#noteHighWater();
+  }
+
+  /** As much of the range as there is, or its least, which is refused if there is less. */
+  #amountIn({ want, min }: AmountRange): number {
+    return Math.min(want, Math.max(min, this.#balance));
   }
 
   #noteHighWater(): void {

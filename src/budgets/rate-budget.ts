@@ -9,10 +9,12 @@ import {
   invalidArgument,
   invalidInteger,
   invalidType,
+  isAmount,
 } from "../arguments.ts";
 import type { Denial } from "../denial.ts";
 import * as Status from "../kernel/generated/Status.ts";
 import { type Kernel, openIn } from "../kernel/kernel.ts";
+import { type AmountRange, checkRange } from "./amount-range.ts";
 import { amountGuard, type Guard, type Guarded, TakenCost } from "./guard.ts";
 import { type BudgetOptions, checkKernel, NAME_LENGTH_MAX } from "./kernel-budget.ts";
 import type { BudgetGuard, ExplainsDenial } from "./traits.ts";
@@ -95,12 +97,26 @@ export class RateBudget implements BudgetGuard, ExplainsDenial, Guarded<TakenCos
    * Takes `cost` if the rate allows it now. A clock that went back grants nothing.
    * @param cost - safe integer, 0 … 2^53−1
    */
-  tryReserve(cost: number): boolean {
-    checkAmount("cost", cost);
+  tryReserve(cost: number): boolean;
+  /**
+   * Takes as much of a range as the rate allows now.
+   * @returns what was taken, which may be 0 if `min` is; null if that is less than `min`
+   */
+  tryReserve(range: AmountRange): number | null;
+  tryReserve(cost: number | AmountRange): boolean | number | null {
+    if (!isAmount(cost)) return this.#fit(cost);
     const status = this.#kernel.exports.rateTake(this.#handle, cost, this.#time());
     if (status === Status.Ok) return true;
     if (status === Status.Exceeds) return false;
     throw this.#failure(status);
+  }
+
+  #fit(range: AmountRange): number | null {
+    checkRange("cost", range);
+    const answer = this.#kernel.exports.rateFit(this.#handle, range.min, range.want, this.#time());
+    if (answer >= 0) return answer;
+    if (answer === -Status.Exceeds) return null;
+    throw this.#failure(-answer);
   }
 
   /** Gives back a cost that was granted and then not used. */

@@ -4,7 +4,7 @@
 // Source: seed heartbit-core, TenantTokenTracker. Mended: an adjustment belongs to reservations and goes with them
 // (there it changed the tenant, and the reservation gave back its old amount); what the cap swallows is counted.
 
-import { checkAmount, checkInteger, checkName, invalidType } from "../arguments.ts";
+import { checkAmount, checkInteger, checkName, invalidType, isAmount } from "../arguments.ts";
 import { Scoped } from "../dispose.ts";
 import { PurserError } from "../errors.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
@@ -13,7 +13,9 @@ import * as Status from "../kernel/generated/Status.ts";
 import { handlesOf } from "../kernel/group.ts";
 import { defaultKernel, type Kernel } from "../kernel/kernel.ts";
 import { directoryKey } from "../kernel/name.ts";
+import { type AmountRange, checkRange, leastOf } from "./amount-range.ts";
 import { type BudgetOptions, checkKernel, NAME_LENGTH_MAX } from "./kernel-budget.ts";
+import { type FittedHold, reserveFit } from "./kernel-fit.ts";
 
 /** Whose tokens they are. Without an id it is the tenant `""`. */
 export interface TenantScope {
@@ -82,11 +84,11 @@ export class TenantTokenTracker {
   /**
    * Holds `tokens` for a tenant until the reservation ends.
    *
-   * @param tokens - safe integer, 0 … 2^53−1
+   * @param tokens - safe integer, 0 … 2^53−1; or a range, of which the reservation gets as much as fits (`tokens` says it)
    * @throws TenantOverloadedError if they do not fit under the cap; nothing has changed then
    * @throws KernelFullError if the kernel has no slot left for another tenant or reservation
    */
-  reserve(scope: TenantScope, tokens: number): TenantReservation {
+  reserve(scope: TenantScope, tokens: number | AmountRange): TenantReservation {
     const reservation = this.tryReserve(scope, tokens);
     if (reservation !== null) return reservation;
     const tenantId = idOf(scope);
@@ -94,20 +96,19 @@ export class TenantTokenTracker {
   }
 
   /** As `reserve`, with null for "does not fit". */
-  tryReserve(scope: TenantScope, tokens: number): TenantReservation | null {
+  tryReserve(scope: TenantScope, tokens: number | AmountRange): TenantReservation | null {
     const tenantId = idOf(scope);
-    checkAmount("tokens", tokens);
-    if (tokens > this.perTenantCap) return null; // before a tenant is made that could never hold it
+    if (!isAmount(tokens)) checkRange("tokens", tokens);
+    if (leastOf(tokens) > this.perTenantCap) return null; // before a tenant is made that could never hold it
     const kernel = this.#kernel;
     for (;;) {
       const handle = this.#open(tenantId);
-      const ticket = kernel.nextTicket();
-      const hint = kernel.slotHint();
-      const slot = kernel.exports.holdReserve(handle, tokens, kernel.owner, ticket, 0, hint);
-      if (slot >= 0) return new TenantReservation(kernel, handle, tenantId, { slot, ticket, tokens });
-      kernel.slotFreed(hint);
-      if (slot === -Status.Exceeds) return null;
-      if (slot !== -Status.Stale) throw kernel.failure(-slot, `tenant "${tenantId}"`);
+      const taken = isAmount(tokens)
+        ? reserveWhole(kernel, handle, tokens)
+        : reserveFit(kernel, handle, tokens, 0);
+      if (!("status" in taken)) return new TenantReservation(kernel, handle, tenantId, taken);
+      if (taken.status === Status.Exceeds) return null;
+      if (taken.status !== Status.Stale) throw kernel.failure(taken.status, `tenant "${tenantId}"`);
       // Another thread has just forgotten the idle tenant: open it anew.
       this.#handles.delete(tenantId);
     }
@@ -257,7 +258,7 @@ export class TenantReservation extends Scoped {
     kernel: Kernel,
     handle: number,
     tenantId: string,
-    { slot, ticket, tokens }: { slot: number; ticket: number; tokens: number },
+    { slot, ticket, amount }: { slot: number; ticket: number; amount: number },
   ) {
     super();
     this.#kernel = kernel;
@@ -265,7 +266,7 @@ export class TenantReservation extends Scoped {
     this.tenantId = tenantId;
     this.#slot = slot;
     this.#ticket = ticket;
-    this.#tokens = tokens;
+    this.#tokens = amount;
   }
 
   /** What it held when this object last looked: at its reserve, or its last own adjustment. */
@@ -306,6 +307,15 @@ export class TenantReservation extends Scoped {
       throw this.#kernel.failure(status, `tenant "${this.tenantId}"`);
     }
   }
+}
+
+function reserveWhole(kernel: Kernel, handle: number, amount: number): FittedHold {
+  const ticket = kernel.nextTicket();
+  const hint = kernel.slotHint();
+  const slot = kernel.exports.holdReserve(handle, amount, kernel.owner, ticket, 0, hint);
+  if (slot >= 0) return { amount, slot, ticket };
+  kernel.slotFreed(hint);
+  return { status: -slot };
 }
 
 function idOf(scope: TenantScope): string {

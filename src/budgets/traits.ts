@@ -2,6 +2,7 @@
 // Source: seed rig-compose, traits BudgetGuard and TokenBudget.
 
 import type { Denial } from "../denial.ts";
+import type { AmountRange } from "./amount-range.ts";
 import type { TokenReservation } from "./token-reservation.ts";
 
 /** A value that is here, or that will be. Awaiting it is always right. */
@@ -15,6 +16,11 @@ export interface BudgetGuard {
    * @returns false when it does not fit: a normal answer, after which nothing has changed
    */
   tryReserve(cost: number): Awaitable<boolean>;
+  /**
+   * Takes as much as fits of a range.
+   * @returns what was taken; null when less than `min` fits: a normal answer, after which nothing has changed
+   */
+  tryReserve(range: AmountRange): Awaitable<number | null>;
   /** Gives `cost` back. */
   release(cost: number): Awaitable<void>;
 }
@@ -22,11 +28,12 @@ export interface BudgetGuard {
 /** Tokens burned by model calls: an estimate is reserved before the call and settled with its usage afterwards. */
 export interface TokenBudget {
   /**
-   * Takes `estimate` prompt and completion tokens if they fit.
-   * @param estimate - tokens; safe integer, 0 … 2^53−1
+   * Takes `estimate` prompt and completion tokens if they fit; of a range as many as fit, so that a caller can clamp its
+   * call to what it got instead of failing.
+   * @param estimate - tokens; safe integer, 0 … 2^53−1; or a range, and then the reservation's `estimate` is the grant
    * @returns null when they do not fit: a normal answer, after which nothing has changed
    */
-  tryReserveTokens(estimate: number): Awaitable<TokenReservation | null>;
+  tryReserveTokens(estimate: number | AmountRange): Awaitable<TokenReservation | null>;
   /**
    * Settles one reservation with what the provider reports.
    * @throws ReservationSettledError if it was settled before; nothing changes then

@@ -3,6 +3,7 @@
 
 import { explainDenial } from "../denial.ts";
 import { BudgetDeniedError } from "../errors.ts";
+import { type AmountRange, leastOf } from "./amount-range.ts";
 import type { TokenReservation } from "./token-reservation.ts";
 import type { ExplainsDenial, TokenBudget } from "./traits.ts";
 
@@ -22,7 +23,8 @@ export interface WithTokensOptions {
  * Runs `call` under a reservation of `estimate` tokens and settles with the usage that it returns. If it throws, is
  * aborted, or reports usage that is no usage, the whole estimate goes back.
  *
- * @param estimate - tokens; safe integer, 0 … 2^53−1
+ * @param estimate - tokens; safe integer, 0 … 2^53−1; or a range: `call` gets as much as fits, and its reservation says how
+ * much that is
  * @returns the callback's result
  * @throws BudgetDeniedError when the budget says no; its `denial` says why. The callback was not called then
  * @example
@@ -33,13 +35,13 @@ export interface WithTokensOptions {
  */
 export async function withTokens<T>(
   budget: TokenBudget & Partial<ExplainsDenial>,
-  estimate: number,
+  estimate: number | AmountRange,
   call: (reservation: TokenReservation) => PromiseLike<TokensUsed<T>> | TokensUsed<T>,
   { signal }: WithTokensOptions = {},
 ): Promise<T> {
   signal?.throwIfAborted();
   const reservation = await budget.tryReserveTokens(estimate);
-  if (reservation === null) throw new BudgetDeniedError(denialOf(budget, estimate));
+  if (reservation === null) throw new BudgetDeniedError(denialOf(budget, leastOf(estimate)));
   try {
     const used = await untilAborted(signal, async () => call(reservation));
     await budget.recordUsage(reservation, used.promptTokens, used.completionTokens);

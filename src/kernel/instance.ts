@@ -23,6 +23,7 @@ export interface KernelExports {
   budgetFigure(handle: number, figure: number): number;
 
   counterTake(handle: number, amount: number): number;
+  counterFit(handle: number, least: number, most: number): number;
   counterGive(handle: number, amount: number): number;
   counterGrant(handle: number, amount: number): number;
   counterRefill(handle: number): number;
@@ -30,6 +31,7 @@ export interface KernelExports {
   creditOpen(keyHigh: bigint, keyLow: bigint, capacity: number, credit: number, owner: number): number;
   creditJoin(handle: number, owner: number, ticket: number, hint: number): number;
   creditMove(handle: number, delta: number, cell: number): number;
+  creditFit(handle: number, least: number, most: number, cell: number): number;
 
   holdReserve(
     handle: number,
@@ -39,6 +41,7 @@ export interface KernelExports {
     deadlineMs: number,
     hint: number,
   ): number;
+  holdFit(slot: number, owner: number, ticket: number, least: number): number;
   holdSettle(
     handle: number,
     slot: number,
@@ -78,6 +81,7 @@ export interface KernelExports {
     owner: number,
   ): number;
   rateTake(handle: number, cost: number, nowMs: number): number;
+  rateFit(handle: number, least: number, most: number, nowMs: number): number;
   rateGive(handle: number, cost: number): number;
   rateWait(handle: number, cost: number, nowMs: number): number;
   rateAvailable(handle: number, nowMs: number): number;

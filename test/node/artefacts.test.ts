@@ -10,8 +10,8 @@ import { ACCOUNTS_TEXT, KERNEL_TEXT, MEMORY_FLAG_OFFSET } from "../../src/kernel
 import { decodeWasm, encodeWasm } from "../../src/kernel/wasm-text.ts";
 
 const WASM_GZIP_BYTES_MAX = 8 * 1_024;
-/** The aim is 12 KiB; 13.4 is what it takes since the kernel also lends to threads. */
-const CORE_GZIP_BYTES_MAX = 13.5 * 1_024;
+/** The aim is 12 KiB; 14.5 is what it takes since the kernel also lends to threads, and grants of a range what fits. */
+const CORE_GZIP_BYTES_MAX = 14.5 * 1_024;
 const CLIENT_GZIP_BYTES_MAX = 12 * 1_024;
 
 const file = (path: string): URL => new URL(`../../${path}`, import.meta.url);
@@ -118,6 +118,7 @@ describe("the disassembly", () => {
   // none of these stands between a decided compare-and-swap and the store that says it was decided.
   test.each([
     ["assembly/hold/holdReserve", "the take", "held"],
+    ["assembly/fit/holdFit", "the take", "held"],
     ["assembly/hold/finish", "the credit", "free"],
   ])("%s: nothing interrupts between %s and '%s'", (name) => {
     const lines = functionText(wat, name);
@@ -247,7 +248,7 @@ describe("the package", () => {
     return gzipSync(outputFiles[0]?.contents ?? "").length;
   }
 
-  test("kernel and budgets come to at most 13.5 KiB gzipped", async () => {
+  test("kernel and budgets come to at most 14.5 KiB gzipped", async () => {
     const names = "{ createKernel, attachKernel, AtomicBudget, AtomicTokenBudget, withTokens }";
     expect(await gzipBytes(names, "dist/index.js")).toBeLessThanOrEqual(CORE_GZIP_BYTES_MAX);
   });

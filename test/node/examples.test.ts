@@ -8,13 +8,14 @@ import { expect, test } from "vitest";
 import { stream } from "../../examples/all-of.ts";
 import { ask } from "../../examples/browser.ts";
 import { chat } from "../../examples/client.ts";
+import { write } from "../../examples/fit.ts";
 import { brief } from "../../examples/graph.ts";
 import { runTool } from "../../examples/limits.ts";
 import { answer } from "../../examples/tenants.ts";
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-test.each(["browser", "worker", "node", "credit", "tenants", "graph", "limits", "all-of"])(
+test.each(["browser", "worker", "node", "credit", "tenants", "graph", "limits", "all-of", "fit"])(
   "the README shows examples/%s.ts",
   (name) => {
     expect(readFileSync(file("README.md"), "utf8")).toContain(
@@ -75,6 +76,21 @@ test("examples/limits.ts: runs within rate and slots, and says when to come back
   for (let call = 0; call < 20; call++) expect(await runTool(async () => call)).toBe(call);
   const refused = await runTool(async () => "too soon");
   expect(refused).toEqual({ retryAfterMs: expect.any(Number) });
+});
+
+test("examples/fit.ts: answers get shorter as the budget ends, and then there are none", async () => {
+  const asked: number[] = [];
+  const model = async (prompt: string, maxTokens: number) => {
+    asked.push(maxTokens);
+    return { text: "…", input: prompt.length, output: maxTokens };
+  };
+  const prompt = "x".repeat(500);
+  for (let call = 0; call < 3; call++) await write(prompt, model);
+  expect(asked).toEqual([4_000, 4_000, 500]);
+  await expect(write(prompt, model)).rejects.toMatchObject({
+    code: "BUDGET_DENIED",
+    denial: { requested: 700 },
+  });
 });
 
 test("examples/all-of.ts: takes tokens, a request and a stream together, and gives back what is not used", async () => {

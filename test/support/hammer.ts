@@ -130,9 +130,9 @@ function takeTogether(job: HammerJob, { forever }: { forever: boolean }): Hammer
   return { refused, taken, consumed };
 }
 
-function openCredit(job: HammerJob): AtomicBudget {
+function openCredit(job: HammerJob, kernel = attachKernel(job.memory, { owner: job.owner })): AtomicBudget {
   const { capacity, ...options } = CREDIT;
-  return new AtomicBudget(capacity, { kernel: attachKernel(job.memory, { owner: job.owner }), ...options });
+  return new AtomicBudget(capacity, { kernel, ...options });
 }
 
 export const scenarios = {
@@ -221,6 +221,58 @@ export const scenarios = {
     for (let i = 0; i < job.iterations; i++) {
       if (budget.tryReserve(cost)) budget.release(cost);
       else refused++;
+    }
+    return { refused };
+  },
+
+  /** Takes what fits of any range and gives it back, with others that do the same; counts grants outside the range. */
+  takeWhatFits(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const budgets = [openCredit(job, kernel), new AtomicBudget(ROWS.capacity, { kernel, name: ROWS.name })];
+    const tokens = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+    const random = seededRandom(job.seed);
+    let strange = 0;
+    let granted = 0;
+    meet(job);
+    for (let i = 0; i < job.iterations; i++) {
+      for (const budget of budgets) {
+        const want = Math.floor(random() * budget.capacity * 1.2);
+        const min = Math.floor(random() * want);
+        const taken = budget.tryReserve({ want, min });
+        if (taken === null) continue;
+        if (taken < min || taken > want || taken > budget.capacity) strange++;
+        granted++;
+        budget.release(taken);
+      }
+      const want = Math.floor(random() * TOKENS.capacity * 1.2);
+      const reservation = tokens.tryReserveTokens({ want, min: want >> 1 });
+      if (reservation === null) continue;
+      if (reservation.estimate < want >> 1 || reservation.estimate > want) strange++;
+      granted++;
+      reservation.cancel();
+    }
+    return { strange, granted };
+  },
+
+  /** As takeWhatFits, of no more than its share of each budget, which is always there: so it must get all of it. */
+  fitItsShare(job: HammerJob): HammerResult {
+    const kernel = attachKernel(job.memory, { owner: job.owner });
+    const credit = openCredit(job, kernel);
+    const rows = new AtomicBudget(ROWS.capacity, { kernel, name: ROWS.name });
+    const tokens = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+    let refused = 0;
+    meet(job);
+    for (let i = 0; i < job.iterations; i++) {
+      for (const budget of [credit, rows]) {
+        const want = Math.floor(budget.capacity / job.threads);
+        const taken = budget.tryReserve({ want, min: 1 });
+        if (taken !== want) refused++;
+        budget.release(taken ?? 0);
+      }
+      const want = Math.floor(TOKENS.capacity / job.threads);
+      const reservation = tokens.tryReserveTokens({ want, min: 1 });
+      if (reservation?.estimate !== want) refused++;
+      reservation?.cancel();
     }
     return { refused };
   },

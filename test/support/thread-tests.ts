@@ -219,6 +219,27 @@ export function threadTests(
       expect(budget.overReleased).toBe(0);
     });
 
+    test.each(["takeWhatFits", "fitItsShare"] as const)(
+      "what fits (%s): never more than there is, never less",
+      async (scenario) => {
+        const kernel = createKernel({ shared: true });
+        const rows = new AtomicBudget(ROWS.capacity, { kernel, name: ROWS.name });
+        const tokens = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+        const credit = openCredit(kernel);
+        const { results } = await run(kernel, { scenario, iterations: iterations(20_000) });
+        if (scenario === "fitItsShare") expect(sum(results, "refused")).toBe(0);
+        else {
+          expect(sum(results, "strange")).toBe(0);
+          expect(sum(results, "granted")).toBeGreaterThan(iterations(20_000));
+        }
+        expect([rows.available, rows.overReleased]).toEqual([ROWS.capacity, 0]);
+        expect([tokens.available, tokens.openReservations]).toEqual([TOKENS.capacity, 0]);
+        expect(tokens.highWater).toBeLessThanOrEqual(TOKENS.capacity);
+        expect(rows.highWater).toBeLessThanOrEqual(ROWS.capacity);
+        expectExact(credit, 0);
+      },
+    );
+
     test("a thread that is terminated mid-run is reclaimed to the unit", async () => {
       const kernel = createKernel({ shared: true });
       const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });

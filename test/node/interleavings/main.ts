@@ -7,6 +7,7 @@ import { EXACT, EXACT_DEATHS } from "./credit-exact-worlds.ts";
 import { historyWorld } from "./credit-histories.ts";
 import { CREDITED, CREDITED_DEATHS } from "./credit-worlds.ts";
 import { Explorer } from "./explore.ts";
+import { FIT_DEATHS, FITS } from "./fit-worlds.ts";
 import { LINES } from "./line-worlds.ts";
 import { LOCKED } from "./locked-worlds.ts";
 import { type Build, DEATHS, ORDERS } from "./worlds.ts";
@@ -32,6 +33,7 @@ for (const [name, { build, preemptions }] of Object.entries({
   ...CREDITED,
   ...EXACT,
   ...ADJUSTED,
+  ...FITS,
 })) {
   await explore(name, (explorer) => explorer.everyOrder(build, preemptions));
 }
@@ -41,6 +43,7 @@ for (const [name, build] of Object.entries({
   ...CREDITED_DEATHS,
   ...EXACT_DEATHS,
   ...ADJUSTED_DEATHS,
+  ...FIT_DEATHS,
 })) {
   await explore(`a thread dies ${name}`, (explorer) => explorer.everyDeath(build));
 }

@@ -46,7 +46,7 @@ function freeHolds(kernel: Kernel): number {
 
 const amount = fc.oneof(fc.nat({ max: 12 }), fc.nat({ max: 120 }), fc.constant(1));
 const step = fc.record({
-  op: fc.constantFrom("take", "take", "take", "give", "give", "grant", "refill", "close"),
+  op: fc.constantFrom("take", "take", "take", "fit", "give", "give", "grant", "refill", "close"),
   thread: fc.nat({ max: THREADS - 1 }),
   amount,
 });
@@ -73,6 +73,13 @@ test.each([{ shared: true }, { shared: false }])(
               expect(mine.tryReserve(amount)).toBe(fits);
               if (fits) out += amount;
               else denied++;
+              outMost = Math.max(outMost, out);
+            } else if (op === "fit") {
+              const least = amount >> 1;
+              const granted = out + least > capacity ? null : Math.min(amount, capacity - out);
+              expect(mine.tryReserve({ want: amount, min: least })).toBe(granted);
+              if (granted === null) denied++;
+              else out += granted;
               outMost = Math.max(outMost, out);
             } else if (op === "give") {
               mine.release(amount);

@@ -221,8 +221,10 @@ describe.each(BUDGET_FORMS)("withTokens, $form", (form) => {
   test("works over any TokenBudget, also an asynchronous one", async () => {
     const events: string[] = [];
     const remote: TokenBudget = {
-      tryReserveTokens: async (estimate) =>
-        estimate > 10 ? null : new TokenReservation(estimate, () => events.push("refund")),
+      tryReserveTokens: async (asked) => {
+        const estimate = typeof asked === "number" ? asked : Math.max(asked.min, Math.min(asked.want, 10));
+        return estimate > 10 ? null : new TokenReservation(estimate, () => events.push("refund"));
+      },
       recordUsage: async (reservation, prompt, completion) => {
         reservation.disarm();
         events.push(`record ${prompt + completion}`);
@@ -235,6 +237,12 @@ describe.each(BUDGET_FORMS)("withTokens, $form", (form) => {
     });
     await expect(withTokens(remote, 5, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
     expect(events).toEqual(["record 3", "refund"]);
+    await expect(
+      withTokens(remote, { want: 90, min: 4 }, ({ estimate }) => used(`${estimate}`, 1, 2)),
+    ).resolves.toBe("10");
+    await expect(withTokens(remote, { want: 90, min: 11 }, () => used("", 1, 2))).rejects.toMatchObject({
+      denial: { requested: 11 },
+    });
   });
 });
 

@@ -66,6 +66,18 @@ const CALLS: readonly Call[] = [
     places: ["handle", "amount"],
     valid: ({ rows }) => [rows, 1],
   },
+  { name: "counterFit", places: ["handle", "amount", "amount"], valid: ({ rows }) => [rows, 1, 2] },
+  {
+    name: "creditFit",
+    places: ["handle", "amount", "amount", "cell"],
+    valid: ({ lent, cell }) => [lent, 1, 2, cell],
+  },
+  {
+    name: "holdFit",
+    places: ["slot", "owner", "ticket", "amount"],
+    valid: ({ owner }) => [2, owner, 903, 1],
+  },
+  { name: "rateFit", places: ["handle", "amount", "amount", "time"], valid: ({ rate }) => [rate, 1, 2, 0] },
   { name: "creditMove", places: ["handle", "delta", "cell"], valid: ({ lent, cell }) => [lent, 1, cell] },
   {
     name: "creditJoin",
@@ -109,7 +121,7 @@ const CALLS: readonly Call[] = [
   {
     name: "allTake",
     places: ["slot", "owner", "ticket"],
-    valid: ({ owner }) => [1, owner, 903],
+    valid: ({ owner }) => [2, owner, 903],
   },
   {
     name: "holdReserve",
@@ -191,6 +203,20 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
     expect(exports.counterGive(ids.tokens, 1)).toBe(Status.WrongKind);
     expect(exports.holdReserve(ids.rows, 1, ids.owner, 5, 0, 0)).toBe(-Status.WrongKind);
     expect(exports.heldAmount(ids.rows)).toBe(-Status.WrongKind);
+    for (const other of [ids.tokens, ids.permits, ids.rate, ids.lent]) {
+      expect(exports.counterFit(other, 1, 2)).toBe(-Status.WrongKind);
+    }
+    for (const other of [ids.rows, ids.tokens, ids.permits, ids.rate]) {
+      expect(exports.creditFit(other, 1, 2, ids.cell)).toBe(-Status.WrongKind);
+    }
+    for (const other of [ids.rows, ids.tokens, ids.permits, ids.lent]) {
+      expect(exports.rateFit(other, 1, 2, 0)).toBe(-Status.WrongKind);
+    }
+    // The least is not the most.
+    expect(exports.counterFit(ids.rows, 2, 1)).toBe(-Status.ArgumentInvalid);
+    expect(exports.creditFit(ids.lent, 2, 1, ids.cell)).toBe(-Status.ArgumentInvalid);
+    expect(exports.rateFit(ids.rate, 2, 1, 0)).toBe(-Status.ArgumentInvalid);
+    expect(exports.holdFit(2, ids.owner, 903, 2)).toBe(-Status.ArgumentInvalid);
     for (const other of [ids.permits, ids.rate]) {
       expect(exports.counterTake(other, 1)).toBe(Status.WrongKind);
       expect(exports.counterGrant(other, 1)).toBe(Status.WrongKind);
@@ -233,6 +259,23 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
     expect(exports.holdReclaim(ids.owner, stranger)).toBe(1); // the hold of tokens
     expect(exports.creditMove(ids.lent, -1, ids.cell)).toBe(Status.NotHeld);
     expect(exports.budgetFigure(ids.lent, Figure.Available)).toBe(90);
+  });
+
+  test("what fits is taken for a claim of tokens that stands alone, and for no other", () => {
+    const { exports, bytes, ids } = prepare();
+    const before = bytes();
+    expect(exports.holdFit(0, ids.owner, 901, 1)).toBe(-Status.HandleInvalid); // held
+    expect(exports.holdFit(2, ids.owner, 902, 1)).toBe(-Status.HandleInvalid); // another ticket
+    expect(bytes()).toBe(before);
+    expect(exports.holdFit(2, ids.owner, 903, 1)).toBe(1);
+    expect(exports.holdSettle(ids.tokens, 2, ids.owner, 903, 0, ids.owner)).toBe(Status.Ok);
+    const rows = exports.allClaim(-1, ids.rows, 1, 0, ids.owner, 910, 2);
+    expect(exports.holdFit(rows, ids.owner, 910, 1)).toBe(-Status.WrongKind);
+    const [first, second] = ids.rows > ids.tokens ? [ids.rows, ids.tokens] : [ids.tokens, ids.rows];
+    const chain = exports.allClaim(-1, first, 1, 0, ids.owner, 911, 2);
+    const both = exports.allClaim(chain, second, 1, 0, ids.owner, 912, 3);
+    expect(exports.holdFit(both, ids.owner, 912, 1)).toBe(-Status.HandleInvalid);
+    expect(exports.allTake(both, ids.owner, 912)).toBe(Status.Ok);
   });
 
   test("the same ticket does not settle twice, and a foreign hold not at all", () => {
