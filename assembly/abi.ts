@@ -72,8 +72,8 @@ export const TICKET_MAX: i64 = 2199023255551;
 export const CREDIT_MAX: u32 = 4194303;
 /** In place of a cell, for a thread that has none because every hold is taken: a cell of owner 0, whom there is not. */
 export const NO_CELL: u32 = 4194303;
-/** The six levels of a subject, and two to spare. */
-export const FRAME_ACCOUNTS: u32 = 8;
+/** The six levels of a subject, the caps of a chain of four tokens, and two to spare. */
+export const FRAME_ACCOUNTS: u32 = 12;
 
 /** How many budgets one decision can span: tokens, money, requests and permits, each for two tenants or providers. The
  * straight line that decides is written out so many times. */

@@ -10,7 +10,7 @@ import { Account, AccountState, FRAME_ACCOUNTS, Fund, Overage } from "./abi";
 import { isIntegerIn } from "./layout";
 import { Status } from "./status";
 
-/** The frame begins where the memory begins: up to eight accounts, then the results. */
+/** The frame begins where the memory begins: up to twelve accounts, then the results. */
 const FRAME: u32 = 0;
 const ACCOUNT_BYTES: u32 = 64;
 const FRAME_RESULTS: u32 = FRAME + FRAME_ACCOUNTS * ACCOUNT_BYTES;

@@ -79,7 +79,7 @@ const REFUSALS = new Map<number, PathRefusal>([
 const INT64_MAX = 2n ** 63n - 1n;
 
 /**
- * The authority's arithmetic. Paths hold 1 … 8 accounts; amounts are int64 ≥ 0. Every method decides over the whole
+ * The authority's arithmetic. Paths hold 1 … 12 accounts; amounts are int64 ≥ 0. Every method decides over the whole
  * path and either returns new figures for all of it or a refusal that changes nothing.
  *
  * @throws RangeError for an amount outside int64 or a path of another length; Error if the figures are corrupt (more to
