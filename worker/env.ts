@@ -9,7 +9,7 @@ export interface Env {
   readonly TENANT_REGISTRY: DurableObjectNamespace<TenantRegistry>;
   /** The operator's key, for the governance plane. A secret. */
   readonly PURSER_ADMIN_KEY?: string;
-  /** What API keys and reservation ids are derived from. A secret; changing it voids every key. */
+  /** What API keys, reservation ids and the keys that sign tokens are derived from. A secret; changing it voids all. */
   readonly PURSER_HASH_SECRET?: string;
   /** Web origins whose pages may call, parted by spaces or commas. Not a secret; none by default. @see corsOrigins */
   readonly PURSER_CORS_ORIGINS?: string;

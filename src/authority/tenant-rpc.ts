@@ -38,6 +38,13 @@ import type {
 import type { PeriodBody } from "../ledger/period-schema.ts";
 import type { PolicyBody, PolicyListBody } from "../ledger/policy-schema.ts";
 import type {
+  IssuedTokenBody,
+  TokenBody,
+  TokenInput,
+  TokenListBody,
+  TokenQuery,
+} from "../ledger/token-schema.ts";
+import type {
   ApiKeySettingsBody,
   BalancesBody,
   CommitBody,
@@ -100,6 +107,13 @@ export interface TenantRpc extends RuntimeRpc {
   revokeApiKey(keyId: string, query: { readonly reason?: string }): Promise<Reply<ApiKeyDetailBody>>;
   readApiKeySettings(keyId: string): Promise<Reply<ApiKeySettingsBody>>;
   changeApiKeySettings(keyId: string, settings: ApiKeySettingsInput): Promise<Reply<ApiKeySettingsBody>>;
+
+  /** A token for somebody who gets no binding and no key. Whoever calls here is bound by nothing but the tenant. */
+  issueToken(request: TokenInput): Promise<Reply<IssuedTokenBody>>;
+  /** `tokenId` without the tenant in front: 32 hex digits. */
+  renewToken(tokenId: string, request: { readonly ttl_ms?: number }): Promise<Reply<IssuedTokenBody>>;
+  revokeToken(tokenId: string, query: { readonly reason?: string }): Promise<Reply<TokenBody>>;
+  listTokens(query: TokenQuery): Promise<Reply<TokenListBody>>;
 
   listAudit(query: AuditQuery): Promise<Reply<AuditListBody>>;
   readCounters(): Promise<Reply<CountersBody>>;

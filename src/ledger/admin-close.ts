@@ -1,4 +1,4 @@
-// What closing a tenant does to all it owns: holds released, budgets closed with nothing reserved, keys revoked. Runs
+// What closing a tenant does to all it owns: holds released, budgets closed with nothing reserved, keys revoked, tokens gone. Runs
 // inside the transaction that closes the tenant, so nobody ever sees a closed tenant with something open. Invariant: what
 // is released from a budget is exactly what its holds had reserved, or nothing is closed at all. Who may call: admin-tenants.
 
@@ -8,6 +8,7 @@ import { type AuditEntry, appendAudit } from "./audit.ts";
 import type { LedgerCore, Turn } from "./core.ts";
 import type { JsonObject } from "./json.ts";
 import type { AccountRecord, ActiveReservation } from "./store.ts";
+import { forgetAllTokens } from "./token-operations.ts";
 
 /** Sorts after every reservation's id. */
 const AFTER_IDS = "~";
@@ -88,6 +89,7 @@ export function closeOwned(core: LedgerCore, turn: Turn, nowMs: number): string 
       metadata: { name: key.name, prior_status: "ACTIVE", new_status: "REVOKED" },
     });
   }
+  forgetAllTokens(core);
   return correlation;
 }
 

@@ -59,6 +59,7 @@ export function createApiKey(
       createdAtMs: nowMs,
       expiresAtMs: request.expires_at ?? nowMs + TENANT_DEFAULTS.apiKeyLifeMs,
       remainingTtl: true,
+      mayIssueTokens: false,
     };
     core.store.insertApiKey(key);
     recordAudit(core, turn, nowMs, {

@@ -158,7 +158,7 @@ export const revokeSchema = v.object({ reason: v.optional(note(LIMITS.reasonLeng
 // ---- lists -----------------------------------------------------------------------------------------------------
 
 /** A filter of a query: text by itself, no filter where it is blank. */
-function filter<Output>(schema: v.GenericSchema<string, Output>) {
+export function filter<Output>(schema: v.GenericSchema<string, Output>) {
   return v.optional(
     v.pipe(
       v.string("must be a string"),

@@ -1,10 +1,11 @@
 // Idempotency: what an operation answered is answered again to the same key and request, word for word, and refused to
 // the same key with another one. Invariant: an answer is written in the transaction of what it reports; only successes
-// are kept; the caller's API key is no part of it, so that a new key finds what the old one did.
+// are kept; the caller's API key is no part of it, so that a new key finds what the old one did (a token's is: see tokens.ts).
 // Who may call: the operations of this folder.
 
+import type { Principal } from "./access.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
-import { dayOf, type LedgerCore, type Principal } from "./core.ts";
+import { dayOf, type LedgerCore } from "./core.ts";
 import { fingerprint } from "./digest.ts";
 import { canonicalJson, stringifyJson } from "./json.ts";
 import { LIMITS, RETENTION } from "./limits.ts";

@@ -13,14 +13,22 @@ const SECRET_BYTES = 16;
 export const API_KEY_RANDOM_BYTES = KEY_ID_BYTES + SECRET_BYTES;
 
 /** Who calls: the key's id and the digest of its whole text. Proves nothing until the object has compared the digest. */
-export interface Caller {
+export interface KeyCaller {
   readonly keyId: string;
   readonly digest: string;
   /** The `Origin` that the request came with. */
   readonly origin?: string | undefined;
 }
 
-export interface MintedKey extends Pick<Caller, "keyId" | "digest"> {
+/** Who calls with a token whose signature the front has verified: the token's id. What it may do, its row says. */
+export interface TokenCaller {
+  readonly tokenId: string;
+  readonly origin?: string | undefined;
+}
+
+export type Caller = KeyCaller | TokenCaller;
+
+export interface MintedKey extends Pick<KeyCaller, "keyId" | "digest"> {
   /** The whole key. Shown once, never stored. */
   readonly text: string;
   /** The part that may be shown later to tell keys apart. */
@@ -70,7 +78,7 @@ export class ApiKeys {
   }
 
   /** The tenant and caller of a genuine key; `undefined` for anything this deployment did not mint. */
-  verify(text: string): { readonly tenant: string; readonly caller: Caller } | undefined {
+  verify(text: string): { readonly tenant: string; readonly caller: KeyCaller } | undefined {
     const match = KEY.exec(text);
     if (match === null) return undefined;
     const [, tenant = "", keyId = "", secret = "", mac = ""] = match;

@@ -22,7 +22,7 @@ export type ActorType = "admin" | "admin_on_behalf_of" | "api_key" | "system";
 export interface AuditEntry {
   /** The protocol's operation id, like `createBudget`. */
   readonly operation: string;
-  readonly resourceType: "tenant" | "budget" | "api_key" | "reservation" | "policy" | "config";
+  readonly resourceType: "tenant" | "budget" | "api_key" | "token" | "reservation" | "policy" | "config";
   readonly resourceId: string;
   /** Whether a tenant's own key could have done the same. */
   readonly tenantMay?: boolean;
@@ -65,9 +65,15 @@ export function appendAudit(core: LedgerCore, turn: Turn, nowMs: number, entry: 
     status,
     atMs: nowMs,
     actorType: actorTypeOf(turn, tenantMay),
-    keyId: turn.caller?.keyId,
+    keyId: keyIdOf(core, turn),
     source: sourceOf(turn.source),
   });
+}
+
+/** The key that acted; of a token the one that it came from. */
+function keyIdOf(core: LedgerCore, { caller }: Turn): string | undefined {
+  if (caller === undefined || "keyId" in caller) return caller?.keyId;
+  return core.store.readToken(caller.tokenId)?.keyId;
 }
 
 function actorTypeOf({ caller, source }: Turn, tenantMay: boolean): ActorType {

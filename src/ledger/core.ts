@@ -5,14 +5,13 @@
 
 import type { GenericSchema } from "valibot";
 import type { PathResult } from "../kernel/accounts.ts";
+import { type Authenticated, authenticate, type Principal } from "./access.ts";
 import { AccountBook, type AccountBookOptions } from "./account-book.ts";
 import type { Caller } from "./api-keys.ts";
-import { busy, PATH_REFUSALS, type Refusal, refuse, unauthorized } from "./codes.ts";
+import { busy, PATH_REFUSALS, type Refusal, refuse } from "./codes.ts";
 import { type AccountName, type Deadline, Deadlines, type DueReservation } from "./deadlines.ts";
-import { equalInConstantTime } from "./digest.ts";
 import { dayPrefix, ReservationIds } from "./ids.ts";
 import { CLOCK_BACK_MS_MAX, LIMITS, MS_PER_DAY, RETENTION } from "./limits.ts";
-import { checkOrigin } from "./origins.ts";
 import { type Permission, permits } from "./permissions.ts";
 import { type Governance, type PolicyRecord, PolicySet } from "./policies.ts";
 import { minuteOf, RateCounters } from "./rates.ts";
@@ -25,6 +24,7 @@ import type {
   Reservation,
   TenantRecord,
 } from "./store.ts";
+import { isCapScope } from "./tokens.ts";
 
 export interface LedgerOptions extends AccountBookOptions {
   /** The tenant whose ledger this is; one ledger never holds two. */
@@ -39,10 +39,13 @@ export interface LedgerOptions extends AccountBookOptions {
 export type TenantLimits = Record<
   | "activeReservationsMax"
   | "activeReservationsPerKeyMax"
+  | "activeReservationsPerTokenMax"
   | "neededHoldsPerMoment"
   | "budgetsMax"
   | "apiKeysMax"
   | "policiesMax"
+  | "tokensMax"
+  | "tokensPerFamilyMax"
   | "auditRowsMax"
   | "auditRowsPerCall",
   number
@@ -75,14 +78,6 @@ export interface Settlement {
 
 const SETTLING = "Expired reservations of these budgets are still being settled, retry later";
 
-/** Who a call acts for, once its key is checked. */
-export interface Principal {
-  readonly keyId?: string | undefined;
-  readonly scopeFilter?: readonly string[] | undefined;
-  /** False where the key does not want `remaining_ttl_ms` in its replies. */
-  readonly remainingTtl?: boolean;
-}
-
 export interface Admitted<Request> {
   readonly ok: true;
   readonly request: Request;
@@ -90,16 +85,6 @@ export interface Admitted<Request> {
   readonly tenant: TenantRecord;
   /** Absent where no key was needed. */
   readonly permissions?: readonly Permission[] | undefined;
-}
-
-interface Authenticated {
-  readonly ok: true;
-  readonly tenant: TenantRecord;
-  /** Absent where no key was needed. */
-  readonly permissions?: readonly Permission[];
-  /** The caller is known, and its page is not one that the key is for. */
-  readonly originRefusal?: Refusal | undefined;
-  readonly principal: Principal;
 }
 
 export class LedgerCore extends AccountBook {
@@ -113,6 +98,8 @@ export class LedgerCore extends AccountBook {
   /** What may still be settled at this reading of the host's clock; the calls of one group share it. */
   #allowance = { hostMs: -1, needed: 0, others: 0 };
   #prunedDay = -1;
+  /** Up to where tokens were looked at for some to forget. @see forgetTokens */
+  tokensSeenTo = "";
 
   constructor(options: LedgerOptions) {
     super(options);
@@ -221,36 +208,16 @@ export class LedgerCore extends AccountBook {
       !permits(known.permissions, permission)
     ) {
       const code = /^(?:budgets|policies):/.test(permission) ? "INSUFFICIENT_PERMISSIONS" : "FORBIDDEN";
-      return refuse(code, `The API key lacks the permission ${permission}`);
+      const who = known.principal.token === undefined ? "API key" : "token";
+      return refuse(code, `The ${who} lacks the permission ${permission}`);
     }
     const { principal, tenant, permissions } = known;
     return { ok: true, request: request.value, principal, tenant, permissions };
   }
 
-  /** The tenant, and what the caller's key may do; a call without a caller is trusted and has no such bounds. */
+  /** The tenant, and what the caller may do. */
   authenticate(turn: Turn, nowMs: number): Authenticated | Refusal {
-    const tenant = this.store.readTenant();
-    if (turn.caller === undefined) {
-      return tenant === undefined
-        ? refuse("NOT_FOUND", `Tenant not found: ${this.tenant}`)
-        : { ok: true, tenant, principal: {} };
-    }
-    return tenant === undefined ? unauthorized("KEY_NOT_FOUND") : this.#checkKey(turn.caller, tenant, nowMs);
-  }
-
-  #checkKey(caller: Caller, tenant: TenantRecord, nowMs: number): Authenticated | Refusal {
-    const key = this.store.readApiKey(caller.keyId);
-    if (key === undefined) return unauthorized("KEY_NOT_FOUND");
-    if (!equalInConstantTime(key.digest, caller.digest)) return unauthorized("INVALID_KEY");
-    if (key.revokedAtMs !== undefined) return unauthorized("KEY_REVOKED");
-    if (nowMs >= key.expiresAtMs) return unauthorized("KEY_EXPIRED");
-    return {
-      ok: true,
-      tenant,
-      permissions: key.permissions,
-      originRefusal: checkOrigin(key, caller.origin),
-      principal: { keyId: key.keyId, scopeFilter: key.scopeFilter, remainingTtl: key.remainingTtl },
-    };
+    return authenticate(this, turn.caller, nowMs);
   }
 
   /**
@@ -376,7 +343,8 @@ export function refusePath(
   const { error, words } = PATH_REFUSALS[result.reason];
   const account = accounts[result.index];
   if (account === undefined) throw new Error(`kernel: refused account ${result.index} of ${accounts.length}`);
-  return refuse(error, `${words}: ${account.scope}`, {
+  const what = isCapScope(account.scope) ? `${words} the token's cap` : words;
+  return refuse(error, `${what}: ${account.scope}`, {
     scope: account.scope,
     unit: account.unit,
     requested,

@@ -21,13 +21,22 @@ export interface AccountName {
   readonly unit: Unit;
 }
 
-/** What is kept of a deadline. `places[n]` is its index in `heaps[n]`; the list of heaps is shared by all on one path. */
+/** What is kept of a deadline. `places[n]` is its index in `path.heaps[n]`. */
 interface Entry {
   readonly id: string;
   readonly deadlineMs: number;
   readonly keyId: string | undefined;
-  readonly heaps: readonly Heap[];
+  readonly path: Path;
   readonly places: number[];
+}
+
+/** The heap of all and those of the accounts that reservations on one path hold; shared by them. */
+interface Path {
+  readonly key: string;
+  readonly accounts: readonly string[];
+  readonly heaps: readonly Heap[];
+  /** How many reservations there are on it. A path without any is forgotten, so that no heap outlives its entries. */
+  held: number;
 }
 
 export type DueReservation = Pick<Entry, "id" | "deadlineMs">;
@@ -35,9 +44,10 @@ export type DueReservation = Pick<Entry, "id" | "deadlineMs">;
 export class Deadlines {
   readonly #entries = new Map<string, Entry>();
   readonly #all = new Heap();
-  /** By account. A heap that ran empty stays, since there are no more of them than budgets. */
+  /** By account. One that holds nothing has no heap, since the caps of tokens come and go. */
   readonly #accounts = new Map<string, Heap>();
-  readonly #paths = new Map<string, readonly Heap[]>();
+  /** By the names of their accounts. */
+  readonly #paths = new Map<string, Path>();
   /** By API key; one that holds nothing has no entry. */
   readonly #heldByKey = new Map<string, number>();
 
@@ -54,6 +64,11 @@ export class Deadlines {
     return this.#heldByKey.get(keyId) ?? 0;
   }
 
+  /** How many of them hold this account. */
+  countOn(account: AccountName): number {
+    return this.#sizeOf(keyOf(account));
+  }
+
   /** The earliest of those that hold this account. */
   firstOn(account: AccountName): DueReservation | undefined {
     return this.#accounts.get(keyOf(account))?.first;
@@ -62,10 +77,11 @@ export class Deadlines {
   /** Adds a reservation, or moves it to its new deadline. */
   set({ id, deadlineMs, unit, scopes, keyId }: Deadline): void {
     this.delete(id);
-    const entry: Entry = { id, deadlineMs, keyId, heaps: this.#heapsOf(unit, scopes), places: [] };
+    const entry: Entry = { id, deadlineMs, keyId, path: this.#pathOf(unit, scopes), places: [] };
     this.#entries.set(id, entry);
     this.#count(keyId, 1);
-    for (const heap of entry.heaps) heap.add(entry);
+    entry.path.held += 1;
+    for (const heap of entry.path.heaps) heap.add(entry);
   }
 
   delete(id: string): void {
@@ -73,7 +89,16 @@ export class Deadlines {
     if (entry === undefined) return;
     this.#entries.delete(id);
     this.#count(entry.keyId, -1);
-    for (const heap of entry.heaps) heap.remove(entry);
+    const { path } = entry;
+    for (const heap of path.heaps) heap.remove(entry);
+    path.held -= 1;
+    if (path.held > 0) return;
+    this.#paths.delete(path.key);
+    for (const account of path.accounts) if (this.#sizeOf(account) === 0) this.#accounts.delete(account);
+  }
+
+  #sizeOf(account: string): number {
+    return this.#accounts.get(account)?.size ?? 0;
   }
 
   #count(keyId: string | undefined, change: number): void {
@@ -83,14 +108,16 @@ export class Deadlines {
     else this.#heldByKey.set(keyId, held);
   }
 
-  #heapsOf(unit: Unit, scopes: readonly string[]): readonly Heap[] {
-    const path = keyOf({ unit, scope: scopes.join("\n") });
-    let heaps = this.#paths.get(path);
-    if (heaps === undefined) {
-      heaps = [this.#all, ...scopes.map((scope) => this.#heapOf(keyOf({ unit, scope })))];
-      this.#paths.set(path, heaps);
+  #pathOf(unit: Unit, scopes: readonly string[]): Path {
+    const key = keyOf({ unit, scope: scopes.join("\n") });
+    let path = this.#paths.get(key);
+    if (path === undefined) {
+      const accounts = scopes.map((scope) => keyOf({ unit, scope }));
+      const heaps = [this.#all, ...accounts.map((account) => this.#heapOf(account))];
+      path = { key, accounts, heaps, held: 0 };
+      this.#paths.set(key, path);
     }
-    return heaps;
+    return path;
   }
 
   #heapOf(account: string): Heap {
@@ -107,6 +134,10 @@ class Heap {
     return this.#entries[0];
   }
 
+  get size(): number {
+    return this.#entries.length;
+  }
+
   add(entry: Entry): void {
     const index = this.#entries.length;
     this.#put(entry, index);
@@ -114,7 +145,7 @@ class Heap {
   }
 
   remove(entry: Entry): void {
-    const index = entry.places[entry.heaps.indexOf(this)];
+    const index = entry.places[entry.path.heaps.indexOf(this)];
     const last = this.#entries.pop();
     if (index === undefined || last === undefined || last === entry) return;
     this.#put(last, index);
@@ -157,8 +188,8 @@ class Heap {
 
   #put(entry: Entry, index: number): void {
     this.#entries[index] = entry;
-    // At most seven heaps: all, and one per level of a scope.
-    entry.places[entry.heaps.indexOf(this)] = index;
+    // At most eleven heaps: all, one per level of a scope, and one per cap of a chain of tokens.
+    entry.places[entry.path.heaps.indexOf(this)] = index;
   }
 }
 

@@ -6,6 +6,7 @@ import { type Reply, succeed } from "./codes.ts";
 import type { LedgerCore, Turn } from "./core.ts";
 import { decisionOf, denialOf, evaluate, scopesFor } from "./evaluation.ts";
 import { decideSchema } from "./schema.ts";
+import { ownKey } from "./tokens.ts";
 import type { DecideBody } from "./wire.ts";
 
 export function decide(core: LedgerCore, input: unknown, turn: Turn): Reply<DecideBody> {
@@ -21,12 +22,12 @@ export function decide(core: LedgerCore, input: unknown, turn: Turn): Reply<Deci
     if (!place.ok) return place;
     const { scopes } = place;
 
-    const key = request.idempotency_key;
+    const key = ownKey(principal.token, request.idempotency_key);
     const print = printOf(request);
     const earlier = findAnswer(core, "decide", key, nowMs);
     if (earlier !== undefined) return answerAgain<DecideBody>(earlier, print);
 
-    const evaluation = evaluate(core, request, { tenant, scopes, nowMs });
+    const evaluation = evaluate(core, request, { tenant, scopes, principal, nowMs });
     if (!evaluation.ok && evaluation.denies === undefined) return evaluation.refusal;
     const body: DecideBody = evaluation.ok
       ? { ...decisionOf(evaluation.governance), affected_scopes: scopes }

@@ -3,12 +3,14 @@
 // Invariant: evaluating writes nothing but what has expired anyway, so asking and taking always agree.
 // Who may call: reserve, decide, events.
 
+import { mayTouch, outsideScope, type Principal } from "./access.ts";
 import { type Refusal, refuse, unauthorized } from "./codes.ts";
-import { accountsOn, type LedgerCore, type Principal, refusePath, type Turn } from "./core.ts";
+import { accountsOn, type LedgerCore, refusePath, type Turn } from "./core.ts";
 import type { Caps, Governance } from "./policies.ts";
 import type { Action, Amount } from "./schema.ts";
-import { passesScopeFilter, type Subject, scopesOf } from "./scope.ts";
+import { type Subject, scopesOf } from "./scope.ts";
 import type { AccountRecord, TenantRecord } from "./store.ts";
+import { capScopesOf, isCapScope, refuseAmount } from "./tokens.ts";
 import { coveredAfterMs } from "./windows.ts";
 
 /** What every evaluated request carries. */
@@ -41,6 +43,7 @@ export type Evaluation =
 export interface EvaluationContext {
   readonly tenant: TenantRecord;
   readonly scopes: readonly string[];
+  readonly principal: Principal;
   readonly nowMs: number;
   /** Something will be taken. Only then do rate limits count: a question uses nothing of them. */
   readonly isLive?: boolean;
@@ -50,14 +53,14 @@ export interface EvaluationContext {
 export function evaluate(
   core: LedgerCore,
   { estimate }: Ask,
-  { tenant, scopes, nowMs, isLive = false }: EvaluationContext,
+  { tenant, scopes, principal, nowMs, isLive = false }: EvaluationContext,
 ): Evaluation {
   if (tenant.status === "CLOSED") return denied(closedTenant(core));
   if (tenant.status === "SUSPENDED") return { ok: false, refusal: unauthorized("TENANT_SUSPENDED") };
   const governance = core.governing(scopes, nowMs);
   const throttled = isLive ? core.rates.refusal(governance.rates.reservations, nowMs) : undefined;
   if (throttled !== undefined) return { ok: false, refusal: throttled };
-  const budgeted = budgetedAccounts(core, { member: "estimate", amount: estimate, scopes, nowMs });
+  const budgeted = budgetedAccounts(core, { member: "estimate", amount: estimate, scopes, principal, nowMs });
   if (!budgeted.ok) return budgeted;
   const { accounts } = budgeted;
   const result = core.arithmetic.reserve(accounts, estimate.amount);
@@ -95,25 +98,38 @@ export function scopesFor(
   if (subject.tenant !== undefined && subject.tenant !== core.tenant) {
     return refuse("FORBIDDEN", `subject.tenant must be the key's own tenant, got ${subject.tenant}`);
   }
-  return passesScopeFilter(scopePath, principal.scopeFilter)
+  return mayTouch(principal, scopePath)
     ? { ok: true, scopes, scopePath }
-    : refuse("FORBIDDEN", `The API key's scope filter does not include ${scopePath}`);
+    : outsideScope(principal, scopePath);
 }
 
-/** The budgets of these scopes in the amount's unit, with everything that is due on them settled. */
+/**
+ * The budgets of these scopes in the amount's unit, with everything that is due on them settled; with a token its caps as
+ * well, behind them: whatever is taken from the budgets is then taken from each cap.
+ */
 export function budgetedAccounts(
   core: LedgerCore,
   {
     member,
-    amount: { unit },
+    amount,
     scopes,
+    principal: { token },
     nowMs,
-  }: { member: "estimate" | "actual"; amount: Amount; scopes: readonly string[]; nowMs: number },
+  }: { member: "estimate" | "actual"; amount: Amount } & Pick<
+    EvaluationContext,
+    "scopes" | "principal" | "nowMs"
+  >,
 ): { readonly ok: true; readonly accounts: readonly AccountRecord[] } | (Evaluation & { ok: false }) {
-  const { unfinished } = core.settleDue(nowMs, accountsOn(unit, scopes));
+  const beyond = refuseAmount(token, member, amount);
+  if (beyond !== undefined) return { ok: false, refusal: beyond };
+  const caps = capScopesOf(token);
+  const { unit } = amount;
+  const { unfinished } = core.settleDue(nowMs, accountsOn(unit, [...scopes, ...caps]));
   if (unfinished !== undefined) return { ok: false, refusal: unfinished };
-  const accounts = core.readAccounts(scopes, unit, nowMs);
-  if (accounts.length > 0) return { ok: true, accounts };
+  const accounts = core.readAccounts([...scopes, ...caps], unit, nowMs);
+  const capsFound = accounts.filter(({ scope }) => isCapScope(scope)).length;
+  if (capsFound !== caps.length) throw new Error(`ledger: ${caps.length} caps, ${capsFound} accounts`);
+  if (accounts.length > capsFound) return { ok: true, accounts };
 
   // A wrong unit where some other unit is budgeted, otherwise nothing to take from.
   const others = core.store.readAccounts(scopes);

@@ -9,6 +9,8 @@ import { dayOf, type LedgerCore, refusePath, type Turn } from "./core.ts";
 import { budgetedAccounts, closedTenant, scopesFor } from "./evaluation.ts";
 import { EVENT_OVERAGE_POLICY } from "./limits.ts";
 import { eventSchema } from "./schema.ts";
+import { ownMarksOnly, refuseOverdraft } from "./token-charges.ts";
+import { ownKey } from "./tokens.ts";
 import { balancesMember, type EventBody } from "./wire.ts";
 
 export function event(core: LedgerCore, input: unknown, turn: Turn): Reply<EventBody> {
@@ -23,7 +25,10 @@ export function event(core: LedgerCore, input: unknown, turn: Turn): Reply<Event
     const place = scopesFor(core, request.subject, principal);
     if (!place.ok) return place;
 
-    const key = request.idempotency_key;
+    const overdraft = refuseOverdraft(principal, request.overage_policy);
+    if (overdraft !== undefined) return overdraft;
+
+    const key = ownKey(principal.token, request.idempotency_key);
     const print = printOf(request);
     const earlier = findAnswer(core, "event", key, nowMs);
     if (earlier !== undefined) return answerAgain<EventBody>(earlier, print, 201);
@@ -35,6 +40,7 @@ export function event(core: LedgerCore, input: unknown, turn: Turn): Reply<Event
       member: "actual",
       amount: request.actual,
       scopes: place.scopes,
+      principal,
       nowMs,
     });
     if (!budgeted.ok) return budgeted.refusal;
@@ -46,11 +52,12 @@ export function event(core: LedgerCore, input: unknown, turn: Turn): Reply<Event
       return refusePath(core, accounts, result, amount);
     }
     const { charged } = result;
+    const figures = ownMarksOnly(principal, accounts, result.accounts);
     const body: EventBody = {
       status: "APPLIED",
       event_id: core.ids.issueEvent(core.tenant, key, dayOf(nowMs)),
       ...(charged < amount && { charged: { unit, amount: charged } }),
-      ...balancesMember(core.writeFigures(accounts, result.accounts, nowMs), core.arithmetic),
+      ...balancesMember(core.writeFigures(accounts, figures, nowMs), core.arithmetic),
     };
     keepAnswer(core, "event", answerOf(key, print, body), nowMs);
     return succeed(body, 201);

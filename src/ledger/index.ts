@@ -11,7 +11,15 @@ export {
 export { checkTenantRequest } from "./admin-tenants.ts";
 export type * from "./admin-wire.ts";
 export { pageBody, tenantBody } from "./admin-wire.ts";
-export { API_KEY_RANDOM_BYTES, ApiKeys, type Caller, type MintedKey, parseApiKeyId } from "./api-keys.ts";
+export {
+  API_KEY_RANDOM_BYTES,
+  ApiKeys,
+  type Caller,
+  type KeyCaller,
+  type MintedKey,
+  parseApiKeyId,
+  type TokenCaller,
+} from "./api-keys.ts";
 export type { ActorType, AuditRecord } from "./audit.ts";
 export {
   busy,
@@ -54,5 +62,14 @@ export { checkReservationId } from "./settle.ts";
 export type * from "./store.ts";
 export { updatedMembers } from "./store.ts";
 export { shorten } from "./text.ts";
+export type {
+  AttenuateInput,
+  IssuedTokenBody,
+  TokenBody,
+  TokenInput,
+  TokenListBody,
+  TokenQuery,
+} from "./token-schema.ts";
+export { CAP_SCOPES, parseTokenName, TOKEN_RANDOM_BYTES, tokenNameOf } from "./tokens.ts";
 export type * from "./wire.ts";
 export { reviveReply } from "./wire.ts";

@@ -185,6 +185,7 @@ export interface FundInput {
 export interface ApiKeySettingsInput {
   readonly remaining_ttl_ms?: boolean;
   readonly allowed_origins?: readonly string[];
+  readonly may_issue_tokens?: boolean;
 }
 
 /** Empty members (`{}`) say nothing, and take back what a policy said before. @see Cycles governance, PolicyCreateRequest */

@@ -1,5 +1,5 @@
-// What Purser adds to an API key beyond the protocol: whether replies say `remaining_ttl_ms`, and the origins it is bound
-// to. Invariant: what a request leaves out stays as it is. Who may call: the Ledger, for operators.
+// What Purser adds to an API key beyond the protocol: whether replies say `remaining_ttl_ms`, the origins it is bound to,
+// and whether it may issue tokens. Invariant: what a request leaves out stays as it is. Who may call: the Ledger, for operators.
 
 import { changesOf } from "./admin-tenants.ts";
 import { apiKeyIdOf } from "./api-keys.ts";
@@ -28,11 +28,15 @@ export function changeApiKeySettings(
     if (!checked.ok) return checked;
     const found = find(core, keyId);
     if (!found.ok) return found;
-    const { remaining_ttl_ms = found.key.remainingTtl, allowed_origins = found.key.allowedOrigins } =
-      checked.value;
+    const {
+      remaining_ttl_ms = found.key.remainingTtl,
+      allowed_origins = found.key.allowedOrigins,
+      may_issue_tokens = found.key.mayIssueTokens,
+    } = checked.value;
     const changed: ApiKeyRecord = {
       ...found.key,
       remainingTtl: remaining_ttl_ms,
+      mayIssueTokens: may_issue_tokens,
       allowedOrigins: allowed_origins?.length === 0 ? undefined : allowed_origins,
     };
     core.store.updateApiKey(changed);
@@ -58,6 +62,7 @@ function bodyOf(core: LedgerCore, key: ApiKeyRecord): ApiKeySettingsBody {
     key_id: apiKeyIdOf(core.tenant, key.keyId),
     tenant_id: core.tenant,
     remaining_ttl_ms: key.remainingTtl,
+    may_issue_tokens: key.mayIssueTokens,
     ...(key.allowedOrigins !== undefined && { allowed_origins: key.allowedOrigins }),
   };
 }

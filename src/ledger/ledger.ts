@@ -42,6 +42,15 @@ import type { PolicyBody, PolicyListBody } from "./policy-schema.ts";
 import { balances, getReservation } from "./reads.ts";
 import { reserve } from "./reserve.ts";
 import { commit, extend, release } from "./settle.ts";
+import {
+  attenuateToken,
+  forgetTokens,
+  issueToken,
+  listTokens,
+  renewToken,
+  revokeToken,
+} from "./token-operations.ts";
+import type { TokenBody, TokenListBody } from "./token-schema.ts";
 import type {
   ApiKeySettingsBody,
   BalancesBody,
@@ -239,6 +248,28 @@ export class Ledger {
     return revokeApiKey(this.#core, keyId, query, turn);
   }
 
+  /** A new token, from an API key that may issue some or from a trusted Worker. `random` are the bytes of its id. */
+  issueToken(request: unknown, random: Uint8Array, turn: Turn): Reply<TokenBody> {
+    return issueToken(this.#core, request, random, turn);
+  }
+
+  /** A narrower token, from the token that calls. */
+  attenuateToken(request: unknown, random: Uint8Array, turn: Turn): Reply<TokenBody> {
+    return attenuateToken(this.#core, request, random, turn);
+  }
+
+  renewToken(tokenId: string, request: unknown, turn: Turn): Reply<TokenBody> {
+    return renewToken(this.#core, tokenId, request, turn);
+  }
+
+  revokeToken(tokenId: string, query: unknown, turn: Turn): Reply<TokenBody> {
+    return revokeToken(this.#core, tokenId, query, turn);
+  }
+
+  listTokens(query: unknown, turn: Turn): Reply<TokenListBody> {
+    return listTokens(this.#core, query, turn);
+  }
+
   listAudit(query: unknown, turn: Turn): Reply<AuditListBody> {
     return listAudit(this.#core, query, turn);
   }
@@ -247,6 +278,7 @@ export class Ledger {
   sweep(turn: Turn): number {
     return this.#core.run(turn, (nowMs) => {
       this.#core.prune(nowMs, LIMITS.sweepHoldsPerAlarm);
+      forgetTokens(this.#core, nowMs, LIMITS.tokensLookedAtPerAlarm);
       return this.#core.sweepDue(nowMs, LIMITS.sweepHoldsPerAlarm);
     });
   }

@@ -78,6 +78,26 @@ export const LIMITS = {
   budgetsMax: 10_000,
   /** API keys of one tenant, revoked ones included. */
   apiKeysMax: 10_000,
+  /**
+   * Tokens of one tenant, those included that ended less than `RETENTION.tokenMs` ago: some 1 KB each in the store, none in
+   * memory. Twenty a second for every quarter of an hour's life.
+   */
+  tokensMax: 20_000,
+  /** Of these, what one issued token and all narrowed from it may make together: its holder is not trusted. */
+  tokensPerFamilyMax: 256,
+  /** A token that a key issued, and three narrowed one from the other. Each has a cap, an account on the path of a decision. */
+  tokenDepthMax: 4,
+  /** The life of a token. It can be revoked, so this bounds what a clock or a lost row could leave open; renewing is one call. */
+  tokenTtlMsMin: 1_000,
+  tokenTtlMsMax: 900_000,
+  /** Active reservations that one token and those narrowed from it may hold: its holder shares the key's own limit. */
+  activeReservationsPerTokenMax: 1_000,
+  /** Origins travel in the token's own text, in a header. */
+  tokenOriginsMax: 4,
+  tokenNameLengthMax: 128,
+  /** Tokens that each call which makes or prolongs one looks at, to forget what has long ended; and each alarm. */
+  tokensLookedAtPerTurn: 8,
+  tokensLookedAtPerAlarm: 500,
   /** Policies of one tenant, disabled ones included. All are kept in memory, at up to 34 KB each. */
   policiesMax: 1_000,
   /** Tools that one list of a policy's caps may name. Caps travel with every decision and are kept with its answer. */
@@ -144,6 +164,8 @@ export const RETENTION = {
    */
   auditDays: 365,
   auditRowsMax: 1_000_000,
+  /** Tokens, after their end: long enough to renew one whose holder slept, and to see in a list what became of it. */
+  tokenMs: 3_600_000,
   /** Passed windows of one budget: a quarter of days, eight years of months. One that still holds something stays. */
   windowsPerBudget: 100,
 } as const;

@@ -3,15 +3,17 @@
 // such, whether or not a sweep has come by. By creation and by id a page continues from its place; the other orders
 // have no index and sort all candidates of the window. Who may call: the Ledger.
 
+import { mayTouch, owns, type Principal } from "./access.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
-import { dayOf, type LedgerCore, type Principal, statusAt, type Turn } from "./core.ts";
+import { dayOf, type LedgerCore, statusAt, type Turn } from "./core.ts";
 import { readCursor, refuseCursor, writeCursor } from "./cursor.ts";
 import { dayPrefix } from "./ids.ts";
 import { parseInt64 } from "./int64.ts";
 import { LIMITS } from "./limits.ts";
 import { type ListRequest, listSchema } from "./schema.ts";
-import { hasSegments, passesScopeFilter, scopePathOf, segmentsOf } from "./scope.ts";
+import { hasSegments, scopePathOf, segmentsOf } from "./scope.ts";
 import type { Reservation, ReservationScan } from "./store.ts";
+import { ownKey } from "./tokens.ts";
 import { type ReservationBody, type ReservationListBody, reservationBody } from "./wire.ts";
 
 type Value = string | number | bigint;
@@ -89,10 +91,11 @@ function pageOf(listing: Listing): Page | Refusal {
 
 /** The newest reservation made with this key, if it passes the other filters. At most one. */
 function pageByKey(listing: Listing, key: string): Page {
-  const { core, nowMs } = listing;
+  const { core, principal, nowMs } = listing;
   const today = dayOf(nowMs);
+  const kept = ownKey(principal.token, key);
   for (let day = today; day > today - LIMITS.listKeyDays; day -= 1) {
-    const found = core.store.findReservation(core.ids.stems(core.tenant, key, day, 0));
+    const found = core.store.findReservation(core.ids.stems(core.tenant, kept, day, 0));
     if (found !== undefined && matches(listing, found)) return { rows: [found] };
   }
   return { rows: [] };
@@ -159,7 +162,8 @@ function scanOf({ request, principal, after }: Listing): ReservationScan {
     if (descending) below = place;
     else above = place;
   }
-  const everyRowIsWanted = principal.scopeFilter === undefined && !hasFilters(request);
+  const seesAll = principal.scopeFilter === undefined && principal.token === undefined;
+  const everyRowIsWanted = seesAll && !hasFilters(request);
   return {
     order: byId ? "id" : "created",
     descending,
@@ -204,7 +208,7 @@ function matches({ request, principal, nowMs }: Listing, row: Reservation): bool
     if (!isWithin(row.finishedAtMs, request.finalized_from, request.finalized_to)) return false;
   }
   const scopePath = scopePathOf(row.details.subject);
-  return hasSegments(scopePath, levelsOf(request)) && passesScopeFilter(scopePath, principal.scopeFilter);
+  return hasSegments(scopePath, levelsOf(request)) && owns(principal, row) && mayTouch(principal, scopePath);
 }
 
 /** The wanted levels. The tenant is no filter: every reservation here is its own, whatever its subject left out. */

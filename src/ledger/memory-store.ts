@@ -21,9 +21,11 @@ import type {
   ReservationPlace,
   ReservationScan,
   TenantRecord,
+  TokenRecord,
   WindowRecord,
 } from "./store.ts";
 import { updatedMembers } from "./store.ts";
+import { isCapScope } from "./tokens.ts";
 
 type Undo = () => void;
 
@@ -34,6 +36,7 @@ export class MemoryStore implements LedgerStore {
   readonly #finished = new Map<string, FinishedReservation>();
   readonly #answers = new Map<string, { readonly expiresDay: number; readonly answer: Answer }>();
   readonly #apiKeys = new Map<string, ApiKeyRecord>();
+  readonly #tokens = new Map<string, TokenRecord>();
   readonly #audit = new Map<string, AuditRecord>();
   #auditSeq = 0;
   /** By account, then by beginning. */
@@ -117,12 +120,16 @@ export class MemoryStore implements LedgerStore {
     const start = after === undefined ? "" : accountKey(after);
     for (const key of [...this.#accounts.keys()].sort()) {
       const account = this.#accounts.get(key);
-      if (key > start && account !== undefined) yield account;
+      if (key > start && account !== undefined && !isCapScope(account.scope)) yield account;
     }
   }
 
   countAccounts(): number {
-    return this.#accounts.size;
+    return [...this.#accounts.values()].filter(({ scope }) => !isCapScope(scope)).length;
+  }
+
+  deleteAccount(key: AccountKey): void {
+    this.#remove(this.#accounts, accountKey(key));
   }
 
   findWindow(key: AccountKey, atMs: number): WindowRecord | undefined {
@@ -252,6 +259,32 @@ export class MemoryStore implements LedgerStore {
 
   countApiKeys(): number {
     return this.#apiKeys.size;
+  }
+
+  readToken(tokenId: string): TokenRecord | undefined {
+    return this.#tokens.get(tokenId);
+  }
+
+  insertToken(token: TokenRecord): void {
+    this.#insert(this.#tokens, token.tokenId, token);
+  }
+
+  updateToken({ tokenId, expiresAtMs, revokedAtMs }: TokenRecord): void {
+    const before = this.#tokens.get(tokenId);
+    if (before !== undefined) this.#replace(this.#tokens, tokenId, { ...before, expiresAtMs, revokedAtMs });
+  }
+
+  deleteToken(tokenId: string): void {
+    this.#remove(this.#tokens, tokenId);
+  }
+
+  readTokensAfter(tokenId: string, rowsMax: number): TokenRecord[] {
+    const ids = [...this.#tokens.keys()].filter((id) => id > tokenId).sort();
+    return ids.slice(0, rowsMax).flatMap((id) => this.#tokens.get(id) ?? []);
+  }
+
+  countTokens(stem = ""): number {
+    return [...this.#tokens.keys()].filter((id) => id.startsWith(stem)).length;
   }
 
   insertAudit(row: Omit<AuditRecord, "seq">): void {

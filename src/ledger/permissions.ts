@@ -51,6 +51,16 @@ export const DEFAULT_PERMISSIONS: readonly Permission[] = [
   "policies:write",
 ];
 
+/** What a token may carry: asking for budget and settling it, nothing that makes, funds or governs one. */
+export const TOKEN_PERMISSIONS = [
+  "reservations:create",
+  "reservations:commit",
+  "reservations:release",
+  "reservations:extend",
+  "reservations:list",
+  "balances:read",
+] as const satisfies readonly Permission[];
+
 export function permits(held: readonly Permission[], needed: Permission): boolean {
   if (held.includes(needed)) return true;
   if (needed.endsWith(":write")) return held.includes("admin:write");

@@ -2,10 +2,11 @@
 // come by; a row outside the caller's scope filter is not shown at all. Who may call: the Ledger.
 
 import { object, unknown } from "valibot";
+import { mayTouch } from "./access.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { type LedgerCore, statusAt, type Turn } from "./core.ts";
 import { balancesSchema } from "./schema.ts";
-import { hasSegments, passesScopeFilter, segmentsOf } from "./scope.ts";
+import { hasSegments, segmentsOf } from "./scope.ts";
 import { expired, locate } from "./settle.ts";
 import type { AccountRecord } from "./store.ts";
 import { type BalancesBody, balanceOf, type ReservationBody, reservationBody } from "./wire.ts";
@@ -47,8 +48,7 @@ export function balances(core: LedgerCore, query: unknown, turn: Turn): Reply<Ba
       return refuse("INVALID_REQUEST", "cursor must come from a previous reply", { field: "cursor" });
 
     const segments = segmentsOf(request);
-    const isWanted = ({ scope }: AccountRecord) =>
-      hasSegments(scope, segments) && passesScopeFilter(scope, principal.scopeFilter);
+    const isWanted = ({ scope }: AccountRecord) => hasSegments(scope, segments) && mayTouch(principal, scope);
     const rows = takeRows(core.store.scanAccounts(after), isWanted, request.limit + 1);
     const settled = settledRows(core, rows.slice(0, request.limit), nowMs);
     if (!settled.ok) return settled;

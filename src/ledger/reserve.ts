@@ -2,6 +2,7 @@
 // Invariant: a live ALLOW writes the reservation and every account in one transaction; a refusal and a dry run leave
 // all figures as they were; the same key and body get the first answer again. Who may call: the Ledger.
 
+import type { Principal } from "./access.ts";
 import { answerOf, findAnswer, forKey, keepAnswer, mismatch, printOf } from "./answers.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { type Admitted, dayOf, deadlineOf, type LedgerCore, statusAt, type Turn } from "./core.ts";
@@ -10,6 +11,8 @@ import { RETENTION, TENANT_DEFAULTS } from "./limits.ts";
 import type { Governance } from "./policies.ts";
 import { type ReserveRequest, reserveSchema } from "./schema.ts";
 import type { AccountRecord, ActiveReservation, Answer, TenantRecord } from "./store.ts";
+import { refuseOverdraft } from "./token-charges.ts";
+import { capScopesOf, ownKey } from "./tokens.ts";
 import { windowsOf } from "./windows.ts";
 import { balancesMember, type ReserveBody, reviveReply } from "./wire.ts";
 
@@ -25,15 +28,18 @@ export function reserve(core: LedgerCore, input: unknown, turn: Turn): Reply<Res
     const place = scopesFor(core, request.subject, principal);
     if (!place.ok) return place;
     const { scopes } = place;
+    const overdraft = refuseOverdraft(principal, request.overage_policy);
+    if (overdraft !== undefined) return overdraft;
 
     const print = printOf(request);
-    const earlier = findEarlier(core, request.idempotency_key, nowMs);
+    const key = ownKey(principal.token, request.idempotency_key);
+    const earlier = findEarlier(core, key, nowMs);
     if (earlier !== undefined) {
       return earlier.fingerprint === print ? forKey(succeed(replay(earlier, nowMs)), principal) : mismatch();
     }
     return request.dry_run
-      ? dryRun(core, admitted, scopes, print, nowMs)
-      : forKey(reserveLive(core, admitted, scopes, print, nowMs), principal);
+      ? dryRun(core, admitted, scopes, { key, print }, nowMs)
+      : forKey(reserveLive(core, admitted, scopes, { key, print }, nowMs), principal);
   });
 }
 
@@ -41,16 +47,16 @@ function reserveLive(
   core: LedgerCore,
   { request, principal, tenant }: Admitted<ReserveRequest>,
   scopes: readonly string[],
-  print: string,
+  { key, print }: KeyAndPrint,
   nowMs: number,
 ): Reply<ReserveBody> {
-  const evaluation = evaluate(core, request, { tenant, scopes, nowMs, isLive: true });
+  const evaluation = evaluate(core, request, { tenant, scopes, principal, nowMs, isLive: true });
   if (!evaluation.ok) return evaluation.refusal;
-  const crowded = limitReached(core, principal.keyId);
+  const crowded = limitReached(core, principal);
   if (crowded !== undefined) return crowded;
 
   const { accounts, figures, governance } = evaluation;
-  const id = core.ids.issue(core.tenant, request.idempotency_key, dayOf(nowMs));
+  const id = core.ids.issue(core.tenant, key, dayOf(nowMs));
   const ttlMs = Math.min(
     request.ttl_ms ?? governance.ttl.defaultMs ?? tenant.defaultReservationTtlMs,
     governance.ttl.maxMs ?? tenant.maxReservationTtlMs,
@@ -92,11 +98,24 @@ function reserveLive(
   return succeed(body);
 }
 
-/** Whether the tenant, or the API key that asks, holds as many reservations as it may. */
-function limitReached(core: LedgerCore, keyId: string | undefined): Refusal | undefined {
+/** Under which key an answer is kept, and what equal requests share. */
+interface KeyAndPrint {
+  readonly key: string;
+  readonly print: string;
+}
+
+/** Whether the tenant, or the API key or token that asks, holds as many reservations as it may. */
+function limitReached(core: LedgerCore, { keyId, token }: Principal): Refusal | undefined {
   const { activeReservationsMax: max, activeReservationsPerKeyMax: perKeyMax } = core.limits;
+  const { activeReservationsPerTokenMax: perTokenMax } = core.limits;
   if (core.deadlines.size >= max) {
     return refuse("LIMIT_EXCEEDED", `At most ${max} reservations may be active at once`);
+  }
+  const isFull = capScopesOf(token).some(
+    (scope) => token !== undefined && core.deadlines.countOn({ scope, unit: token.unit }) >= perTokenMax,
+  );
+  if (isFull) {
+    return refuse("LIMIT_EXCEEDED", `At most ${perTokenMax} reservations of one token may be active at once`);
   }
   return keyId !== undefined && core.deadlines.countOf(keyId) >= perKeyMax
     ? refuse("LIMIT_EXCEEDED", `At most ${perKeyMax} reservations of one API key may be active at once`)
@@ -106,12 +125,12 @@ function limitReached(core: LedgerCore, keyId: string | undefined): Refusal | un
 /** The same evaluation with nothing taken: refusals by budgets are a DENY, faults of the request stay errors. */
 function dryRun(
   core: LedgerCore,
-  { request, tenant }: Admitted<ReserveRequest>,
+  { request, principal, tenant }: Admitted<ReserveRequest>,
   scopes: readonly string[],
-  print: string,
+  { key, print }: KeyAndPrint,
   nowMs: number,
 ): Reply<ReserveBody> {
-  const evaluation = evaluate(core, request, { tenant, scopes, nowMs });
+  const evaluation = evaluate(core, request, { tenant, scopes, principal, nowMs });
   let body: ReserveBody;
   if (evaluation.ok) {
     body = {
@@ -125,7 +144,7 @@ function dryRun(
     if (evaluation.denies === undefined) return evaluation.refusal;
     body = { ...denialOf(evaluation), affected_scopes: scopes };
   }
-  keepAnswer(core, "dryRun", answerOf(request.idempotency_key, print, body), nowMs);
+  keepAnswer(core, "dryRun", answerOf(key, print, body), nowMs);
   return succeed(body);
 }
 

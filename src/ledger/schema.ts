@@ -348,7 +348,7 @@ export const balancesSchema = v.pipe(
 // ---- Purser's own ----------------------------------------------------------------------------------------------
 
 /** An origin as browsers send it: scheme, host and a port that is not the scheme's own. */
-const origin = v.pipe(
+export const origin = v.pipe(
   v.string("must be a string"),
   v.maxLength(LIMITS.originLengthMax, `must be at most ${LIMITS.originLengthMax} characters long`),
   v.check(isWebOrigin, "must be an origin like https://app.example, without a path"),
@@ -356,6 +356,7 @@ const origin = v.pipe(
 
 export const apiKeySettingsSchema = closed({
   remaining_ttl_ms: v.optional(v.boolean("must be true or false")),
+  may_issue_tokens: v.optional(v.boolean("must be true or false")),
   // An empty list lifts the binding: a key for no origin at all would be a revoked one.
   allowed_origins: v.optional(
     v.pipe(

@@ -97,6 +97,11 @@ export function isScopeFilterEntry(text: string): boolean {
   return LEVELS.includes(text.slice(0, colon) as Level) && (id === "*" || SCOPE_VALUE.test(id));
 }
 
+/** Whether a scope is `top`, or stands below it. */
+export function isWithinScope(scope: string, top: string): boolean {
+  return scope === top || scope.startsWith(`${top}/`);
+}
+
 /** Whether one entry of `filter` matches one segment of `scope`. No filter lets everything pass. */
 export function passesScopeFilter(scope: string, filter: readonly string[] | undefined): boolean {
   if (filter === undefined) return true;

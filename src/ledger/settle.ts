@@ -4,24 +4,18 @@
 // reserved; refusals change nothing but what had expired anyway.
 // Who may call: the Ledger.
 
+import { mayTouch, outsideScope, owns, type Principal } from "./access.ts";
 import { answerAgain, answerOf, forKey, printOf } from "./answers.ts";
 import { recordAudit } from "./audit.ts";
 import { type Refusal, type Reply, refuse, succeed, unauthorized } from "./codes.ts";
-import {
-  accountsOn,
-  deadlineOf,
-  type LedgerCore,
-  type Principal,
-  refusePath,
-  statusAt,
-  type Turn,
-} from "./core.ts";
+import { accountsOn, deadlineOf, type LedgerCore, refusePath, statusAt, type Turn } from "./core.ts";
 import { closedTenant } from "./evaluation.ts";
 import { LIMITS } from "./limits.ts";
 import { type Action, commitSchema, extendSchema, releaseSchema } from "./schema.ts";
-import { passesScopeFilter, scopePathOf, scopesOf } from "./scope.ts";
+import { scopePathOf, scopesOf } from "./scope.ts";
 import type { ActiveReservation, Answer, Reservation, TenantRecord } from "./store.ts";
 import { hasAtMostCharacters } from "./text.ts";
+import { chargeable, ownMarksOnly } from "./token-charges.ts";
 import { balancesMember, type CommitBody, type ExtendBody, type ReleaseBody } from "./wire.ts";
 
 export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn): Reply<CommitBody> {
@@ -32,8 +26,8 @@ export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn)
       permission: "reservations:commit",
     });
     if (!admitted.ok) return admitted;
-    const { request } = admitted;
-    const located = locate(core, id, admitted.principal);
+    const { request, principal } = admitted;
+    const located = locate(core, id, principal);
     if (!located.ok) return located;
     const print = printOf(request);
     const earlier = located.reservation.status === "COMMITTED" ? located.reservation.settled : undefined;
@@ -56,14 +50,19 @@ export function commit(core: LedgerCore, id: string, input: unknown, turn: Turn)
     if (throttled !== undefined) return throttled;
     const accounts = core.accountsOf(reservation, nowMs);
     const actual = request.actual.amount;
-    const result = core.commitPath(accounts, { estimate, actual, policy: reservation.overagePolicy });
+    const result = core.commitPath(accounts, {
+      estimate,
+      actual: chargeable(principal, reservation, actual),
+      policy: reservation.overagePolicy,
+    });
     if (!result.ok) {
       core.counters.commitsRefused += 1;
       return refusePath(core, accounts, result, actual);
     }
 
     const { charged } = result;
-    const written = core.writeFigures(accounts, result.accounts, nowMs);
+    const figures = ownMarksOnly(principal, accounts, result.accounts);
+    const written = core.writeFigures(accounts, figures, nowMs);
     const body: CommitBody = {
       status: "COMMITTED",
       charged: { unit, amount: charged },
@@ -206,10 +205,11 @@ export function locate(core: LedgerCore, id: string, principal: Principal): Loca
       ? refuse("FORBIDDEN", "The reservation belongs to another tenant")
       : refuse("NOT_FOUND", `Resource not found: ${id}`);
   }
+  if (!owns(principal, reservation)) {
+    return refuse("FORBIDDEN", "The reservation was not made with this token, nor with one narrowed from it");
+  }
   const scopePath = scopePathOf(reservation.details.subject);
-  return passesScopeFilter(scopePath, principal.scopeFilter)
-    ? { ok: true, reservation }
-    : refuse("FORBIDDEN", `The API key's scope filter does not include ${scopePath}`);
+  return mayTouch(principal, scopePath) ? { ok: true, reservation } : outsideScope(principal, scopePath);
 }
 
 export function expired(reservation: Reservation): Refusal {

@@ -167,6 +167,32 @@ export interface ApiKeyRecord {
   /** The only origins whose pages may use this key; absent: no page is asked where it comes from. */
   readonly allowedOrigins?: readonly string[] | undefined;
   readonly revokedReason?: string | undefined;
+  /** Whether it may give away a part of what it may do, as tokens. */
+  readonly mayIssueTokens: boolean;
+}
+
+/** What a token was issued for. Never changes. */
+export interface TokenTerms {
+  /** The tokens it was narrowed from: the first one of all first, its parent last. Empty where a key issued it. */
+  readonly ancestors: readonly string[];
+  /** The API key that issued the first of them; absent where a trusted Worker did. */
+  readonly keyId?: string | undefined;
+  readonly name?: string | undefined;
+  /** It acts on this scope and those below. */
+  readonly scope: string;
+  readonly unit: Unit;
+  readonly permissions: readonly Permission[];
+  /** The most that it may ever spend, the tokens narrowed from it included. Counted by an account of its own. */
+  readonly cap: bigint;
+  readonly maxPerOperation?: bigint | undefined;
+  readonly allowedOrigins?: readonly string[] | undefined;
+}
+
+export interface TokenRecord extends TokenTerms {
+  readonly tokenId: string;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  readonly revokedAtMs?: number | undefined;
 }
 
 /** An answer outside reservations. Found by any `expiresDay` from `fromDay` on, pruned once its day has passed. */
@@ -218,9 +244,11 @@ export interface LedgerStore {
   updateAccount(account: AccountRecord): void;
   /** Writes everything that is not the key: also the overdraft limit, the status, the policy and the settings. One row. */
   rewriteAccount(account: AccountRecord): void;
-  /** All budgets after a position, ordered by scope, then unit. */
+  /** All budgets after a position, ordered by scope, then unit; not the caps of tokens. */
   scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord>;
+  /** How many {@link scanAccounts} would give. */
   countAccounts(): number;
+  deleteAccount(key: AccountKey): void;
 
   /** Of a budget's passed windows, the latest that began at `atMs` or before. */
   findWindow(key: AccountKey, atMs: number): WindowRecord | undefined;
@@ -265,6 +293,16 @@ export interface LedgerStore {
   /** All keys after an id, ordered by id. */
   scanApiKeys(afterKeyId?: string): Iterable<ApiKeyRecord>;
   countApiKeys(): number;
+
+  readToken(tokenId: string): TokenRecord | undefined;
+  insertToken(token: TokenRecord): void;
+  /** Writes when it ends and when it was revoked. One row. */
+  updateToken(token: TokenRecord): void;
+  deleteToken(tokenId: string): void;
+  /** The tokens after an id, ordered by id, at most `rowsMax`. */
+  readTokensAfter(tokenId: string, rowsMax: number): TokenRecord[];
+  /** The tokens whose ids begin with `stem`. */
+  countTokens(stem?: string): number;
 
   /** Adds a row under the next number. One row. */
   insertAudit(row: Omit<AuditRecord, "seq">): void;

@@ -10,6 +10,7 @@ import type { Caps } from "./policies.ts";
 import type { Action, Amount } from "./schema.ts";
 import { leafOf, type Subject, scopePathOf, scopesOf } from "./scope.ts";
 import type { AccountRecord, Reservation } from "./store.ts";
+import { isCapScope } from "./tokens.ts";
 
 /** @see Cycles protocol, Balance */
 export interface BalanceBody {
@@ -122,6 +123,8 @@ export interface ApiKeySettingsBody {
   readonly tenant_id: string;
   /** Whether replies to reserve and extend say `remaining_ttl_ms`. */
   readonly remaining_ttl_ms: boolean;
+  /** Whether it may give away a part of what it may do, as tokens. */
+  readonly may_issue_tokens: boolean;
   /** Absent where the key may be used from anywhere. */
   readonly allowed_origins?: readonly string[];
 }
@@ -160,13 +163,14 @@ export function balanceOf(account: AccountRecord, arithmetic: AccountArithmetic)
 
 /**
  * The `balances` member of a decision's reply. Left out when a number exceeds 2^53−1: strict clients then refuse the
- * whole reply and strand the hold, and the member is optional.
+ * whole reply and strand the hold, and the member is optional. The caps of tokens are no budgets and not among them.
  */
 export function balancesMember(
   accounts: readonly AccountRecord[],
   arithmetic: AccountArithmetic,
 ): { balances?: BalanceBody[] } {
-  const balances = accounts.map((account) => balanceOf(account, arithmetic));
+  const budgets = accounts.filter(({ scope }) => !isCapScope(scope));
+  const balances = budgets.map((account) => balanceOf(account, arithmetic));
   const safe = balances.every(({ remaining, reserved, spent, allocated, debt, overdraft_limit }) =>
     [remaining, reserved, spent, allocated, debt, overdraft_limit].every(
       (figure) => figure === undefined || isSafeAmount(figure.amount),

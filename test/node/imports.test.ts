@@ -23,10 +23,21 @@ const MAY_IMPORT: readonly (readonly [string, readonly string[]])[] = [
   ],
   ["src", ["src", "build/kernel.wasm", "build/accounts.wasm"]],
   ["worker/index.ts", ["worker", "cloudflare:workers"]],
-  ["worker/http", ["purser/ledger", "worker/tenant", "worker/registry", "worker/env.ts", "hono"]],
+  ["worker/tokens.ts", ["purser/ledger", "jose"]],
+  [
+    "worker/http",
+    ["purser/ledger", "worker/tenant", "worker/registry", "worker/tokens.ts", "worker/env.ts", "hono"],
+  ],
   [
     "worker/tenant",
-    ["purser/ledger", "worker/registry", "worker/migrations.ts", "worker/env.ts", "cloudflare:workers"],
+    [
+      "purser/ledger",
+      "worker/registry",
+      "worker/tokens.ts",
+      "worker/migrations.ts",
+      "worker/env.ts",
+      "cloudflare:workers",
+    ],
   ],
   ["worker/registry", ["purser/ledger", "worker/migrations.ts", "worker/env.ts", "cloudflare:workers"]],
   ["worker", ["purser/ledger", "worker"]],

@@ -11,6 +11,7 @@ import type {
   PolicyRecord,
   ReservationScan,
   TenantRecord,
+  TokenRecord,
   WindowRecord,
 } from "purser/ledger";
 import { INT64_MAX } from "purser/ledger";
@@ -149,6 +150,7 @@ const API_KEY: ApiKeyRecord = {
   remainingTtl: false,
   allowedOrigins: ["https://app.example"],
   revokedReason: "lost",
+  mayIssueTokens: true,
 };
 
 const AUDIT: Omit<AuditRecord, "seq"> = {
@@ -290,6 +292,72 @@ export function describeStoreContract(
       expect(names(store.scanAccounts())).toEqual(all);
       expect(names(store.scanAccounts({ scope: "tenant:acme", unit: "TOKENS" }))).toEqual(all.slice(2));
       expect(store.countAccounts()).toBe(4);
+    });
+
+    scenario("tokens come and go with their caps, which are no budgets", (store) => {
+      const ids = ["aa01", "aa02", "ab01"].map((stem) => stem.padEnd(32, "0"));
+      const [first = "", second = "", third = ""] = ids;
+      const token: TokenRecord = {
+        tokenId: first,
+        ancestors: [third],
+        keyId: "0123456789ab",
+        name: "page",
+        scope: "tenant:acme/agent:a",
+        unit: "TOKENS",
+        permissions: ["reservations:create"],
+        cap: INT64_MAX,
+        maxPerOperation: INT64_MAX - 1n,
+        allowedOrigins: ["https://app.example"],
+        createdAtMs: 1,
+        expiresAtMs: 2,
+        revokedAtMs: 3,
+      };
+      const {
+        keyId: _k,
+        name: _n,
+        maxPerOperation: _m,
+        allowedOrigins: _o,
+        revokedAtMs: _r,
+        ...plain
+      } = token;
+      store.insertToken(token);
+      store.insertToken({ ...plain, tokenId: second, ancestors: [] });
+      store.insertToken({ ...plain, tokenId: third, ancestors: [] });
+      expect(store.readToken(first)).toEqual(token);
+      expect(store.readToken(second)).toEqual({ ...plain, tokenId: second, ancestors: [] });
+      expect(store.readTokensAfter("", 2).map(({ tokenId }) => tokenId)).toEqual([first, second]);
+      expect(store.readTokensAfter(second, 2).map(({ tokenId }) => tokenId)).toEqual([third]);
+      expect([store.countTokens(), store.countTokens("aa"), store.countTokens("b")]).toEqual([3, 2, 0]);
+      store.transact(() => {
+        expect(store.readToken(second)?.revokedAtMs).toBeUndefined();
+        // Only its end and its revocation are written.
+        store.updateToken({ ...plain, tokenId: second, cap: 0n, expiresAtMs: 9, revokedAtMs: 8 });
+        expect(store.readToken(second)).toMatchObject({ cap: INT64_MAX, expiresAtMs: 9, revokedAtMs: 8 });
+      });
+
+      const cap = { scope: `x-token:${first}`, unit: "TOKENS" } as const;
+      store.insertAccount(account("tenant:acme"));
+      store.insertAccount(account(cap.scope));
+      expect([...store.scanAccounts()]).toEqual([account("tenant:acme")]);
+      expect(store.countAccounts()).toBe(1);
+      expect(store.readAccounts([cap.scope], "TOKENS")).toEqual([account(cap.scope)]);
+      store.transact(() => {
+        store.updateAccount({ ...account(cap.scope), spent: 1n });
+        store.deleteToken(first);
+        store.deleteAccount(cap);
+        expect(store.readToken(first)).toBeUndefined();
+        expect(store.readAccounts(["tenant:acme", cap.scope], "TOKENS")).toEqual([account("tenant:acme")]);
+      });
+      expect(store.readAccounts([cap.scope])).toEqual([]);
+      expect(store.countTokens()).toBe(2);
+      const failing = () =>
+        store.transact(() => {
+          store.deleteToken(second);
+          store.deleteAccount({ scope: "tenant:acme", unit: "TOKENS" });
+          throw new Error("undone");
+        });
+      expect(failing).toThrow("undone");
+      expect([store.countTokens(), store.countAccounts()]).toEqual([2, 1]);
     });
 
     scenario("figures are written exactly, and nothing else of an account", (store) => {

@@ -38,7 +38,7 @@ describe("a preflight", () => {
     expect([status, text]).toEqual([204, ""]);
     expect(headers.get("access-control-allow-origin")).toBe(origin);
     expect(headers.get("vary")).toBe("Origin");
-    expect(headers.get("access-control-allow-methods")).toBe("GET, POST");
+    expect(headers.get("access-control-allow-methods")).toBe("GET, POST, DELETE");
     const allowed = headers.get("access-control-allow-headers")?.split(", ");
     expect(allowed).toEqual(
       expect.arrayContaining([

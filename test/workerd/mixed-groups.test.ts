@@ -4,7 +4,14 @@
 
 import { env } from "cloudflare:workers";
 import fc from "fast-check";
-import { Ledger, type LedgerStore, MemoryStore, type Reply, ReservationIds } from "purser/ledger";
+import {
+  type KeyCaller as Caller,
+  Ledger,
+  type LedgerStore,
+  MemoryStore,
+  type Reply,
+  ReservationIds,
+} from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { tenantStub } from "../../worker/http/tenant-stub.ts";
 import type { TenantBudget } from "../../worker/tenant/tenant-budget.ts";
@@ -37,11 +44,10 @@ type Authority = Pick<
   | "updateApiKey"
   | "revokeApiKey"
 >;
-type Caller = NonNullable<Parameters<Authority["reserve"]>[1]>;
 
 /** Each call is a turn of its own, as in the object's methods of the same names. */
 function oneByOne(ledger: Ledger, now: () => number): Authority {
-  const turn = (caller?: Caller) => ({ nowMs: now(), caller });
+  const turn = (caller?: Parameters<Authority["reserve"]>[1]) => ({ nowMs: now(), caller });
   return {
     reserve: async (body, caller) => ledger.reserve(body, turn(caller)),
     commit: async (id, body, caller) => ledger.commit(id, body, turn(caller)),

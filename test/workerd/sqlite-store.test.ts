@@ -101,6 +101,7 @@ test("every table is strict", async () => {
     "table rates",
     "table reservations",
     "table tenant",
+    "table tokens",
     "table windows",
   ]);
   for (const { type, sql } of ddl) if (type === "table") expect(sql).toMatch(/STRICT(, WITHOUT ROWID)?$/);
@@ -123,6 +124,7 @@ test("the steps are those that were shipped", async () => {
     "3 api key settings 678002f79590dfe9",
     "4 governance 481033fb0dcaaa97",
     "5 policies and periods 61d1bf18551429cf",
+    "6 tokens 1ec7b09f35bcffba",
   ]);
   expect(SCHEMA_VERSION).toBe(MIGRATIONS.length);
   expect(await Promise.all(REGISTRY_MIGRATIONS.map(printOf))).toEqual(["1 registry cb49d25729d850c7"]);

@@ -48,7 +48,7 @@ export async function openAsOperator({ request, env, correlation }: RouteCall): 
 export async function open(call: RouteCall): Promise<Access> {
   const { headers } = call.request;
   if (isOperator(headers) || headers.get("x-cycles-api-key") === null) return openAsOperator(call);
-  const { tenant, caller } = requireTenant(headers, call.env);
+  const { tenant, caller } = await requireTenant(headers, call.env);
   call.asTenant(tenant);
   return { tenant, caller, source: sourceOf(headers, call.correlation(), false) };
 }

@@ -13,6 +13,7 @@ import { corsFields, isPreflight, preflightFields } from "./cors.ts";
 import { errorBody, HttpRefusal, httpRefusal } from "./errors.ts";
 import { purserRoutes } from "./purser-routes.ts";
 import { runtimeRoutes } from "./runtime-routes.ts";
+import { tokenRoutes } from "./token-routes.ts";
 
 export interface AppTypes {
   Bindings: Env;
@@ -45,7 +46,7 @@ const HEALTH_ROUTES: readonly Route[] = ["/healthz", "/actuator/health", "/actua
 
 export function createApp(): Hono<AppTypes> {
   const app = new Hono<AppTypes>();
-  const routes = [...HEALTH_ROUTES, ...runtimeRoutes, ...adminRoutes, ...purserRoutes];
+  const routes = [...HEALTH_ROUTES, ...runtimeRoutes, ...adminRoutes, ...purserRoutes, ...tokenRoutes];
   const methods = new TrieRouter<string>();
   for (const { method, path, handle } of routes) {
     methods.add("ALL", path, method);

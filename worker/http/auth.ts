@@ -1,9 +1,10 @@
-// Who is calling. Invariant: a tenant comes only from a key whose MAC this deployment made, so a stranger's request
-// never reaches a Durable Object; the operator's key is compared in constant time on digests of equal length.
+// Who is calling. Invariant: a tenant comes only from a key whose MAC this deployment made, or from a token that it
+// signed, so a stranger's request never reaches a Durable Object; the operator's key is compared in constant time on digests of equal length.
 // Who may call: the handlers, before anything else.
 
 import { ApiKeys, type Caller, ReservationIds, refuse, unauthorized } from "purser/ledger";
 import { adminKey, type Env, hashSecrets } from "../env.ts";
+import { looksLikeToken, TokenTexts } from "../tokens.ts";
 import { HttpRefusal } from "./errors.ts";
 
 export interface TenantCall {
@@ -17,6 +18,8 @@ interface KeyRing {
   readonly ids: ReservationIds;
   /** Genuine keys by their text. What it holds, this isolate could verify anew at any time; others never get in. */
   readonly verified: Map<string, TenantCall>;
+  /** Made when the first token comes. */
+  tokens?: Promise<TokenTexts>;
 }
 
 /** About 400 bytes each. Agents use a handful of keys; past this many, verifying again is what it costs. */
@@ -47,11 +50,11 @@ export function reservationIds(env: Env): ReservationIds {
   return keyRing(env).ids;
 }
 
-/** The tenant and caller of `X-Cycles-API-Key`; throws a 401 with the protocol's reason words. */
-export function requireTenant(headers: Headers, env: Env): TenantCall {
+/** The tenant and caller of `X-Cycles-API-Key`, a key or a token; throws a 401 with the protocol's reason words. */
+export async function requireTenant(headers: Headers, env: Env): Promise<TenantCall> {
   const text = headers.get("x-cycles-api-key");
   if (text === null || text === "") throw new HttpRefusal(unauthorized("Missing API key"));
-  const { tenant, caller } = verify(text, env);
+  const { tenant, caller } = looksLikeToken(text) ? await verifyToken(text, env) : verify(text, env);
   const origin = headers.get("origin");
   return { tenant, caller: origin === null ? caller : { ...caller, origin } };
 }
@@ -65,6 +68,14 @@ function verify(text: string, env: Env): TenantCall {
   if (verified.size >= VERIFIED_KEYS_MAX) verified.clear();
   verified.set(text, call);
   return call;
+}
+
+async function verifyToken(text: string, env: Env): Promise<TenantCall> {
+  const ring = keyRing(env);
+  ring.tokens ??= TokenTexts.under(ring.secrets);
+  const verdict = await (await ring.tokens).verify(text, Date.now());
+  if (typeof verdict === "string") throw new HttpRefusal(unauthorized(verdict));
+  return verdict;
 }
 
 /** Whether the call is an operator's. A tenant's key beside the operator's is not looked at. */

@@ -47,9 +47,14 @@ export async function readOptionalBody(request: Request): Promise<unknown> {
  * The JSON of a request by a tenant's key. A body that cannot be read says so only to a key that stands; otherwise the
  * object, which checks the key together with every readable request, is asked for the key alone.
  */
-export async function readBodyFor(budget: TenantStub, caller: Caller, request: Request): Promise<unknown> {
+export async function readBodyFor(
+  budget: TenantStub,
+  caller: Caller,
+  request: Request,
+  read: (request: Request) => Promise<unknown> = readBody,
+): Promise<unknown> {
   try {
-    return await readBody(request);
+    return await read(request);
   } catch (error) {
     const key = await budget.checkKey(caller);
     throw key.ok ? error : new HttpRefusal(key);

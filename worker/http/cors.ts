@@ -6,7 +6,7 @@
 import { isWebOrigin } from "purser/ledger";
 import { ConfigError, type Env } from "../env.ts";
 
-const METHODS = "GET, POST";
+const METHODS = "GET, POST, DELETE";
 const REQUEST_HEADERS = "content-type, traceparent, x-cycles-api-key, x-cycles-trace-id, x-idempotency-key";
 const RESPONSE_HEADERS = "retry-after, x-cycles-tenant, x-cycles-trace-id, x-ratelimit-reset, x-request-id";
 /** How long a browser may remember a preflight: two hours, the longest that Chromium keeps one. */

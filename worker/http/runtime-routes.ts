@@ -1,9 +1,10 @@
-// The runtime plane: each route checks the key's MAC, reads the body, and asks the tenant's object. The object checks
+// The runtime plane: each route checks the key's MAC or the token's signature, reads the body, and asks the tenant's object. The object checks
 // the rest (the key's row, the shape of the request, permissions). An operator's key opens the reads of reservations and
 // their release (an id carries its tenant, a listing must name it), the balances and the introspection. Who may call: app.ts.
 
 import type {
   BalancesQuery,
+  Caller,
   CommitInput,
   DecideInput,
   EventInput,
@@ -33,18 +34,13 @@ import { HttpRefusal } from "./errors.ts";
 import { type TenantStub, tenantStub } from "./tenant-stub.ts";
 
 /** The object of the tenant that the key belongs to, and the caller to hand it. */
-function open({ request, env, asTenant }: RouteCall) {
-  const { tenant, caller } = requireTenant(request.headers, env);
+async function open({ request, env, asTenant }: RouteCall) {
+  const { tenant, caller } = await requireTenant(request.headers, env);
   asTenant(tenant);
   return { budget: tenantStub(env, tenant), caller };
 }
 
-type Act<Input> = (
-  budget: TenantStub,
-  body: Input,
-  caller: ReturnType<typeof open>["caller"],
-  id: string,
-) => Promise<Reply<unknown>>;
+type Act<Input> = (budget: TenantStub, body: Input, caller: Caller, id: string) => Promise<Reply<unknown>>;
 
 /** A route by a tenant's key with a body. `id` is the path's, where it has one. */
 function postRoute<Input>(path: string, act: Act<Input>): Route {
@@ -52,7 +48,7 @@ function postRoute<Input>(path: string, act: Act<Input>): Route {
     method: "POST",
     path,
     handle: async (call) => {
-      const { budget, caller } = open(call);
+      const { budget, caller } = await open(call);
       // The object validates the shape; the type only says what it should be.
       const body = (await readBodyFor(budget, caller, call.request)) as Input;
       return act(budget, body, caller, call.param("id"));
@@ -162,7 +158,7 @@ export const runtimeRoutes: readonly Route[] = [
     path: "/v1/reservations",
     handle: async (call) => {
       if (isOperator(call.request.headers)) return listReservationsAsOperator(call);
-      const { budget, caller } = open(call);
+      const { budget, caller } = await open(call);
       return budget.listReservations(call.query() as ReservationsQuery, caller);
     },
   },
@@ -173,7 +169,7 @@ export const runtimeRoutes: readonly Route[] = [
     path: "/v1/reservations/:id",
     handle: async (call) => {
       if (isOperator(call.request.headers)) return getAsOperator(call);
-      const { budget, caller } = open(call);
+      const { budget, caller } = await open(call);
       return budget.getReservation(call.param("id"), caller);
     },
   },
@@ -196,7 +192,7 @@ export const runtimeRoutes: readonly Route[] = [
         await requireAdmin(call.request.headers, call.env);
         return { ok: true, status: 200, body: OPERATOR_INTROSPECTION };
       }
-      const { budget, caller } = open(call);
+      const { budget, caller } = await open(call);
       return budget.introspect(caller);
     },
   },
@@ -205,7 +201,7 @@ export const runtimeRoutes: readonly Route[] = [
     path: "/v1/balances",
     handle: async (call) => {
       if (isOperator(call.request.headers)) return balancesAsOperator(call);
-      const { budget, caller } = open(call);
+      const { budget, caller } = await open(call);
       return budget.balances(call.query() as BalancesQuery, caller);
     },
   },

@@ -45,6 +45,9 @@ const REPEATABLE: ReadonlySet<string> = new Set<keyof TenantStub>([
   "listAudit",
   "listPolicies",
   "getPeriod",
+  "renewToken",
+  "revokeToken",
+  "listTokens",
 ]);
 
 export function tenantStub(env: Env, tenant: string): TenantStub {

@@ -3,7 +3,7 @@
 // Who may call: SqliteStore, which is one.
 
 import type { AccountKey, AccountRecord, Unit, WindowRecord } from "purser/ledger";
-import { int64Text, updatedMembers } from "purser/ledger";
+import { CAP_SCOPES, int64Text, updatedMembers } from "purser/ledger";
 import { type AccountRow, accountOf, json, type WindowRow, windowOf } from "./rows.ts";
 import { type Known, PAGE_ROWS, pages, Statements } from "./statements.ts";
 
@@ -140,15 +140,21 @@ export abstract class AccountStore extends Statements {
     this.flush();
     yield* pages(after ?? { scope: "", unit: "" }, (position) =>
       this.rows<AccountRow>(
-        `SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE (scope, unit) > (?, ?) ORDER BY scope, unit LIMIT ${PAGE_ROWS}`,
+        `SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE (scope, unit) > (?, ?) AND scope < ?
+         ORDER BY scope, unit LIMIT ${PAGE_ROWS}`,
         position.scope,
         position.unit,
+        CAP_SCOPES,
       ).map((row) => [accountOf(row), row]),
     );
   }
 
   countAccounts(): number {
-    return this.count("accounts");
+    return this.count("accounts WHERE scope < ?", CAP_SCOPES);
+  }
+
+  deleteAccount({ scope, unit }: AccountKey): void {
+    this.change("DELETE FROM accounts WHERE scope = ? AND unit = ?", scope, unit);
   }
 
   findWindow({ scope, unit }: AccountKey, atMs: number): WindowRecord | undefined {

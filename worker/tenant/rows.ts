@@ -13,10 +13,12 @@ import type {
   Reservation,
   ReservationDetails,
   TenantRecord,
+  TokenRecord,
+  TokenTerms,
   Unit,
   WindowRecord,
 } from "purser/ledger";
-import { parseInt64, readStoredJson, reviveReply, stringifyJson } from "purser/ledger";
+import { int64Text, parseInt64, readStoredJson, reviveReply, stringifyJson } from "purser/ledger";
 
 export interface TenantRow {
   tenant_id: string;
@@ -131,6 +133,15 @@ export interface ApiKeyRow {
   remaining_ttl_ms: number;
   allowed_origins: string | null;
   revoked_reason: string | null;
+  may_issue_tokens: number;
+}
+
+export interface TokenRow {
+  token_id: string;
+  terms: string;
+  created_at_ms: number;
+  expires_at_ms: number;
+  revoked_at_ms: number | null;
 }
 
 export interface AuditRow {
@@ -266,6 +277,40 @@ export function apiKeyOf(row: ApiKeyRow): ApiKeyRecord {
     remainingTtl: row.remaining_ttl_ms === 1,
     allowedOrigins: read<string[]>(row.allowed_origins),
     revokedReason: row.revoked_reason ?? undefined,
+    mayIssueTokens: row.may_issue_tokens === 1,
+  };
+}
+
+/** A token's terms as one text: no statement looks into them. Amounts are decimal text. */
+export function termsText({
+  ancestors,
+  keyId,
+  name,
+  scope,
+  unit,
+  permissions,
+  cap,
+  maxPerOperation,
+  allowedOrigins,
+}: TokenTerms): string {
+  const most = maxPerOperation === undefined ? undefined : int64Text(maxPerOperation);
+  const kept = { ancestors, keyId, name, scope, unit, permissions, allowedOrigins };
+  return JSON.stringify({ ...kept, cap: int64Text(cap), most });
+}
+
+export function tokenOf(row: TokenRow): TokenRecord {
+  const { cap, most, ...terms } = JSON.parse(row.terms) as Omit<TokenTerms, "cap" | "maxPerOperation"> & {
+    readonly cap: string;
+    readonly most?: string;
+  };
+  return {
+    ...terms,
+    cap: int64(cap),
+    maxPerOperation: most === undefined ? undefined : int64(most),
+    tokenId: row.token_id,
+    createdAtMs: row.created_at_ms,
+    expiresAtMs: row.expires_at_ms,
+    revokedAtMs: row.revoked_at_ms ?? undefined,
   };
 }
 

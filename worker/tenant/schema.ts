@@ -221,6 +221,21 @@ export const MIGRATIONS: readonly Migration[] = [
       "ALTER TABLE reservations ADD COLUMN windows TEXT",
     ],
   },
+  {
+    version: 6,
+    name: "tokens",
+    statements: [
+      "ALTER TABLE api_keys ADD COLUMN may_issue_tokens INTEGER NOT NULL DEFAULT 0 CHECK (may_issue_tokens IN (0, 1))",
+      // Their caps are accounts like any other. No index by their end: a walk in turns finds the old ones.
+      `CREATE TABLE tokens (
+        token_id TEXT NOT NULL PRIMARY KEY,
+        terms TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        expires_at_ms INTEGER NOT NULL,
+        revoked_at_ms INTEGER
+      ) STRICT, WITHOUT ROWID`,
+    ],
+  },
 ];
 
 /** The newest version that this code knows. */

@@ -10,6 +10,7 @@ import type {
   PolicyRecord,
   RateRecord,
   TenantRecord,
+  TokenRecord,
 } from "purser/ledger";
 import { ReservationStore } from "./reservation-store.ts";
 import {
@@ -22,7 +23,10 @@ import {
   type PolicyRow,
   policyOf,
   type TenantRow,
+  type TokenRow,
   tenantOf,
+  termsText,
+  tokenOf,
 } from "./rows.ts";
 import { PAGE_ROWS, pages } from "./statements.ts";
 
@@ -87,8 +91,8 @@ export class SqliteStore extends ReservationStore implements LedgerStore {
     this.change(
       `INSERT INTO api_keys (key_id, digest, prefix, name, description, permissions, scope_filter, metadata,
          created_at_ms, expires_at_ms, revoked_at_ms, revoked_reason, remaining_ttl_ms,
-         allowed_origins)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         allowed_origins, may_issue_tokens)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       key.keyId,
       key.digest,
       key.prefix,
@@ -103,13 +107,14 @@ export class SqliteStore extends ReservationStore implements LedgerStore {
       key.revokedReason ?? null,
       key.remainingTtl ? 1 : 0,
       jsonOrNull(key.allowedOrigins),
+      key.mayIssueTokens ? 1 : 0,
     );
   }
 
   updateApiKey(key: ApiKeyRecord): void {
     this.change(
       `UPDATE api_keys SET name = ?, description = ?, permissions = ?, scope_filter = ?, metadata = ?, revoked_at_ms = ?,
-         revoked_reason = ?, remaining_ttl_ms = ?, allowed_origins = ? WHERE key_id = ?`,
+         revoked_reason = ?, remaining_ttl_ms = ?, allowed_origins = ?, may_issue_tokens = ? WHERE key_id = ?`,
       key.name,
       key.description ?? null,
       json(key.permissions),
@@ -119,6 +124,7 @@ export class SqliteStore extends ReservationStore implements LedgerStore {
       key.revokedReason ?? null,
       key.remainingTtl ? 1 : 0,
       jsonOrNull(key.allowedOrigins),
+      key.mayIssueTokens ? 1 : 0,
       key.keyId,
     );
   }
@@ -134,6 +140,54 @@ export class SqliteStore extends ReservationStore implements LedgerStore {
 
   countApiKeys(): number {
     return this.count("api_keys");
+  }
+
+  readToken(tokenId: string): TokenRecord | undefined {
+    const { tokens } = this.remembered();
+    const known = tokens.get(tokenId);
+    if (known !== undefined) return known;
+    const [row] = this.rows<TokenRow>("SELECT * FROM tokens WHERE token_id = ?", tokenId);
+    if (row === undefined) return undefined;
+    const token = tokenOf(row);
+    tokens.set(tokenId, token);
+    return token;
+  }
+
+  insertToken(token: TokenRecord): void {
+    this.change(
+      "INSERT INTO tokens VALUES (?, ?, ?, ?, ?)",
+      token.tokenId,
+      termsText(token),
+      token.createdAtMs,
+      token.expiresAtMs,
+      token.revokedAtMs ?? null,
+    );
+  }
+
+  updateToken({ tokenId, expiresAtMs, revokedAtMs }: TokenRecord): void {
+    this.change(
+      "UPDATE tokens SET expires_at_ms = ?, revoked_at_ms = ? WHERE token_id = ?",
+      expiresAtMs,
+      revokedAtMs ?? null,
+      tokenId,
+    );
+  }
+
+  deleteToken(tokenId: string): void {
+    this.change("DELETE FROM tokens WHERE token_id = ?", tokenId);
+  }
+
+  readTokensAfter(tokenId: string, rowsMax: number): TokenRecord[] {
+    return this.rows<TokenRow>(
+      "SELECT * FROM tokens WHERE token_id > ? ORDER BY token_id LIMIT ?",
+      tokenId,
+      rowsMax,
+    ).map(tokenOf);
+  }
+
+  countTokens(stem = ""): number {
+    // Ids are hex digits, and "~" sorts after them.
+    return this.count("tokens WHERE token_id >= ? AND token_id < ? || '~'", stem, stem);
   }
 
   insertAudit({ atMs, ...entry }: Omit<AuditRecord, "seq">): void {

@@ -2,18 +2,24 @@
 // read to its end before a method returns; the database is the truth, and what is remembered lasts for one outermost
 // transaction; a statement that could contradict it makes the store write and forget. Who may call: the stores above it.
 
-import type { AccountRecord, ApiKeyRecord, TenantRecord } from "purser/ledger";
+import type { AccountRecord, ApiKeyRecord, TenantRecord, TokenRecord } from "purser/ledger";
 
 /** What the outermost transaction has read or written; null is a row that is known not to be there. */
 export interface Known {
   tenant?: TenantRecord | undefined;
   readonly apiKeys: Map<string, ApiKeyRecord>;
+  readonly tokens: Map<string, TokenRecord>;
   readonly accounts: Map<string, AccountRecord | null>;
   /** Of these the database does not know the newest figures yet. */
   readonly unwritten: Set<string>;
 }
 
-const nothingKnown = (): Known => ({ apiKeys: new Map(), accounts: new Map(), unwritten: new Set() });
+const nothingKnown = (): Known => ({
+  apiKeys: new Map(),
+  tokens: new Map(),
+  accounts: new Map(),
+  unwritten: new Set(),
+});
 
 /** Rows that a scan reads at once. */
 export const PAGE_ROWS = 500;
@@ -113,8 +119,8 @@ export abstract class Statements {
     return this.sql.exec(statement, ...values).toArray() as Row[];
   }
 
-  protected count(table: "accounts" | "api_keys"): number {
-    const [row] = this.rows<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
+  protected count(what: string, ...values: SqlValue[]): number {
+    const [row] = this.rows<{ rows: number }>(`SELECT count(*) AS rows FROM ${what}`, ...values);
     return row?.rows ?? 0;
   }
 }

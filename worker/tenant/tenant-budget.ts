@@ -11,6 +11,7 @@ import type {
   ApiKeyListBody,
   ApiKeySettingsBody,
   ApiKeySettingsInput,
+  AttenuateInput,
   AuditListBody,
   BalancesBody,
   BalancesQuery,
@@ -32,6 +33,7 @@ import type {
   FundBody,
   FundInput,
   IntrospectBody,
+  IssuedTokenBody,
   MintedKey,
   PeriodBody,
   PeriodInput,
@@ -50,6 +52,10 @@ import type {
   ReserveInput,
   TenantBody,
   TenantRpc,
+  TokenBody,
+  TokenInput,
+  TokenListBody,
+  TokenQuery,
   Turn,
 } from "purser/ledger";
 import {
@@ -60,6 +66,7 @@ import {
   newCounters,
   refuse,
   shorten,
+  TOKEN_RANDOM_BYTES,
   tenantBody,
   unauthorized,
 } from "purser/ledger";
@@ -67,6 +74,7 @@ import { type Env, hashSecrets } from "../env.ts";
 import { hasSchema } from "../migrations.ts";
 import { registryOf } from "../registry/registry-stub.ts";
 import type { RegistryEntry } from "../registry/tenant-registry.ts";
+import { TokenTexts } from "../tokens.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { migrate } from "./schema.ts";
 import { SqliteStore } from "./sqlite-store.ts";
@@ -90,6 +98,7 @@ export class TenantBudget extends DurableObject<Env> implements TenantRpc {
   readonly #counters = newCounters();
   #ledger: Ledger | undefined;
   #alarmAtMs: number | undefined;
+  #tokenTexts: Promise<TokenTexts> | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -286,6 +295,61 @@ export class TenantBudget extends DurableObject<Env> implements TenantRpc {
 
   revokeApiKey(keyId: string, query: object, source?: CallSource): Promise<Reply<ApiKeyDetailBody>> {
     return this.#decide(undefined, (ledger, turn) => ledger.revokeApiKey(keyId, query, turn), source);
+  }
+
+  /** Makes a token for a key that may issue some, or for a Worker with the binding. */
+  async issueToken(
+    request: TokenInput,
+    caller?: Caller,
+    source?: CallSource,
+  ): Promise<Reply<IssuedTokenBody>> {
+    const random = crypto.getRandomValues(new Uint8Array(TOKEN_RANDOM_BYTES));
+    return this.#signed(
+      await this.#decide(caller, (ledger, turn) => ledger.issueToken(request, random, turn), source),
+    );
+  }
+
+  /** Makes a narrower token for the token that calls. */
+  async attenuateToken(
+    request: AttenuateInput,
+    caller: Caller,
+    source?: CallSource,
+  ): Promise<Reply<IssuedTokenBody>> {
+    const random = crypto.getRandomValues(new Uint8Array(TOKEN_RANDOM_BYTES));
+    return this.#signed(
+      await this.#decide(caller, (ledger, turn) => ledger.attenuateToken(request, random, turn), source),
+    );
+  }
+
+  async renewToken(
+    tokenId: string,
+    request: { readonly ttl_ms?: number },
+    caller?: Caller,
+    source?: CallSource,
+  ): Promise<Reply<IssuedTokenBody>> {
+    return this.#signed(
+      await this.#decide(caller, (ledger, turn) => ledger.renewToken(tokenId, request, turn), source),
+    );
+  }
+
+  revokeToken(
+    tokenId: string,
+    query: { readonly reason?: string },
+    caller?: Caller,
+    source?: CallSource,
+  ): Promise<Reply<TokenBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.revokeToken(tokenId, query, turn), source);
+  }
+
+  listTokens(query: TokenQuery, caller?: Caller): Promise<Reply<TokenListBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.listTokens(query, turn));
+  }
+
+  /** The reply with the token's text, signed after its row was decided and before anybody hears of it. */
+  async #signed(reply: Reply<TokenBody>): Promise<Reply<IssuedTokenBody>> {
+    if (!reply.ok) return reply;
+    this.#tokenTexts ??= TokenTexts.under(hashSecrets(this.env));
+    return { ...reply, body: await (await this.#tokenTexts).sign(reply.body) };
   }
 
   listAudit(query: object): Promise<Reply<AuditListBody>> {

@@ -55,19 +55,26 @@ describe("a key bound to origins", () => {
   test("is free again with an empty list; what a change leaves out stays", () => {
     const { ledger, set, as, keyId } = ledgerWithKey();
     const settings = () => bodyOf(ledger.readApiKeySettings(keyId, NOW));
-    expect(settings()).toEqual({ key_id: `acme_${keyId}`, tenant_id: TENANT, remaining_ttl_ms: true });
+    expect(settings()).toEqual({
+      key_id: `acme_${keyId}`,
+      tenant_id: TENANT,
+      remaining_ttl_ms: true,
+      may_issue_tokens: false,
+    });
     bodyOf(set({ allowed_origins: [PAGE] }));
     bodyOf(set({ remaining_ttl_ms: false }));
     expect(settings()).toEqual({
       key_id: `acme_${keyId}`,
       tenant_id: TENANT,
       remaining_ttl_ms: false,
+      may_issue_tokens: false,
       allowed_origins: [PAGE],
     });
     expect(bodyOf(set({ allowed_origins: [] }))).toEqual({
       key_id: `acme_${keyId}`,
       tenant_id: TENANT,
       remaining_ttl_ms: false,
+      may_issue_tokens: false,
     });
     expect(verdictOf(ledger.balances({ tenant: TENANT }, as()))).toBe("200");
   });

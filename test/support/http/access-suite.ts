@@ -20,12 +20,13 @@ export function accessSuite(front: Front, caller: Caller, keys: Known): void {
         key_id: keyId,
         tenant_id: "acme",
         remaining_ttl_ms: true,
+        may_issue_tokens: false,
       });
       const settings = { remaining_ttl_ms: false, allowed_origins: ["https://app.example"] };
       const changed = await patch(path, ADMIN, settings);
       expect([changed.status, changed.json]).toEqual([
         200,
-        { key_id: keyId, tenant_id: "acme", ...settings },
+        { key_id: keyId, tenant_id: "acme", may_issue_tokens: false, ...settings },
       ]);
 
       const page = { ...key, origin: "https://app.example" };
@@ -41,6 +42,7 @@ export function accessSuite(front: Front, caller: Caller, keys: Known): void {
         key_id: keyId,
         tenant_id: "acme",
         remaining_ttl_ms: false,
+        may_issue_tokens: false,
       });
       expect((await get("/v1/balances?tenant=acme", key)).status).toBe(200);
     });

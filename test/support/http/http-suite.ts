@@ -7,6 +7,7 @@ import { callerOf, type Front, type Known } from "./front.ts";
 import { governanceSuite } from "./governance-suite.ts";
 import { policySuite } from "./policy-suite.ts";
 import { runtimeSuite } from "./runtime-suite.ts";
+import { tokenSuite } from "./token-suite.ts";
 import { wireSuite } from "./wire-suite.ts";
 
 export function httpSuite(front: Front): void {
@@ -20,6 +21,7 @@ export function httpSuite(front: Front): void {
     runtimeSuite(front, caller, keys);
     accessSuite(front, caller, keys);
     wireSuite(front, caller, keys);
+    tokenSuite(front, caller, keys);
     governanceSuite(front, caller);
     policySuite(caller);
   });
