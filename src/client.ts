@@ -7,7 +7,9 @@ export {
   AuthorityError,
   type AuthorityErrorCode,
   type AuthorityFailure,
+  BudgetExhaustedError,
   type CallOutcome,
+  MeterEndedError,
 } from "./authority/errors.ts";
 export type { HeartbeatFailure } from "./authority/heartbeat.ts";
 export { type Fetch, HttpAuthority, type HttpAuthorityOptions } from "./authority/http-authority.ts";
@@ -17,6 +19,14 @@ export {
   type JournalRecord,
   MemoryJournal,
 } from "./authority/journal.ts";
+export {
+  type ChargeSource,
+  Meter,
+  type MeterOptions,
+  type MeterSettlement,
+  type StreamEnding,
+} from "./authority/meter.ts";
+export type { PageEvents } from "./authority/meter-stream.ts";
 export type { RecoveryNotice } from "./authority/recovery.ts";
 export { type GuardCommit, isToolAllowed, ReservationGuard } from "./authority/reservation-guard.ts";
 export type { RetryOptions } from "./authority/retry.ts";

@@ -63,6 +63,29 @@ export class AuthorityDeniedError extends PurserError {
   }
 }
 
+/** Why a meter stopped a stream: what was held for it is used up, and there is no more to be had. */
+export class BudgetExhaustedError extends PurserError {
+  /** What the authority said to a further reservation; absent where it could not be asked: then `cause` says why. */
+  readonly denial: AuthorityDenial<Figure> | undefined;
+
+  constructor(figures: string, denial: AuthorityDenial<Figure> | undefined, cause: unknown) {
+    const why = denial === undefined ? "" : ` (${denial.code}: ${denial.message})`;
+    super("BUDGET_EXHAUSTED", `the stream was stopped: ${figures}, and no more to be had${why}`);
+    this.denial = denial;
+    if (cause !== undefined) this.cause = cause;
+  }
+}
+
+/** What a meter says that has ended, and whose stream did not fail by itself. */
+export class MeterEndedError extends PurserError {
+  readonly ending: string;
+
+  constructor(ending: string) {
+    super("METER_ENDED", `the stream is settled; its ending was "${ending}"`);
+    this.ending = ending;
+  }
+}
+
 export function invalidAnswer(
   rule: string,
   failure: Partial<AuthorityFailure> & { outcome: CallOutcome },

@@ -57,3 +57,13 @@ export const RECOVERY_LIMITS = {
   /** A `Retry-After` up to this is waited for; a longer one is left to the next process. The profile's too. */
   retryAfterMsMax: 3_600_000,
 } as const;
+
+export const METER_LIMITS = {
+  /**
+   * How long a stream may lie unread. People pause, tabs sleep for a minute at a time; beyond that what is held for it is
+   * better given to others, and what the provider sends meanwhile is paid for and read by nobody.
+   */
+  idleTimeoutMs: 120_000,
+  /** `setTimeout` fires at once beyond 2^31−1. */
+  idleTimeoutMsMax: 2 ** 31 - 1,
+} as const;

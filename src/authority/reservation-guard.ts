@@ -22,6 +22,7 @@ import type {
 } from "./authority.ts";
 import { AuthorityError } from "./errors.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { Meter, type MeterOptions } from "./meter.ts";
 import type { Recovery } from "./recovery.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { checkAmount } from "./to-wire.ts";
@@ -64,8 +65,9 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
   readonly #grant: Granted<F>;
   readonly #request: ReserveRequest & Required<Pick<ReserveRequest, "subject">>;
   readonly #heartbeat: Heartbeat;
-  readonly #hasHeartbeat: boolean;
+  readonly #options: GuardOptions;
   #unwatch: () => void;
+  #meter: Meter<F> | undefined;
   #isOver = false;
   #settling: Promise<unknown> | undefined;
   #pending: Pending | undefined;
@@ -83,15 +85,15 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
   ) {
     super();
     const { authority, surroundings, timeoutMs } = host;
-    const { heartbeat: hasHeartbeat = true, onHeartbeatError, sentAtMs } = options;
+    const { sentAtMs, signal: _, ...rest } = options;
     this.#host = host;
+    this.#options = rest;
     this.#grant = grant;
     this.#request = request;
-    const beats = { ttlMs: request.ttlMs, sentAtMs, timeoutMs, onFailure: onHeartbeatError };
+    const beats = { ttlMs: request.ttlMs, sentAtMs, timeoutMs, onFailure: rest.onHeartbeatError };
     const heartbeat = new Heartbeat(authority, grant, beats, surroundings);
     this.#heartbeat = heartbeat;
-    this.#hasHeartbeat = hasHeartbeat;
-    if (hasHeartbeat) heartbeat.start();
+    if (rest.heartbeat !== false) heartbeat.start();
     this.#unwatch = watchFor(this, host, heartbeat);
   }
 
@@ -141,6 +143,26 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     const total = this.#spent + BigInt(amount);
     checkAmount("spent", { unit, amount: total });
     this.#spent = total;
+  }
+
+  /**
+   * Counts a stream as it arrives, makes further reservations for it as the budget allows, stops it where it does not, and
+   * settles this guard and those, whichever way the stream ends. A guard has one meter.
+   *
+   * @throws PurserError `METER_USED` for a second one
+   * @throws ReservationSettledError once the guard is settled
+   */
+  meter(options: MeterOptions = {}): Meter<F> {
+    if (this.#isOver) throw new ReservationSettledError();
+    if (this.#meter !== undefined) throw new PurserError("METER_USED", "a guard has one meter");
+    const { authority, surroundings } = this.#host;
+    const { unit } = this.reserved;
+    const reserveMore = (amount: bigint, nth: number) => {
+      const idempotencyKey = `more-${this.reservationId}-${nth}`;
+      return authority.guard({ ...this.#request, estimate: { unit, amount }, idempotencyKey }, this.#options);
+    };
+    this.#meter = new Meter(this, { reserveMore, setTimer: surroundings.setTimer }, options);
+    return this.#meter;
   }
 
   /**
@@ -198,6 +220,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
    * whose answer was lost is made once more. Never throws for what the authority says: its TTL frees what is left.
    */
   async dispose(): Promise<void> {
+    await this.#meter?.dispose();
     await this.#settling?.catch(() => undefined);
     try {
       await this.#end();
@@ -251,7 +274,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     this.#pending = undefined;
     if (this.#isOver) return;
     this.#unwatch = watchFor(this, this.#host, this.#heartbeat);
-    if (this.#hasHeartbeat) this.#heartbeat.start();
+    if (this.#options.heartbeat !== false) this.#heartbeat.start();
   }
 
   /** Nothing is left that runs for it. */

@@ -10,10 +10,11 @@ import { HttpAuthority } from "purser/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningAuthority, startAuthority } from "../../scripts/lib/authority-process.ts";
 import { authorityContract } from "../support/authority-contract.ts";
-import { clientContract } from "../support/client-contract.ts";
+import { type ClientWay, clientContract } from "../support/client-contract.ts";
 import type { Front } from "../support/http/front.ts";
 import { httpSuite } from "../support/http/http-suite.ts";
 import { httpWay } from "../support/http-way.ts";
+import { meterSuite } from "../support/meter-suite.ts";
 import {
   close,
   hasDescriptions,
@@ -32,7 +33,7 @@ describe("on a real port", () => {
   const carrier = { adminKey: ADMIN_KEY, int64: true, send };
   httpSuite({ ...carrier, objects: server.objects });
   authorityContract("on a real port", () => httpWay(carrier));
-  clientContract("over HTTP on a real port", async () => {
+  const open = async (): Promise<ClientWay> => {
     const tenant = await httpWay(carrier, "k").open();
     const options = { baseUrl: server.url(), apiKey: tenant.apiKey, subject: { tenant: tenant.tenant } };
     return {
@@ -40,7 +41,9 @@ describe("on a real port", () => {
       numbers: new HttpAuthority(options),
       exact: new HttpAuthority({ ...options, exact: true }),
     };
-  });
+  };
+  clientContract("over HTTP on a real port", open);
+  meterSuite("over HTTP on a real port", open);
 });
 
 if (hasDescriptions()) {

@@ -4,13 +4,14 @@
 import { env } from "cloudflare:workers";
 import { HttpAuthority, RpcAuthority, type TenantNamespace } from "purser/client";
 import { authorityContract } from "../support/authority-contract.ts";
-import { clientContract } from "../support/client-contract.ts";
+import { type ClientWay, clientContract } from "../support/client-contract.ts";
+import { meterSuite } from "../support/meter-suite.ts";
 import { FRONT_URL, frontFetch, frontWay, rpcWay } from "./ways.ts";
 
 authorityContract("by RPC", () => rpcWay);
 authorityContract("over HTTP", () => frontWay);
 
-clientContract("by RPC", async () => {
+async function openByRpc(): Promise<ClientWay> {
   const way = await rpcWay.open();
   const options = {
     namespace: env.TENANT_BUDGET as unknown as TenantNamespace,
@@ -21,9 +22,9 @@ clientContract("by RPC", async () => {
     numbers: new RpcAuthority(options),
     exact: new RpcAuthority({ ...options, exact: true }),
   };
-});
+}
 
-clientContract("over HTTP", async () => {
+async function openOverHttp(): Promise<ClientWay> {
   const way = await frontWay.open();
   const options = {
     baseUrl: FRONT_URL,
@@ -36,4 +37,9 @@ clientContract("over HTTP", async () => {
     numbers: new HttpAuthority(options),
     exact: new HttpAuthority({ ...options, exact: true }),
   };
-});
+}
+
+clientContract("by RPC", openByRpc);
+clientContract("over HTTP", openOverHttp);
+meterSuite("by RPC", openByRpc);
+meterSuite("over HTTP", openOverHttp);

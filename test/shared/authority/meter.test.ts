@@ -1,0 +1,301 @@
+// A meter over the authority in this process: how each stream ends, and what it does before that.
+
+import * as fc from "fast-check";
+import { AuthorityError, type Meter } from "purser/client";
+import { LocalAuthority } from "purser/ledger";
+import { describe, expect, test } from "vitest";
+import { testClock } from "../../support/ledger-fixtures.ts";
+import { localWay } from "../../support/local-way.ts";
+import { ACTION, countOn, guardOf, meterSuite, provider, readable } from "../../support/meter-suite.ts";
+
+let made = 0;
+
+meterSuite("in this process", async () => {
+  made += 1;
+  const tenant = localWay(`metered-${made}`);
+  const { ledger } = tenant;
+  return {
+    tenant,
+    numbers: new LocalAuthority({ ledger }),
+    exact: new LocalAuthority({ ledger, exact: true }),
+  };
+});
+
+const tokens = (amount: number) => ({ unit: "TOKENS" as const, amount });
+const code = (expected: string) => expect.objectContaining({ code: expected });
+
+function rig(allocated = 1_000) {
+  const clock = testClock();
+  const authority = new LocalAuthority({ tenant: "acme", now: clock.now });
+  authority.ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(allocated) });
+  const figures = async () => {
+    const [row] = await authority.balances();
+    return `${row?.spent} spent, ${row?.reserved} reserved`;
+  };
+  return { authority, clock, figures };
+}
+
+/** The ledger answers within microtasks; whatever it was asked by then is answered. */
+async function answered(): Promise<void> {
+  const { port1, port2 } = new MessageChannel();
+  await new Promise((resolve) => {
+    port1.onmessage = resolve;
+    port2.postMessage(null);
+  });
+  port1.close();
+}
+
+describe("by hand", () => {
+  test("add waits for what is held, and tells when there is no more", async () => {
+    const { authority, figures } = rig(250);
+    const meter = (await guardOf(authority, 100)).meter({ extendBy: 50, lowWater: 0 });
+    await meter.add(100);
+    expect(await figures()).toBe("0 spent, 100 reserved");
+    await meter.add(1);
+    expect([meter.counted, meter.held]).toEqual([101, 150]);
+    await meter.add(149); // more than a step: as much as it takes
+    expect([meter.counted, meter.held]).toEqual([250, 250]);
+    await expect(meter.add(1)).rejects.toEqual(code("BUDGET_EXHAUSTED"));
+    expect(meter.signal.reason).toEqual(code("BUDGET_EXHAUSTED"));
+    expect(await meter.settled).toEqual({ ending: "exhausted", source: "local", actual: 251, charged: 250 });
+    expect(await figures()).toBe("250 spent, 0 reserved");
+  });
+
+  test("who does not wait has what is held and one chunk more", async () => {
+    const { authority, figures } = rig();
+    const meter = (await guardOf(authority, 100)).meter();
+    const adds = Array.from({ length: 30 }, () => meter.add(10));
+    expect(meter.signal.aborted).toBe(true);
+    expect([meter.counted, meter.late]).toEqual([120, 180]);
+    const results = await Promise.allSettled(adds);
+    expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(10);
+    expect(await meter.settled).toMatchObject({ ending: "exhausted", actual: 120, charged: 120 });
+    expect(await figures()).toBe("120 spent, 0 reserved");
+  });
+
+  test("who does not wait goes on where the answer comes in time", async () => {
+    const { authority, figures } = rig();
+    const meter = (await guardOf(authority, 100)).meter();
+    for (let n = 0; n < 30; n++) {
+      void meter.add(10);
+      await answered();
+    }
+    expect(await meter.settle()).toEqual({ ending: "finish", source: "local", actual: 300, charged: 300 });
+    expect(await figures()).toBe("300 spent, 0 reserved");
+  });
+
+  test("settled while a further reservation is on its way: that is given back", async () => {
+    const { authority, figures } = rig();
+    const meter = (await guardOf(authority, 100)).meter();
+    void meter.add(90);
+    expect(await meter.settle()).toMatchObject({ actual: 90, charged: 90 });
+    expect(await figures()).toBe("90 spent, 0 reserved");
+    const rows: string[] = [];
+    for await (const { status } of authority.reservations()) rows.push(status);
+    expect(rows.sort()).toEqual(["COMMITTED", "RELEASED"]);
+  });
+
+  test.each([
+    ["settled", (it: Meter) => it.settle(), "estimate", 100],
+    ["failed", (it: Meter) => it.fail(), undefined, 0],
+    ["dropped", (it: Meter) => it.dispose(), undefined, 0],
+  ] as const)("%s with nothing counted", async (_, end, source, spent) => {
+    const { authority, figures } = rig();
+    const meter = (await guardOf(authority, 100)).meter();
+    await end(meter);
+    expect(await meter.settled).toMatchObject(
+      source === undefined ? { charged: 0 } : { source, charged: spent },
+    );
+    expect(await figures()).toBe(`${spent} spent, 0 reserved`);
+  });
+
+  test("the provider's zero is a charge of nothing", async () => {
+    const { authority, figures } = rig();
+    const meter = (await guardOf(authority, 100)).meter();
+    meter.usage(0);
+    expect(await meter.settle()).toEqual({ ending: "finish", source: "provider", actual: 0, charged: 0 });
+    expect(await figures()).toBe("0 spent, 0 reserved");
+  });
+
+  test("what comes after the end is in no charge, and is told", async () => {
+    const { authority, figures } = rig();
+    const meter = (await guardOf(authority, 100)).meter();
+    await meter.add(30);
+    await meter.settle();
+    await expect(meter.add(5)).rejects.toEqual(code("METER_ENDED"));
+    meter.usage(99);
+    expect([meter.counted, meter.late]).toEqual([30, 5]);
+    expect(await figures()).toBe("30 spent, 0 reserved");
+  });
+
+  test("its guard's scope ends it: what was counted is charged", async () => {
+    const { authority, figures } = rig();
+    {
+      await using guard = await guardOf(authority, 100);
+      await guard.meter().add(30);
+    }
+    expect(await figures()).toBe("30 spent, 0 reserved");
+  });
+
+  test("a controller that is aborted before anything began: all goes back", async () => {
+    const { authority, figures } = rig();
+    const controller = new AbortController();
+    controller.abort(new Error("never mind"));
+    const meter = (await guardOf(authority, 100)).meter({ controller });
+    expect(await meter.settled).toEqual({ ending: "dropped", actual: 0, charged: 0 });
+    await expect(meter.add(1)).rejects.toThrow("never mind");
+    expect(await figures()).toBe("0 spent, 0 reserved");
+  });
+});
+
+test("the authority cannot be asked for more: stopped at what is held, with what was thrown as the cause", async () => {
+  const { authority, figures } = rig();
+  const guard = await guardOf(authority, 100);
+  const cause = new AuthorityError("AUTHORITY_UNAVAILABLE", "no answer", { outcome: "unknown" });
+  authority.guard = () => Promise.reject(cause);
+  const meter = guard.meter();
+  await meter.add(100);
+  await expect(meter.add(1)).rejects.toMatchObject({ code: "BUDGET_EXHAUSTED", cause });
+  expect(await meter.settled).toMatchObject({ actual: 101, charged: 101 });
+  expect(await figures()).toBe("101 spent, 0 reserved");
+});
+
+test("a policy that takes nothing beyond the hold takes the hold: it was used", async () => {
+  const { authority, figures } = rig();
+  const meter = (await guardOf(authority, 100, { overagePolicy: "REJECT" })).meter({ lowWater: 0 });
+  meter.usage(130);
+  expect(await meter.settle()).toEqual({ ending: "finish", source: "provider", actual: 130, charged: 100 });
+  expect(await figures()).toBe("100 spent, 0 reserved");
+});
+
+test("a charge that cannot be made is what `settled` rejects with; the stream itself ends as it would", async () => {
+  const { ledger } = rig().authority;
+  // Without timers: what is known to be spent would be tried again, and this test is over by then.
+  const authority = new LocalAuthority({ ledger, setTimer: () => () => undefined });
+  const guard = await guardOf(authority, 100);
+  authority.commit = () =>
+    Promise.reject(new AuthorityError("AUTHORITY_UNAVAILABLE", "no answer", { outcome: "unknown" }));
+  const meter = guard.meter();
+  let read = 0;
+  for await (const { text } of meter.wrap(provider([{ text: 10 }], meter.signal), countOn(meter)))
+    read += text;
+  expect(read).toBe(10);
+  await expect(meter.settled).rejects.toEqual(code("AUTHORITY_UNAVAILABLE"));
+});
+
+test("amounts are BigInt where the authority's are", async () => {
+  const { authority } = rig();
+  const exact = new LocalAuthority({ ledger: authority.ledger, exact: true });
+  const guard = await exact.guard({ action: ACTION, estimate: tokens(100) });
+  if (!guard.ok) throw new Error(guard.denial.message);
+  const meter = guard.meter();
+  await meter.add(2n ** 5n);
+  expect(await meter.settle()).toEqual({ ending: "finish", source: "local", actual: 32n, charged: 32n });
+});
+
+test("nothing is read from the provider before the reader asks, and the error of `count` ends it", async () => {
+  const { authority, figures } = rig();
+  const meter = (await guardOf(authority, 100)).meter();
+  const seen = { sent: 0, closed: false };
+  const source = provider([{ text: 10 }, { text: 11 }], meter.signal, seen);
+  const reader = meter
+    .wrap(readable(source), ({ text }) => {
+      if (text === 11) throw new Error("odd");
+      return text;
+    })
+    .getReader();
+  await answered();
+  expect(seen.sent).toBe(0);
+  await reader.read();
+  await expect(reader.read()).rejects.toThrow("odd");
+  expect(await meter.settled).toMatchObject({ ending: "error", charged: 10 });
+  expect(await figures()).toBe("10 spent, 0 reserved");
+});
+
+test("bad input is an error that names it, and changes nothing", async () => {
+  const { authority, figures } = rig();
+  const guard = await guardOf(authority, 100);
+  for (const options of [
+    { extendBy: -1 },
+    { extendBy: 0.5 },
+    { lowWater: 0.5 },
+    { idleTimeoutMs: 0 },
+    { idleTimeoutMs: 2 ** 31 },
+  ]) {
+    expect(() => guard.meter(options)).toThrow(code("ARGUMENT_INVALID"));
+  }
+  const meter = guard.meter();
+  for (const bad of [-1, 0.5, Number.NaN, 2 ** 53]) {
+    expect(() => meter.add(bad)).toThrow(code("ARGUMENT_INVALID"));
+    expect(() => meter.usage(bad)).toThrow(code("ARGUMENT_INVALID"));
+  }
+  meter.usage(Number.MAX_SAFE_INTEGER);
+  expect(() => meter.add(1)).toThrow(code("ARGUMENT_INVALID"));
+  expect(() => guard.meter()).toThrow(code("METER_USED"));
+  meter.wrap(provider([], meter.signal), countOn(meter));
+  expect(() => meter.wrap(provider([], meter.signal), countOn(meter))).toThrow(code("METER_USED"));
+  meter.usage(0);
+  await meter.settle();
+  expect(() => guard.meter()).toThrow(code("RESERVATION_SETTLED"));
+  expect(await figures()).toBe("0 spent, 0 reserved");
+});
+
+test("any chunks, steps, budgets and endings: charged is what was used, as far as the budget has it", async () => {
+  const ending = fc.constantFrom("finish", "usage", "error", "abort", "break", "dispose", "pagehide");
+  const scene = fc.record({
+    allocated: fc.integer({ min: 1, max: 400 }),
+    estimate: fc.integer({ min: 1, max: 120 }),
+    extendBy: fc.integer({ min: 0, max: 120 }),
+    lowWater: fc.integer({ min: 0, max: 120 }),
+    texts: fc.array(fc.integer({ min: 1, max: 60 }), { maxLength: 12 }),
+    ending,
+    overagePolicy: fc.constantFrom("ALLOW_IF_AVAILABLE" as const, "REJECT" as const),
+  });
+  // One ledger for all of them, since each has wasm of its own: a budget is a workspace's.
+  const authority = new LocalAuthority({ tenant: "acme", now: testClock().now });
+  let runs = 0;
+  const property = fc.asyncProperty(scene, async ({ texts, ending, ...it }) => {
+    fc.pre(it.estimate <= it.allocated);
+    runs += 1;
+    const subject = { workspace: `w${runs}` };
+    const scope = `tenant:acme/workspace:w${runs}`;
+    authority.ledger.createBudget({ scope, unit: "TOKENS", allocated: tokens(it.allocated) });
+    const guard = await guardOf(authority, it.estimate, { subject, overagePolicy: it.overagePolicy });
+    const page = new EventTarget();
+    const meter = guard.meter({ extendBy: it.extendBy, lowWater: it.lowWater, page });
+    const script = texts.map((text) => ({ text }));
+    const total = texts.reduce((sum, text) => sum + text, 7);
+    const source = provider(ending === "usage" ? [...script, { text: 0, total }] : script, meter.signal);
+    let beforeLast = 0;
+    let read = 0;
+    try {
+      for await (const { text } of meter.wrap(source, countOn(meter))) {
+        beforeLast = read;
+        read += text;
+        // Within one chunk of what is held, at each step.
+        expect(beforeLast).toBeLessThanOrEqual(meter.held);
+        if (beforeLast + text < 50) continue;
+        if (ending === "break") break;
+        if (ending === "error") throw new Error("reader");
+        if (ending === "abort") void meter.fail(new Error("part"));
+        if (ending === "dispose") await meter.dispose();
+        if (ending === "pagehide") page.dispatchEvent(new Event("pagehide"));
+      }
+    } catch (error) {
+      expect(String(error)).toMatch(/reader|part|settled|stopped/);
+    }
+    const settled = await meter.settled;
+    const nobodyKnows = texts.length === 0 && ending !== "usage";
+    const finished = settled.ending === "finish";
+    const used = ending === "usage" && finished ? total : nobodyKnows ? it.estimate : read;
+    expect(settled).toMatchObject({ actual: used });
+    expect(settled.charged).toBeLessThanOrEqual(used);
+    const [balance] = await authority.balances(subject);
+    expect(balance).toMatchObject({ spent: settled.charged, reserved: 0, debt: 0 });
+    const bound = it.overagePolicy === "REJECT" ? meter.held : it.allocated;
+    expect(settled.charged).toBeGreaterThanOrEqual(Math.min(used, meter.held));
+    // A page that closes cannot wait for the reservation that was to cover its last chunk, and that one is in the way.
+    if (settled.ending !== "page-closed") expect(settled.charged).toBe(Math.min(used, bound));
+  });
+  await fc.assert(property, { numRuns: 300 });
+});
