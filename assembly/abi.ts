@@ -37,6 +37,7 @@ export enum Overage {
   Reject = 0,
   AllowIfAvailable = 1,
   AllowWithOverdraft = 2,
+  Owe = 3, //  never refused: what is beyond becomes debt, whatever the overdraft limit says
 }
 
 export enum Fund {

@@ -161,14 +161,32 @@ export function pathRelease(accounts: f64, estimate: i64): i32 {
 
 /** Settles a reservation of `estimate` with what was really spent. */
 export function pathCommit(accounts: f64, estimate: i64, actual: i64, overage: f64): i32 {
-  if (!isPath(accounts) || !isIntegerIn(overage, 0, <f64>Overage.AllowWithOverdraft)) return Status.ArgumentInvalid;
+  if (!isPath(accounts) || !isIntegerIn(overage, 0, <f64>Overage.Owe)) return Status.ArgumentInvalid;
   if (actual < 0) return Status.AmountInvalid;
   const count = <u32>accounts;
   const status = checkReserved(count, estimate);
   if (status != Status.Ok) return status;
   if (actual <= estimate) return book(count, estimate, actual, 0, 0, false);
   if (overage == <f64>Overage.Reject) return refuse(Status.ExceedsAvailable, 0);
+  if (overage == <f64>Overage.Owe) return book(count, estimate, estimate, actual - estimate, actual - estimate, true);
   return settleBeyond(count, estimate, actual - estimate, overage == <f64>Overage.AllowWithOverdraft);
+}
+
+/**
+ * Gives back what was charged too much. It repays debt first; what an operator has reset meanwhile is not there to be
+ * given back, so spent ends at 0.
+ */
+export function pathRefund(accounts: f64, amount: i64): i32 {
+  if (!isPath(accounts)) return Status.ArgumentInvalid;
+  if (amount < 0) return Status.AmountInvalid;
+  const count = <u32>accounts;
+  for (let i: u32 = 0; i < count; i++) {
+    const account = at(i);
+    const repaid = min<i64>(read(account, DEBT), amount);
+    write(account, DEBT, read(account, DEBT) - repaid);
+    write(account, SPENT, max<i64>(read(account, SPENT) - (amount - repaid), 0));
+  }
+  return Status.Ok;
 }
 
 /** Charges usage that no reservation stands for. */

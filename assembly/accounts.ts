@@ -10,6 +10,7 @@ export {
   pathCommit,
   pathEvent,
   pathIndex,
+  pathRefund,
   pathRelease,
   pathReserve,
 } from "./account";

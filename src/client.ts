@@ -19,6 +19,7 @@ export {
   type JournalRecord,
   MemoryJournal,
 } from "./authority/journal.ts";
+export type * from "./authority/leases.ts";
 export {
   type ChargeSource,
   Meter,

@@ -9,6 +9,7 @@ import type { JsonObject } from "../ledger/json.ts";
 import type { AmountInput, Unit } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
 import type { HeartbeatFailure } from "./heartbeat.ts";
+import type { LeaseAuthority } from "./leases.ts";
 import type { ReservationGuard } from "./reservation-guard.ts";
 
 /** What amounts are made of: plain numbers, or BigInt where they were asked for. */
@@ -293,7 +294,7 @@ export interface Denied<F extends Figure = number> {
 // ---- the interface -----------------------------------------------------------------------------------------------
 
 /** One tenant's budgets, wherever they are kept. */
-export interface Authority<F extends Figure = number> {
+export interface Authority<F extends Figure = number> extends LeaseAuthority<F> {
   /** Takes an estimate out of every budget on the subject's path, or out of none. */
   reserve(request: ReserveRequest, options?: CallOptions): Promise<Granted<F> | Denied<F>>;
   /** The same, as a guard that ends with its scope; `ok` tells it from a denial. */

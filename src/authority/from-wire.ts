@@ -177,7 +177,7 @@ export function balanceOf<F extends Figure>(body: Fields, figure: ReadFigure<F>)
  * The balances beside a decision. They are only told along the way, so one that is no plain number leaves them out: as an
  * error it would hide the decision, and strand the reservation that was just made.
  */
-function balancesMember<F extends Figure>(
+export function balancesMember<F extends Figure>(
   body: Fields,
   figure: ReadFigure<F>,
 ): { balances?: readonly Balance<F>[] } {
@@ -220,9 +220,14 @@ export function amountOf<F extends Figure>(
   unitWanted?: Unit,
 ): AmountOf<F> {
   const { unit, amount } = fieldsOf(body[member], member);
-  if (!UNIT_NAMES.has(unit)) throw unexpected(`${member}.unit`, "a unit of the protocol", unit);
+  const known = unitOf(unit, `${member}.unit`);
   if (unitWanted !== undefined && unit !== unitWanted) throw unexpected(`${member}.unit`, unitWanted, unit);
-  return { unit: unit as Unit, amount: figure(amount, `${member}.amount`) };
+  return { unit: known, amount: figure(amount, `${member}.amount`) };
+}
+
+export function unitOf(unit: unknown, path: string): Unit {
+  if (UNIT_NAMES.has(unit)) return unit as Unit;
+  throw unexpected(path, "a unit of the protocol", unit);
 }
 
 function remainingOf(body: Fields): { remainingTtlMs?: number } {
@@ -237,32 +242,32 @@ function expectStatus({ status }: Fields, expected: string): void {
   if (status !== expected) throw unexpected("status", expected, status);
 }
 
-function integerOf(body: Fields, member: string): number {
+export function integerOf(body: Fields, member: string): number {
   const value = body[member];
   if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
   throw unexpected(member, "an integer from 0 to 9007199254740991", value);
 }
 
-function textOf(body: Fields, member: string): string {
+export function textOf(body: Fields, member: string): string {
   const value = body[member];
   if (typeof value === "string" && value !== "") return value;
   throw unexpected(member, "a text that is not empty", value);
 }
 
-function arrayOf(body: Fields, member: string): readonly unknown[] {
+export function arrayOf(body: Fields, member: string): readonly unknown[] {
   const value = body[member];
   if (Array.isArray(value)) return value;
   throw unexpected(member, "an array", value);
 }
 
-function textsOf(body: Fields, member: string): readonly string[] {
+export function textsOf(body: Fields, member: string): readonly string[] {
   const values = arrayOf(body, member);
   const wrong = values.find((it) => typeof it !== "string");
   if (wrong !== undefined) throw unexpected(member, "an array of texts", wrong);
   return values as readonly string[];
 }
 
-function unexpected(path: string, rule: string, value: unknown): AuthorityError {
+export function unexpected(path: string, rule: string, value: unknown): AuthorityError {
   const shown = typeof value === "object" && value !== null ? "an object" : String(value);
   return invalidAnswer(`${path} must be ${rule}, got ${shown.slice(0, CLIENT_LIMITS.quoteLengthMax)}`, {
     outcome: "unknown",

@@ -78,6 +78,16 @@ function pathOf(call: WireCall): string {
     case "release":
     case "extend":
       return `/v1/reservations/${encodeURIComponent(call.id)}/${call.operation}`;
+    case "openLease":
+      return "/v1/x-purser/leases";
+    case "renewLease":
+      return `/v1/x-purser/leases/${encodeURIComponent(call.id)}/renew`;
+    case "returnLease":
+      return `/v1/x-purser/leases/${encodeURIComponent(call.id)}/return`;
+    case "listLeases":
+      return `/v1/x-purser/leases${queryText(call.query)}`;
+    case "exposure":
+      return "/v1/x-purser/exposure";
     case "getReservation":
       return `/v1/reservations/${encodeURIComponent(call.id)}`;
     case "listReservations":

@@ -6,7 +6,7 @@ import type { Unit } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
 import type { AmountOf, AuthorityDenial, Balance, CallOptions, Denied, Figure, Keyed } from "./authority.ts";
 
-export interface LeaseRequest extends Keyed {
+export interface LeaseRequest extends Omit<Keyed, "metadata"> {
   readonly subject?: Subject;
   readonly unit: Unit;
   /** How much the holder would like to have; it may get less. */
@@ -27,9 +27,12 @@ export interface LeaseName {
   readonly unit: Unit;
 }
 
-/** Where the holder stands. Each member but `held` only ever grows. */
+/** Where the holder stands. Each member but `held` only ever grows; what may turn out less is held, not spent. */
 export interface LeaseReport {
-  /** 1, 2, 3, …: a new report has the next number; the same report sent again has the same. */
+  /**
+   * 1, 2, 3, …: a new report has the next number; the same report sent again has the same. A return is a report of its own.
+   * A lower number than the last that was heard is not heard; the same with another `spent` is an error.
+   */
   readonly sequence: number;
   /** All that was spent under this lease. May be more than was granted: then the rest is charged, as debt if need be. */
   readonly spent: Figure;
@@ -88,7 +91,7 @@ export interface LeaseState<F extends Figure = number> {
   readonly returned: F;
   readonly held: F;
   readonly outstanding: F;
-  /** What was charged beyond the last report when it expired, and no late report has corrected so far. */
+  /** What is charged beyond `spent` since it ended: what nobody reported, or calls under way may still spend. */
   readonly charged: F;
   readonly sequence: number;
   readonly createdAtMs: number;

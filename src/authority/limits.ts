@@ -22,6 +22,8 @@ export const CLIENT_LIMITS = {
   pageRowsMax: 200,
   /** Protocol: ids stand in a path and need no escaping there. */
   reservationIdLengthMax: 128,
+  /** What a holder calls itself in lists. */
+  leaseHolderLengthMax: 128,
   /** Characters of a foreign text that an error message quotes. */
   quoteLengthMax: 80,
 } as const;

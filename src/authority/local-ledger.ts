@@ -21,6 +21,13 @@ import type {
   ReservationsQuery,
   ReserveInput,
 } from "../ledger/inputs.ts";
+import type {
+  LeaseInput,
+  LeaseRenewalInput,
+  LeaseReturnInput,
+  LeaseSettingsInput,
+  LeasesQuery,
+} from "../ledger/lease-schema.ts";
 import { Ledger } from "../ledger/ledger.ts";
 import { MemoryStore } from "../ledger/memory-store.ts";
 import type { LedgerStore } from "../ledger/store.ts";
@@ -98,6 +105,40 @@ export class LocalLedger {
 
   balances(query: BalancesQuery = { tenant: this.tenant }) {
     return this.#ledger.balances(query, this.#turn());
+  }
+
+  openLease(request: LeaseInput) {
+    return this.#ledger.openLease(request, this.#turn());
+  }
+
+  renewLease(leaseId: string, request: LeaseRenewalInput) {
+    return this.#ledger.renewLease(leaseId, request, this.#turn());
+  }
+
+  returnLease(leaseId: string, request: LeaseReturnInput) {
+    return this.#ledger.returnLease(leaseId, request, this.#turn());
+  }
+
+  listLeases(query: LeasesQuery = {}) {
+    return this.#ledger.listLeases(query, this.#turn());
+  }
+
+  /** The most that holders could spend without this ledger knowing it. */
+  exposure() {
+    return this.#ledger.exposure(this.#turn());
+  }
+
+  readLeaseSettings() {
+    return this.#ledger.readLeaseSettings(this.#turn());
+  }
+
+  changeLeaseSettings(settings: LeaseSettingsInput) {
+    return this.#ledger.changeLeaseSettings(settings, this.#turn());
+  }
+
+  /** Ends all leases, after the store was restored from a backup. */
+  raiseLeaseEpoch() {
+    return this.#ledger.raiseLeaseEpoch(this.#turn());
   }
 
   createBudget(request: BudgetInput) {

@@ -7,6 +7,7 @@ import { type ErrorCode, STATUS_OF_ERROR } from "../ledger/codes.ts";
 import type { JsonObject } from "../ledger/json.ts";
 import type { Unit } from "../ledger/schema.ts";
 import {
+  type AuthorityDenial,
   type AuthorityDenialCode,
   DENIAL_CODES,
   type DenialFigures,
@@ -30,7 +31,10 @@ const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
 };
 
 /** The error that a refusal is; those with a denial's code become values in {@link deniedBy}. */
-export function errorOf({ operation }: WireCall, { status, body, retryAfterMs }: WireAnswer): AuthorityError {
+export function errorOf(
+  { operation }: Pick<WireCall, "operation">,
+  { status, body, retryAfterMs }: WireAnswer,
+): AuthorityError {
   const { error, message, details } = isFields(body) ? body : {};
   const said = typeof message === "string" ? message : `status ${status}`;
   if (status >= 500) {
@@ -73,6 +77,15 @@ export function deniedBy<F extends Figure>(
       retry: adviceFor(code, figures, retryAfterMs),
     },
   };
+}
+
+/** A denial that explains an answer which is none. Undefined where it says nothing that denials say. */
+export function explainedBy<F extends Figure>(
+  call: Pick<WireCall, "operation">,
+  body: unknown,
+  figure: ReadFigure<F>,
+): AuthorityDenial<F> | undefined {
+  return deniedBy(errorOf(call, { status: 409, body }), figure)?.denial;
 }
 
 /** A DENY of the wire: an answer that carries a reason and no figures. Undefined for every other decision. */
@@ -129,7 +142,7 @@ function figuresOf<F extends Figure>(
 
 function codeOf(operation: string, error: unknown, message: string): AuthorityErrorCode | undefined {
   if (typeof error !== "string" || !Object.hasOwn(STATUS_OF_ERROR, error)) return undefined;
-  const asks = operation === "reserve" || operation === "event";
+  const asks = operation === "reserve" || operation === "event" || operation === "openLease";
   if (error === "NOT_FOUND" && asks && message.startsWith(NO_BUDGET)) return "BUDGET_NOT_FOUND";
   return error as ErrorCode;
 }

@@ -35,6 +35,14 @@ import type {
   TenantPatchInput,
   TransitionInput,
 } from "../ledger/inputs.ts";
+import type {
+  LeaseInput,
+  LeaseRenewalInput,
+  LeaseReturnInput,
+  LeaseSettingsInput,
+  LeasesQuery,
+} from "../ledger/lease-schema.ts";
+import type { ExposureBody, LeaseBody, LeaseListBody, LeaseSettingsBody } from "../ledger/lease-wire.ts";
 import type { PeriodBody } from "../ledger/period-schema.ts";
 import type { PolicyBody, PolicyListBody } from "../ledger/policy-schema.ts";
 import type {
@@ -69,6 +77,11 @@ export interface RuntimeRpc {
   getReservation(reservationId: string): Promise<Reply<ReservationBody>>;
   listReservations(query: ReservationsQuery): Promise<Reply<ReservationListBody>>;
   balances(query: BalancesQuery): Promise<Reply<BalancesBody>>;
+  openLease(request: LeaseInput): Promise<Reply<LeaseBody>>;
+  renewLease(leaseId: string, request: LeaseRenewalInput): Promise<Reply<LeaseBody>>;
+  returnLease(leaseId: string, request: LeaseReturnInput): Promise<Reply<LeaseBody>>;
+  listLeases(query: LeasesQuery): Promise<Reply<LeaseListBody>>;
+  exposure(): Promise<Reply<ExposureBody>>;
 }
 
 /**
@@ -114,6 +127,11 @@ export interface TenantRpc extends RuntimeRpc {
   renewToken(tokenId: string, request: { readonly ttl_ms?: number }): Promise<Reply<IssuedTokenBody>>;
   revokeToken(tokenId: string, query: { readonly reason?: string }): Promise<Reply<TokenBody>>;
   listTokens(query: TokenQuery): Promise<Reply<TokenListBody>>;
+
+  readLeaseSettings(): Promise<Reply<LeaseSettingsBody>>;
+  changeLeaseSettings(settings: LeaseSettingsInput): Promise<Reply<LeaseSettingsBody>>;
+  /** Ends all leases, after the tenant's store was restored from a backup. */
+  raiseLeaseEpoch(): Promise<Reply<LeaseSettingsBody>>;
 
   listAudit(query: AuditQuery): Promise<Reply<AuditListBody>>;
   readCounters(): Promise<Reply<CountersBody>>;

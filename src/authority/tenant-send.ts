@@ -26,15 +26,21 @@ function operate(tenant: TenantOperations, call: WireCall): PromiseLike<Reply<un
     case "reserve":
     case "decide":
     case "event":
+    case "openLease":
       return tenant[call.operation](call.body as never);
     case "commit":
     case "release":
     case "extend":
+    case "renewLease":
+    case "returnLease":
       return tenant[call.operation](call.id, call.body as never);
+    case "exposure":
+      return tenant.exposure();
     case "getReservation":
       return tenant.getReservation(call.id);
     case "listReservations":
     case "balances":
+    case "listLeases":
       return tenant[call.operation](call.query as never);
   }
 }

@@ -12,6 +12,7 @@ import type {
   DecideRequest,
   EventRequest,
   ExtendRequest,
+  Figure,
   Levels,
   Metrics,
   ReleaseRequest,
@@ -106,21 +107,29 @@ export function checkAmount(argument: string, value: AmountInput): void {
   if (typeof value !== "object" || value === null) {
     throw invalidType(argument, "an amount like { unit: TOKENS, amount: 1200 }", value);
   }
-  const { amount } = value;
-  if (typeof amount === "bigint") {
-    if (amount >= 0n && amount <= INT64_MAX) return;
-    throw invalidArgument(`${argument}.amount`, `an integer from 0 to ${INT64_MAX}`, amount);
+  checkFigure(`${argument}.amount`, value.amount);
+}
+
+export function checkFigure(argument: string, figure: Figure): void {
+  if (typeof figure === "bigint") {
+    if (figure >= 0n && figure <= INT64_MAX) return;
+    throw invalidArgument(argument, `an integer from 0 to ${INT64_MAX}`, figure);
   }
-  if (!Number.isSafeInteger(amount) || amount < 0) {
-    throw invalidInteger(`${argument}.amount`, amount, 0, Number.MAX_SAFE_INTEGER);
+  if (!Number.isSafeInteger(figure) || figure < 0) {
+    throw invalidInteger(argument, figure, 0, Number.MAX_SAFE_INTEGER);
   }
 }
 
 function askFields({ subject, action, metadata }: Ask, base: Subject | undefined): WireFields {
+  return { subject: subjectOf(subject, base), action, metadata };
+}
+
+/** A request's own levels, and those that the authority was opened with. */
+export function subjectOf(subject: Subject | undefined, base: Subject | undefined): Subject {
   if (subject === undefined && base === undefined) {
     throw invalidType("subject", "given here or when the authority is opened", subject);
   }
-  return { subject: { ...base, ...subject }, action, metadata };
+  return { ...base, ...subject };
 }
 
 function metricsFields(metrics: Metrics | undefined): WireFields | undefined {

@@ -32,6 +32,16 @@ import type {
 import { AuthorityError, invalidAnswer } from "./errors.ts";
 import * as read from "./from-wire.ts";
 import { type Journal, MemoryJournal } from "./journal.ts";
+import * as leases from "./lease-wire.ts";
+import type {
+  Leased,
+  LeaseName,
+  LeaseRenewal,
+  LeaseReport,
+  LeaseRequest,
+  LeaseState,
+  UnitExposure,
+} from "./leases.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
 import { Recovery, type RecoveryNotice } from "./recovery.ts";
 import { deniedBy, deniedIn, errorOf } from "./refusals.ts";
@@ -39,7 +49,15 @@ import { type GuardHost, ReservationGuard } from "./reservation-guard.ts";
 import { type RetryOptions, type RetryPolicy, retryPolicy, withDeadline, withRetries } from "./retry.ts";
 import { platformWith, type Surroundings } from "./surroundings.ts";
 import * as write from "./to-wire.ts";
-import type { CallControl, ListOperation, Send, SettleOperation, WireCall, WireFields } from "./wire-call.ts";
+import type {
+  CallControl,
+  ListOperation,
+  ReportOperation,
+  Send,
+  SettleOperation,
+  WireCall,
+  WireFields,
+} from "./wire-call.ts";
 
 /** What every way may be opened with. */
 export interface AuthorityOptions<Exact extends boolean = false> extends Surroundings {
@@ -69,6 +87,13 @@ export interface Carriage {
   readonly timeoutMs?: number | undefined;
   readonly retry?: RetryOptions | undefined;
 }
+
+/** The member of a page that has its rows. */
+const ROWS_OF: Readonly<Record<ListOperation, string>> = {
+  balances: "balances",
+  listReservations: "reservations",
+  listLeases: "leases",
+};
 
 export abstract class WireAuthority<Exact extends boolean = false> implements Authority<FigureOf<Exact>> {
   readonly #send: Send;
@@ -214,13 +239,65 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     );
   }
 
+  async lease(
+    request: LeaseRequest,
+    options?: CallOptions,
+  ): Promise<Leased<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
+    const body = leases.leaseBody(this.#keyOf(request), request, this.#subject);
+    return this.#decide({ operation: "openLease", body }, options, (answer) =>
+      leases.leasedOf(answer, this.#figure),
+    );
+  }
+
+  async renewLease(
+    lease: LeaseName,
+    renewal: LeaseRenewal,
+    options?: CallOptions,
+  ): Promise<Leased<FigureOf<Exact>>> {
+    const body = leases.renewalBody(lease, renewal, this.#subject);
+    return this.#report("renewLease", lease, body, options);
+  }
+
+  async returnLease(
+    lease: LeaseName,
+    report: LeaseReport,
+    options?: CallOptions,
+  ): Promise<Leased<FigureOf<Exact>>> {
+    const body = leases.reportBody(lease, report, this.#subject);
+    return this.#report("returnLease", lease, body, options);
+  }
+
+  /** A report is the same however often it is sent, by its number; and nobody denies that something was spent. */
+  #report(
+    operation: ReportOperation,
+    { leaseId: id }: LeaseName,
+    body: WireFields,
+    options: CallOptions | undefined,
+  ): Promise<Leased<FigureOf<Exact>>> {
+    leases.checkLeaseId(id);
+    return this.#ask({ operation, id, body }, options, (answer) => leases.leasedOf(answer, this.#figure));
+  }
+
+  async *leases(
+    query: { readonly status?: LeaseState["status"]; readonly pageRows?: number } = {},
+    options?: CallOptions,
+  ): AsyncGenerator<LeaseState<FigureOf<Exact>>, void, undefined> {
+    const row = (fields: WireFields) => leases.leaseStateOf(fields, this.#figure);
+    const pages = this.#pages("listLeases", leases.leasesQuery(query), options, row);
+    for await (const rows of pages) yield* rows;
+  }
+
+  async exposure(options?: CallOptions): Promise<readonly UnitExposure<FigureOf<Exact>>[]> {
+    return this.#ask({ operation: "exposure" }, options, (body) => leases.exposureOf(body, this.#figure));
+  }
+
   async *#pages<Row>(
     operation: ListOperation,
     query: WireFields,
     options: CallOptions | undefined,
     row: (fields: WireFields) => Row,
   ): AsyncGenerator<readonly Row[], void, undefined> {
-    const member = operation === "balances" ? "balances" : "reservations";
+    const member = ROWS_OF[operation];
     let cursor: string | undefined;
     do {
       const { rows, next } = await this.#ask({ operation, query: { ...query, cursor } }, options, (body) =>

@@ -5,15 +5,17 @@ import type { CallOptions } from "./authority.ts";
 import type { AuthorityError } from "./errors.ts";
 
 export type SettleOperation = "commit" | "release" | "extend";
-export type AskOperation = "reserve" | "decide" | "event";
-export type ListOperation = "listReservations" | "balances";
+export type AskOperation = "reserve" | "decide" | "event" | "openLease";
+export type ReportOperation = "renewLease" | "returnLease";
+export type ListOperation = "listReservations" | "balances" | "listLeases";
 
 export type WireFields = Readonly<Record<string, unknown>>;
 
 export type WireCall =
   | { readonly operation: AskOperation; readonly body: WireFields }
-  | { readonly operation: SettleOperation; readonly id: string; readonly body: WireFields }
+  | { readonly operation: SettleOperation | ReportOperation; readonly id: string; readonly body: WireFields }
   | { readonly operation: "getReservation"; readonly id: string }
+  | { readonly operation: "exposure" }
   | { readonly operation: ListOperation; readonly query: WireFields };
 
 /** An answer whose body nobody has looked at yet. */

@@ -13,6 +13,9 @@ import { type AccountExports, instantiateAccounts } from "./instance.ts";
 /** What happens to usage beyond the estimate. @see Cycles protocol, CommitOveragePolicy */
 export type OveragePolicy = "REJECT" | "ALLOW_IF_AVAILABLE" | "ALLOW_WITH_OVERDRAFT";
 
+/** `OWE` is the authority's own: what was spent under a lease is charged, as debt beyond every limit if need be. */
+export type SettlementPolicy = OveragePolicy | "OWE";
+
 /** Whether an account takes new reservations and events. Settling held work is possible in every status. */
 export type AccountStatus = "ACTIVE" | "FROZEN" | "CLOSED";
 
@@ -46,10 +49,11 @@ export type PathResult =
 /** @see Cycles governance, FundingOperation */
 export type FundOperation = "CREDIT" | "DEBIT" | "RESET" | "RESET_SPENT" | "REPAY_DEBT";
 
-const OVERAGE: Record<OveragePolicy, number> = {
+const OVERAGE: Record<SettlementPolicy, number> = {
   REJECT: Overage.Reject,
   ALLOW_IF_AVAILABLE: Overage.AllowIfAvailable,
   ALLOW_WITH_OVERDRAFT: Overage.AllowWithOverdraft,
+  OWE: Overage.Owe,
 };
 
 const STATE: Record<AccountStatus, number> = {
@@ -102,7 +106,7 @@ export class AccountArithmetic {
   /** Settles a reservation of `estimate` with `actual`; `charged` is what every account was charged. */
   commit(
     path: readonly AccountFigures[],
-    { estimate, actual, policy }: { estimate: bigint; actual: bigint; policy: OveragePolicy },
+    { estimate, actual, policy }: { estimate: bigint; actual: bigint; policy: SettlementPolicy },
   ): PathResult {
     checkInt64("estimate", estimate);
     checkInt64("actual", actual);
@@ -115,6 +119,13 @@ export class AccountArithmetic {
     checkInt64("amount", amount);
     this.#load(path);
     return this.#result(path, this.#exports.pathRelease(path.length, amount), 0n);
+  }
+
+  /** Gives back what was charged too much: debt first, then spent, down to 0. Never refused. */
+  refund(path: readonly AccountFigures[], amount: bigint): PathResult {
+    checkInt64("amount", amount);
+    this.#load(path);
+    return this.#result(path, this.#exports.pathRefund(path.length, amount), 0n);
   }
 
   /** Charges `actual`, for which nothing was reserved. */

@@ -115,6 +115,7 @@ export interface AccountExports {
   pathReserve(count: number, amount: bigint): number;
   pathRelease(count: number, estimate: bigint): number;
   pathCommit(count: number, estimate: bigint, actual: bigint, overage: number): number;
+  pathRefund(count: number, amount: bigint): number;
   pathEvent(count: number, actual: bigint, overage: number): number;
   pathCharged(): bigint;
   pathIndex(): number;

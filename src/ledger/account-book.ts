@@ -5,8 +5,8 @@
 import {
   AccountArithmetic,
   type AccountFigures,
-  type OveragePolicy,
   type PathResult,
+  type SettlementPolicy,
 } from "../kernel/accounts.ts";
 import { figuresAgree, type LedgerCounters, newCounters } from "./counters.ts";
 import { LIMITS, RETENTION } from "./limits.ts";
@@ -30,6 +30,9 @@ export interface AccountBookOptions {
   readonly onFigureFault?: (message: string) => void;
 }
 
+/** What names the accounts that something holds, and their windows. */
+export type Hold = Pick<Reservation, "id" | "unit" | "scopes" | "windows">;
+
 export abstract class AccountBook {
   readonly store: LedgerStore;
   readonly counters: LedgerCounters;
@@ -42,8 +45,8 @@ export abstract class AccountBook {
     this.#onFigureFault = onFigureFault;
   }
 
-  /** Whether an active reservation holds this budget, in whatever window. */
-  protected abstract hasHold(account: AccountKey): boolean;
+  /** Whether a reservation or a lease holds this budget, in whatever window. */
+  abstract hasHold(account: AccountKey): boolean;
 
   /** Gives a held amount back on every account. Cannot be refused: what is held was reserved on the same accounts. */
   releasePath(accounts: readonly AccountRecord[], amount: bigint): readonly AccountFigures[] {
@@ -52,20 +55,27 @@ export abstract class AccountBook {
     return result.accounts;
   }
 
+  /** Gives back on every account what was charged too much. Cannot be refused. */
+  refundPath(accounts: readonly AccountRecord[], amount: bigint): readonly AccountFigures[] {
+    const result = this.arithmetic.refund(accounts, amount);
+    if (!result.ok) throw new Error(`ledger: refunding ${amount} was refused with ${result.reason}`);
+    return result.accounts;
+  }
+
   /**
    * Settles a held estimate with what was used. Debt in a window that has passed falls to the window that stands now,
-   * whose overdraft limit must bear it too.
+   * whose overdraft limit must bear it too, unless the policy is to owe.
    */
   commitPath(
     accounts: readonly AccountRecord[],
-    settlement: { estimate: bigint; actual: bigint; policy: OveragePolicy },
+    settlement: { estimate: bigint; actual: bigint; policy: SettlementPolicy },
   ): PathResult {
     const result = this.arithmetic.commit(accounts, settlement);
     if (!result.ok) return result;
     for (const [index, { current, debt }] of accounts.entries()) {
       const owed = (result.accounts[index]?.debt ?? debt) - debt;
       if (current === undefined || owed === 0n) continue;
-      const taken = takeLateDebt(current, owed);
+      const taken = takeLateDebt(current, owed, settlement.policy !== "OWE");
       if (!taken.ok) return { ok: false, reason: taken.reason, index };
     }
     return result;
@@ -109,15 +119,15 @@ export abstract class AccountBook {
   }
 
   /**
-   * The accounts that a reservation holds, in scope order: exactly the set that was budgeted when it was made, each in
-   * the window of that time.
+   * The accounts that a reservation or a lease holds, in scope order: exactly the set that was budgeted when it was made,
+   * each in the window of that time.
    */
-  accountsOf(reservation: Reservation, nowMs: number): AccountRecord[] {
-    const accounts = this.readAccounts(reservation.scopes, reservation.unit, nowMs);
-    if (accounts.length !== reservation.scopes.length) {
-      throw new Error(`ledger: reservation ${reservation.id} holds an account that does not exist`);
+  accountsOf(hold: Hold, nowMs: number): AccountRecord[] {
+    const accounts = this.readAccounts(hold.scopes, hold.unit, nowMs);
+    if (accounts.length !== hold.scopes.length) {
+      throw new Error(`ledger: ${hold.id} holds an account that does not exist`);
     }
-    return accounts.map((account, index) => this.#inWindow(account, reservation.windows?.[index]));
+    return accounts.map((account, index) => this.#inWindow(account, hold.windows?.[index]));
   }
 
   #inWindow(account: AccountRecord, startMs = account.createdAtMs): AccountRecord {
@@ -152,7 +162,8 @@ export abstract class AccountBook {
     this.#checkFigures(written);
     const owed = written.debt - before.debt;
     if (owed === 0n) return current;
-    const taken = takeLateDebt(current, owed);
+    // Whether the limit bears it was decided before.
+    const taken = takeLateDebt(current, owed, false);
     if (!taken.ok) throw new Error(`ledger: taking over ${owed} of debt was refused with ${taken.reason}`);
     const account = { ...taken.account, updatedAtMs: written.updatedAtMs };
     this.store.updateAccount(account);

@@ -33,6 +33,7 @@ export function closeOwned(core: LedgerCore, turn: Turn, nowMs: number): string 
 
   // What has expired ends as expired; the rest is released.
   core.sweepDue(nowMs, Number.POSITIVE_INFINITY);
+  for (const id of core.leases.ids()) settleLease(core, id, nowMs, record);
   const released = new Map<string, bigint>();
   for (const reservation of activeReservations(core)) {
     core.store.finishReservation({ ...reservation, status: "RELEASED", finishedAtMs: nowMs });
@@ -91,6 +92,29 @@ export function closeOwned(core: LedgerCore, turn: Turn, nowMs: number): string 
   }
   forgetAllTokens(core);
   return correlation;
+}
+
+/** What a holder has counts as spent, whatever the policy: a closed budget hears no report any more. */
+function settleLease(
+  core: LedgerCore,
+  id: string,
+  nowMs: number,
+  record: (
+    kind: string,
+    entry: Pick<AuditEntry, "resourceType" | "resourceId"> & { metadata: JsonObject },
+  ) => void,
+): void {
+  const lease = core.expireLease(core.openLease(id), nowMs, "charge");
+  record("lease.expired", {
+    resourceType: "reservation",
+    resourceId: id,
+    metadata: {
+      unit: lease.unit,
+      charged_amount: lease.charged,
+      prior_status: "ACTIVE",
+      new_status: "EXPIRED",
+    },
+  });
 }
 
 /** One after the other, so that not all of them are in memory at once. */

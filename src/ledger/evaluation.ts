@@ -10,7 +10,7 @@ import type { Caps, Governance } from "./policies.ts";
 import type { Action, Amount } from "./schema.ts";
 import { type Subject, scopesOf } from "./scope.ts";
 import type { AccountRecord, TenantRecord } from "./store.ts";
-import { capScopesOf, isCapScope, refuseAmount } from "./tokens.ts";
+import { type AmountMember, capScopesOf, isCapScope, refuseAmount, unitFieldOf } from "./tokens.ts";
 import { coveredAfterMs } from "./windows.ts";
 
 /** What every evaluated request carries. */
@@ -47,28 +47,34 @@ export interface EvaluationContext {
   readonly nowMs: number;
   /** Something will be taken. Only then do rate limits count: a question uses nothing of them. */
   readonly isLive?: boolean;
+  /** How much is to be taken, for whoever takes what fits; the estimate by default. */
+  readonly amountOf?: (accounts: readonly AccountRecord[]) => bigint;
+  /** What the request calls its amount; `estimate` by default. */
+  readonly member?: AmountMember;
 }
 
 /** The order of refusals: tenant, rates, budgets there at all, then the kernel's precedence over the whole path. */
 export function evaluate(
   core: LedgerCore,
-  { estimate }: Ask,
-  { tenant, scopes, principal, nowMs, isLive = false }: EvaluationContext,
+  { estimate }: Pick<Ask, "estimate">,
+  { tenant, scopes, principal, nowMs, isLive = false, amountOf, member = "estimate" }: EvaluationContext,
 ): Evaluation {
   if (tenant.status === "CLOSED") return denied(closedTenant(core));
   if (tenant.status === "SUSPENDED") return { ok: false, refusal: unauthorized("TENANT_SUSPENDED") };
   const governance = core.governing(scopes, nowMs);
   const throttled = isLive ? core.rates.refusal(governance.rates.reservations, nowMs) : undefined;
   if (throttled !== undefined) return { ok: false, refusal: throttled };
-  const budgeted = budgetedAccounts(core, { member: "estimate", amount: estimate, scopes, principal, nowMs });
+  const budgeted = budgetedAccounts(core, { member, amount: estimate, scopes, principal, nowMs });
   if (!budgeted.ok) return budgeted;
   const { accounts } = budgeted;
-  const result = core.arithmetic.reserve(accounts, estimate.amount);
+  const amount = amountOf?.(accounts) ?? estimate.amount;
+  const result = core.arithmetic.reserve(accounts, amount);
   if (result.ok) return { ok: true, accounts, figures: result.accounts, governance };
-  const denial = denied(refusePath(core, accounts, result, estimate.amount));
-  return result.reason === "exceeds_available"
-    ? { ...denial, retryAfterMs: coveredAfterMs(accounts, estimate.amount, nowMs) }
-    : denial;
+  const denial = denied(refusePath(core, accounts, result, amount));
+  if (result.reason !== "exceeds_available") return denial;
+  const refused = accounts[result.index];
+  if (isLive && refused !== undefined) core.leases.noteRefused(refused, nowMs);
+  return { ...denial, retryAfterMs: coveredAfterMs(accounts, amount, nowMs) };
 }
 
 /** The decision's members in a reply: caps if and only if a policy has some. */
@@ -115,10 +121,7 @@ export function budgetedAccounts(
     scopes,
     principal: { token },
     nowMs,
-  }: { member: "estimate" | "actual"; amount: Amount } & Pick<
-    EvaluationContext,
-    "scopes" | "principal" | "nowMs"
-  >,
+  }: { member: AmountMember; amount: Amount } & Pick<EvaluationContext, "scopes" | "principal" | "nowMs">,
 ): { readonly ok: true; readonly accounts: readonly AccountRecord[] } | (Evaluation & { ok: false }) {
   const beyond = refuseAmount(token, member, amount);
   if (beyond !== undefined) return { ok: false, refusal: beyond };
@@ -140,7 +143,7 @@ export function budgetedAccounts(
     return { ok: false, refusal, denies: "BUDGET_NOT_FOUND" };
   }
   const expected = [...new Set(others.map((account) => account.unit))].sort();
-  const message = `${member}.unit must be one of ${expected.join(", ")} for ${first.scope}, got ${unit}`;
+  const message = `${unitFieldOf(member)} must be one of ${expected.join(", ")} for ${first.scope}, got ${unit}`;
   const details = { scope: first.scope, requested_unit: unit, expected_units: expected };
   return { ok: false, refusal: refuse("UNIT_MISMATCH", message, details) };
 }

@@ -1,5 +1,6 @@
-// Reservation ids: opaque, URL-safe, at most 96 characters, derivable from the idempotency key, so that a replay is
-// found without an index row, and attributable to a tenant, so that a foreign id is told from one never issued.
+// Ids of reservations and leases: opaque, URL-safe, at most 96 characters, derivable from the idempotency key, so that a
+// replay is found without an index row, and attributable to a tenant, so that a foreign id is told from one never issued.
+// Both are built alike, under keys of their own; a lease's begins with `l`, and follows from its epoch as well.
 //
 //   stem 20                              seal 12                  masked tenant 3 … 64
 //   ┌ r day 3 ┬ HMAC(tenant, key) 16 ┐ ┌ HMAC(stem, masked) 72 bit ┐ ┌ tenant ⊕ keystream(stem) ┐
@@ -10,7 +11,7 @@
 import { createMac, equalInConstantTime, type Mac } from "./digest.ts";
 
 const ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz";
-/** The letter `r`, so that no id looks like an option or a number, and three letters of day: enough until the year 2687. */
+/** The letter of the kind, so that no id looks like an option or a number, and three letters of day: enough until 2687. */
 const DAY_LENGTH = 4;
 const DIGEST_LENGTH = 16;
 const SEAL_LENGTH = 12;
@@ -20,6 +21,10 @@ const EVENT_DIGEST_LENGTH = 24;
 export const STEM_LENGTH = DAY_LENGTH + DIGEST_LENGTH;
 
 const ID = /^[-0-9A-Z_a-z]{35,96}$/;
+
+/** What ids name. */
+export type IdKind = "reservation" | "lease";
+const LETTER_OF: Readonly<Record<IdKind, string>> = { reservation: "r", lease: "l" };
 
 /** What an id says about itself, once its seal is checked. */
 export type IdVerdict = { readonly issued: true; readonly tenant: string } | { readonly issued: false };
@@ -31,18 +36,20 @@ interface IdMacs {
   readonly event: Mac;
 }
 
-/** Issues and judges ids. The first secret issues; all of them are accepted, so that a secret can be rotated. */
-export class ReservationIds {
+/** Issues and judges ids of one kind. The first secret issues; all of them are accepted, so that a secret can be rotated. */
+abstract class HoldIds {
+  readonly #kind: IdKind;
   readonly #current: IdMacs;
   readonly #all: readonly IdMacs[];
   /** The last digest under the current secret: a reserve looks for its key, and then issues under it. */
   #last = { tenant: "", key: "", digest: "" };
 
-  constructor(secrets: readonly string[]) {
+  constructor(kind: IdKind, secrets: readonly string[]) {
+    this.#kind = kind;
     this.#all = secrets.map((secret) => ({
-      digest: createMac(secret, "reservation-digest"),
-      seal: createMac(secret, "reservation-seal"),
-      mask: createMac(secret, "reservation-mask"),
+      digest: createMac(secret, `${kind}-digest`),
+      seal: createMac(secret, `${kind}-seal`),
+      mask: createMac(secret, `${kind}-mask`),
       event: createMac(secret, "event-digest"),
     }));
     const [current] = this.#all;
@@ -52,7 +59,7 @@ export class ReservationIds {
 
   /** The id that this key gets on this day. */
   issue(tenant: string, idempotencyKey: string, day: number): string {
-    const stem = dayPrefix(day) + this.#digestOf(this.#current, tenant, idempotencyKey);
+    const stem = dayPrefix(day, this.#kind) + this.#digestOf(this.#current, tenant, idempotencyKey);
     const masked = maskTenant(this.#current, stem, tenant);
     return stem + sealOf(this.#current, stem, masked) + masked;
   }
@@ -67,7 +74,7 @@ export class ReservationIds {
   stems(tenant: string, idempotencyKey: string, day: number, daysBack: number): string[] {
     return this.#all.flatMap((macs) => {
       const digest = this.#digestOf(macs, tenant, idempotencyKey);
-      return Array.from({ length: daysBack + 1 }, (_, back) => dayPrefix(day - back) + digest);
+      return Array.from({ length: daysBack + 1 }, (_, back) => dayPrefix(day - back, this.#kind) + digest);
     });
   }
 
@@ -81,7 +88,7 @@ export class ReservationIds {
 
   /** Whether this deployment issued `id`, and to which tenant. Says nothing about whether a row still exists. */
   judge(id: string): IdVerdict {
-    if (!ID.test(id)) return { issued: false };
+    if (!ID.test(id) || !id.startsWith(LETTER_OF[this.#kind])) return { issued: false };
     const stem = id.slice(0, STEM_LENGTH);
     const seal = id.slice(STEM_LENGTH, STEM_LENGTH + SEAL_LENGTH);
     const masked = id.slice(STEM_LENGTH + SEAL_LENGTH);
@@ -91,9 +98,21 @@ export class ReservationIds {
   }
 }
 
-/** Every id of an earlier day sorts before this text, every id of `day` or later after it. */
-export function dayPrefix(day: number): string {
-  return `r${letter((day >>> 12) & 63)}${letter((day >>> 6) & 63)}${letter(day & 63)}`;
+export class ReservationIds extends HoldIds {
+  constructor(secrets: readonly string[]) {
+    super("reservation", secrets);
+  }
+}
+
+export class LeaseIds extends HoldIds {
+  constructor(secrets: readonly string[]) {
+    super("lease", secrets);
+  }
+}
+
+/** Every id of its kind of an earlier day sorts before this text, every one of `day` or later after it. */
+export function dayPrefix(day: number, kind: IdKind = "reservation"): string {
+  return `${LETTER_OF[kind]}${letter((day >>> 12) & 63)}${letter((day >>> 6) & 63)}${letter(day & 63)}`;
 }
 
 function sealOf(macs: IdMacs, stem: string, masked: string): string {

@@ -36,7 +36,7 @@ export type { CallSource, LedgerOptions, TenantLimits, Turn } from "./core.ts";
 export { type LedgerCounters, newCounters } from "./counters.ts";
 export { readCursor, refuseCursor, writeCursor } from "./cursor.ts";
 export type { Deadline } from "./deadlines.ts";
-export { ReservationIds } from "./ids.ts";
+export { LeaseIds, ReservationIds } from "./ids.ts";
 export type * from "./inputs.ts";
 export { INT64_MAX, int64Text, parseInt64 } from "./int64.ts";
 export { OPERATOR_INTROSPECTION } from "./introspect.ts";
@@ -48,6 +48,16 @@ export {
   readStoredJson,
   stringifyJson,
 } from "./json.ts";
+export type * from "./lease-record.ts";
+export { outstandingOf, unreportedOf, updatedLeaseMembers } from "./lease-record.ts";
+export type {
+  LeaseInput,
+  LeaseRenewalInput,
+  LeaseReturnInput,
+  LeaseSettingsInput,
+  LeasesQuery,
+} from "./lease-schema.ts";
+export type * from "./lease-wire.ts";
 export { Ledger } from "./ledger.ts";
 export { LIMITS as LEDGER_LIMITS } from "./limits.ts";
 export { MemoryStore } from "./memory-store.ts";

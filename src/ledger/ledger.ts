@@ -35,6 +35,11 @@ import { decide } from "./decide.ts";
 import { event } from "./event.ts";
 import { introspect } from "./introspect.ts";
 import { changeApiKeySettings, readApiKeySettings } from "./key-settings.ts";
+import { changeLeaseSettings, raiseLeaseEpoch, readLeaseSettings } from "./lease-admin.ts";
+import { exposure, listLeases } from "./lease-lists.ts";
+import { renewLease, returnLease } from "./lease-reports.ts";
+import type { ExposureBody, LeaseBody, LeaseListBody, LeaseSettingsBody } from "./lease-wire.ts";
+import { openLease } from "./leases.ts";
 import { LIMITS } from "./limits.ts";
 import { listReservations } from "./list.ts";
 import type { PeriodBody } from "./period-schema.ts";
@@ -108,6 +113,44 @@ export class Ledger {
   /** Charges what no reservation stands for. 1 + scopes rows. */
   event(request: unknown, turn: Turn): Reply<EventBody> {
     return event(this.#core, request, turn);
+  }
+
+  /** Lends a slice of every budgeted scope of the subject, as much as is wanted or what there is. 1 + scopes rows. */
+  openLease(request: unknown, turn: Turn): Reply<LeaseBody> {
+    return openLease(this.#core, request, turn);
+  }
+
+  /** Books what a holder reports, and gives its lease a new life and more budget. 1 row, and those scopes that change. */
+  renewLease(id: string, request: unknown, turn: Turn): Reply<LeaseBody> {
+    return renewLease(this.#core, id, request, turn);
+  }
+
+  /** Books a holder's last report, and takes back all that it does not hold. 2 + scopes rows. */
+  returnLease(id: string, request: unknown, turn: Turn): Reply<LeaseBody> {
+    return returnLease(this.#core, id, request, turn);
+  }
+
+  /** A page of leases, newest first. Writes only the expiry of those it finds past their end. */
+  listLeases(query: unknown, turn: Turn): Reply<LeaseListBody> {
+    return listLeases(this.#core, query, turn);
+  }
+
+  /** The most that holders could spend and the ledger not know, by unit. */
+  exposure(turn: Turn): Reply<ExposureBody> {
+    return exposure(this.#core, turn);
+  }
+
+  readLeaseSettings(turn: Turn): Reply<LeaseSettingsBody> {
+    return readLeaseSettings(this.#core, turn);
+  }
+
+  changeLeaseSettings(request: unknown, turn: Turn): Reply<LeaseSettingsBody> {
+    return changeLeaseSettings(this.#core, request, turn);
+  }
+
+  /** Ends all leases, after the store was restored from a backup. */
+  raiseLeaseEpoch(turn: Turn): Reply<LeaseSettingsBody> {
+    return raiseLeaseEpoch(this.#core, turn);
   }
 
   /** What was counted since the host started. */
@@ -283,8 +326,8 @@ export class Ledger {
     });
   }
 
-  /** The earliest moment at which a reservation is past its grace; `undefined` while nothing is held. */
+  /** The earliest moment at which a reservation or a lease is past its grace; `undefined` while nothing is held. */
   get nextDeadlineMs(): number | undefined {
-    return this.#core.deadlines.first?.deadlineMs;
+    return this.#core.nextDeadlineMs;
   }
 }

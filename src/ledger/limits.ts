@@ -100,6 +100,30 @@ export const LIMITS = {
   tokensLookedAtPerAlarm: 500,
   /** Policies of one tenant, disabled ones included. All are kept in memory, at up to 34 KB each. */
   policiesMax: 1_000,
+
+  /**
+   * Leases of one tenant that hold something. A lease stands for a page, an isolate or a process, each of which renews about
+   * every 20 s: 10,000 of them are some 500 calls a second, which is what one object answers.
+   */
+  leasesMax: 10_000,
+  /** Of these, one API key's: a third, as with reservations. */
+  leasesPerKeyMax: 3_333,
+  /** Leases that one token and those narrowed from it may hold: its holder shares the key's own limit. */
+  leasesPerTokenMax: 100,
+  /**
+   * The life of a lease. Below a second, renewing would be most of what a holder does; and what a dead holder had is
+   * stuck until the end, so nobody may have it for longer than ten minutes.
+   */
+  leaseTtlMsMin: 1_000,
+  leaseTtlMsMax: 600_000,
+  leaseGraceMsMax: 60_000,
+  leaseHolderLengthMax: 128,
+  /**
+   * How long after a refusal, in milliseconds, an even share leaves room for one more: as long as a lease lasts by
+   * default, so whoever tries again at the pace of the others' renewals is remembered.
+   */
+  leaseShortMs: 60_000,
+
   /** Tools that one list of a policy's caps may name. Caps travel with every decision and are kept with its answer. */
   capsToolsMax: 64,
   capsToolLengthMax: 256,
@@ -183,6 +207,18 @@ export const MS_PER_DAY = 86_400_000;
  * what is due by it and ages API keys and kept answers; nobody can tell it from an object that slept that long.
  */
 export const CLOCK_BACK_MS_MAX = 300_000;
+
+/** How a tenant lends unless its operator says otherwise. */
+export const LEASE_DEFAULTS = {
+  /** A tenant's first epoch. */
+  epoch: 1,
+  /** Strict: what nobody reported counts as spent, so that no clock decides whether a budget holds. */
+  onExpiry: "charge",
+  ttlMs: 60_000,
+  ttlMsMax: LIMITS.leaseTtlMsMax,
+  /** A report that was sent in time may still arrive: three tries of a client's call fit in. */
+  graceMs: 5_000,
+} as const;
 
 /** What a tenant gets unless its record says otherwise. @see Cycles governance, TenantCreateRequest */
 export const TENANT_DEFAULTS = {

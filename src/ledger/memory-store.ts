@@ -1,10 +1,11 @@
 // A LedgerStore in plain maps, for the in-process authority and for tests. Invariant: the same contract as the SQLite
-// store, rollback included: every write leaves its undo, and a throw inside `transact` plays them back, newest first.
+// store, rollback included (memory-rows.ts).
 // Who may call: LocalLedger and whoever runs a ledger without a database. Nothing survives the process.
 
 import type { AuditRecord } from "./audit.ts";
 import type { Deadline } from "./deadlines.ts";
 import { STEM_LENGTH } from "./ids.ts";
+import { MemoryLeases } from "./memory-leases.ts";
 import type { PolicyRecord } from "./policies.ts";
 import { UNITS, type Unit } from "./schema.ts";
 import type {
@@ -27,9 +28,7 @@ import type {
 import { updatedMembers } from "./store.ts";
 import { isCapScope } from "./tokens.ts";
 
-type Undo = () => void;
-
-export class MemoryStore implements LedgerStore {
+export class MemoryStore extends MemoryLeases implements LedgerStore {
   #tenant: TenantRecord | undefined;
   readonly #accounts = new Map<string, AccountRecord>();
   readonly #active = new Map<string, ActiveReservation>();
@@ -43,38 +42,6 @@ export class MemoryStore implements LedgerStore {
   readonly #windows = new Map<string, ReadonlyMap<number, WindowRecord>>();
   readonly #policies = new Map<string, PolicyRecord>();
   readonly #rates = new Map<string, RateRecord>();
-  #undos: Undo[] | undefined;
-  /** What an inner transaction threw, boxed: a throw may be anything. The outermost must not be kept then. */
-  #failure: { readonly error: unknown } | undefined;
-
-  transact<T>(decide: () => T): T {
-    return this.#undos === undefined ? this.#outermost(decide) : this.#inner(decide);
-  }
-
-  #outermost<T>(decide: () => T): T {
-    const undos: Undo[] = [];
-    this.#undos = undos;
-    try {
-      const result = decide();
-      if (this.#failure !== undefined) throw this.#failure.error;
-      return result;
-    } catch (error) {
-      while (undos.length > 0) undos.pop()?.();
-      throw error;
-    } finally {
-      this.#undos = undefined;
-      this.#failure = undefined;
-    }
-  }
-
-  #inner<T>(decide: () => T): T {
-    try {
-      return decide();
-    } catch (error) {
-      this.#failure ??= { error };
-      throw error;
-    }
-  }
 
   latestTimeMs(): number {
     const times = [this.#tenant?.updatedAtMs ?? 0];
@@ -89,7 +56,7 @@ export class MemoryStore implements LedgerStore {
   writeTenant(tenant: TenantRecord): void {
     const before = this.#tenant;
     this.#tenant = tenant;
-    this.#undos?.push(() => {
+    this.onUndo(() => {
       this.#tenant = before;
     });
   }
@@ -101,19 +68,19 @@ export class MemoryStore implements LedgerStore {
   }
 
   insertAccount(account: AccountRecord): void {
-    this.#insert(this.#accounts, accountKey(account), account);
+    this.insert(this.#accounts, accountKey(account), account);
   }
 
   updateAccount(account: AccountRecord): void {
     const before = this.#accounts.get(accountKey(account));
-    this.#replace(this.#accounts, accountKey(account), {
+    this.replace(this.#accounts, accountKey(account), {
       ...(before ?? account),
       ...updatedMembers(account),
     });
   }
 
   rewriteAccount(account: AccountRecord): void {
-    this.#replace(this.#accounts, accountKey(account), account);
+    this.replace(this.#accounts, accountKey(account), account);
   }
 
   *scanAccounts(after?: { readonly scope: string; readonly unit: string }): Iterable<AccountRecord> {
@@ -129,7 +96,7 @@ export class MemoryStore implements LedgerStore {
   }
 
   deleteAccount(key: AccountKey): void {
-    this.#remove(this.#accounts, accountKey(key));
+    this.remove(this.#accounts, accountKey(key));
   }
 
   findWindow(key: AccountKey, atMs: number): WindowRecord | undefined {
@@ -143,13 +110,13 @@ export class MemoryStore implements LedgerStore {
 
   writeWindow(key: AccountKey, window: WindowRecord): void {
     const rows = new Map(this.#windows.get(accountKey(key)));
-    this.#put(this.#windows, accountKey(key), rows.set(window.startMs, window));
+    this.put(this.#windows, accountKey(key), rows.set(window.startMs, window));
   }
 
   deleteWindow(key: AccountKey, startMs: number): void {
     const rows = new Map(this.#windows.get(accountKey(key)));
     rows.delete(startMs);
-    this.#put(this.#windows, accountKey(key), rows);
+    this.put(this.#windows, accountKey(key), rows);
   }
 
   pruneWindows(query: { key: AccountKey; rowsKept: number; rowsMax: number }): number {
@@ -172,17 +139,17 @@ export class MemoryStore implements LedgerStore {
   }
 
   insertReservation(reservation: ActiveReservation): void {
-    this.#insert(this.#active, reservation.id.slice(0, STEM_LENGTH), reservation);
+    this.insert(this.#active, reservation.id.slice(0, STEM_LENGTH), reservation);
   }
 
   updateReservation(reservation: ActiveReservation): void {
-    this.#replace(this.#active, reservation.id.slice(0, STEM_LENGTH), reservation);
+    this.replace(this.#active, reservation.id.slice(0, STEM_LENGTH), reservation);
   }
 
   finishReservation(reservation: FinishedReservation): void {
     const stem = reservation.id.slice(0, STEM_LENGTH);
-    this.#remove(this.#active, stem);
-    this.#insert(this.#finished, stem, reservation);
+    this.remove(this.#active, stem);
+    this.insert(this.#finished, stem, reservation);
   }
 
   scanReservations({
@@ -213,7 +180,7 @@ export class MemoryStore implements LedgerStore {
     const old = [...this.#finished.entries()]
       .filter(([stem, row]) => stem < query.idBelow && row.finishedAtMs < query.finishedBeforeMs)
       .slice(0, query.rowsMax);
-    for (const [stem] of old) this.#remove(this.#finished, stem);
+    for (const [stem] of old) this.remove(this.#finished, stem);
     return old.length;
   }
 
@@ -226,15 +193,15 @@ export class MemoryStore implements LedgerStore {
 
   insertAnswer(namespace: string, expiresDay: number, answer: Answer): void {
     // A key whose earlier answer has passed its day is new again, whether or not it was pruned meanwhile.
-    this.#remove(this.#answers, answerKey(namespace, answer.key));
-    this.#insert(this.#answers, answerKey(namespace, answer.key), { expiresDay, answer });
+    this.remove(this.#answers, answerKey(namespace, answer.key));
+    this.insert(this.#answers, answerKey(namespace, answer.key), { expiresDay, answer });
   }
 
   pruneAnswers(query: { expiresBeforeDay: number; rowsMax: number }): number {
     const old = [...this.#answers.entries()]
       .filter(([, row]) => row.expiresDay < query.expiresBeforeDay)
       .slice(0, query.rowsMax);
-    for (const [key] of old) this.#remove(this.#answers, key);
+    for (const [key] of old) this.remove(this.#answers, key);
     return old.length;
   }
 
@@ -243,11 +210,11 @@ export class MemoryStore implements LedgerStore {
   }
 
   insertApiKey(key: ApiKeyRecord): void {
-    this.#insert(this.#apiKeys, key.keyId, key);
+    this.insert(this.#apiKeys, key.keyId, key);
   }
 
   updateApiKey(key: ApiKeyRecord): void {
-    this.#replace(this.#apiKeys, key.keyId, key);
+    this.replace(this.#apiKeys, key.keyId, key);
   }
 
   *scanApiKeys(afterKeyId = ""): Iterable<ApiKeyRecord> {
@@ -266,16 +233,16 @@ export class MemoryStore implements LedgerStore {
   }
 
   insertToken(token: TokenRecord): void {
-    this.#insert(this.#tokens, token.tokenId, token);
+    this.insert(this.#tokens, token.tokenId, token);
   }
 
   updateToken({ tokenId, expiresAtMs, revokedAtMs }: TokenRecord): void {
     const before = this.#tokens.get(tokenId);
-    if (before !== undefined) this.#replace(this.#tokens, tokenId, { ...before, expiresAtMs, revokedAtMs });
+    if (before !== undefined) this.replace(this.#tokens, tokenId, { ...before, expiresAtMs, revokedAtMs });
   }
 
   deleteToken(tokenId: string): void {
-    this.#remove(this.#tokens, tokenId);
+    this.remove(this.#tokens, tokenId);
   }
 
   readTokensAfter(tokenId: string, rowsMax: number): TokenRecord[] {
@@ -290,10 +257,10 @@ export class MemoryStore implements LedgerStore {
   insertAudit(row: Omit<AuditRecord, "seq">): void {
     const seq = this.#auditSeq + 1;
     this.#auditSeq = seq;
-    this.#undos?.push(() => {
+    this.onUndo(() => {
       this.#auditSeq = seq - 1;
     });
-    this.#insert(this.#audit, String(seq), { ...row, seq });
+    this.insert(this.#audit, String(seq), { ...row, seq });
   }
 
   *scanAudit(beforeSeq = this.#auditSeq + 1): Iterable<AuditRecord> {
@@ -312,7 +279,7 @@ export class MemoryStore implements LedgerStore {
       const row = this.#audit.get(String(seq));
       const mayGo = seq <= newest - query.rowsKept || (row?.atMs ?? 0) < query.beforeMs;
       if (row === undefined || seq === newest || !mayGo) break;
-      this.#remove(this.#audit, String(seq));
+      this.remove(this.#audit, String(seq));
     }
     return pruned;
   }
@@ -322,7 +289,7 @@ export class MemoryStore implements LedgerStore {
   }
 
   writePolicy(policy: PolicyRecord): void {
-    this.#put(this.#policies, policy.policyId, policy);
+    this.put(this.#policies, policy.policyId, policy);
   }
 
   readRate(name: string): RateRecord | undefined {
@@ -330,42 +297,15 @@ export class MemoryStore implements LedgerStore {
   }
 
   writeRate(rate: RateRecord): void {
-    this.#put(this.#rates, rate.name, rate);
+    this.put(this.#rates, rate.name, rate);
   }
 
   pruneRates(query: { minuteBelow: number; rowsMax: number }): number {
     const old = [...this.#rates.values()]
       .filter(({ minute }) => minute < query.minuteBelow)
       .slice(0, query.rowsMax);
-    for (const { name } of old) this.#remove(this.#rates, name);
+    for (const { name } of old) this.remove(this.#rates, name);
     return old.length;
-  }
-
-  #insert<T>(map: Map<string, T>, key: string, value: T): void {
-    if (map.has(key))
-      throw new Error(`memory store: a row with the key ${JSON.stringify(key)} exists already`);
-    map.set(key, value);
-    this.#undos?.push(() => map.delete(key));
-  }
-
-  #replace<T>(map: Map<string, T>, key: string, value: T): void {
-    const before = map.get(key);
-    if (before === undefined) throw new Error(`memory store: no row with the key ${JSON.stringify(key)}`);
-    map.set(key, value);
-    this.#undos?.push(() => map.set(key, before));
-  }
-
-  /** Adds or replaces. */
-  #put<T>(map: Map<string, T>, key: string, value: T): void {
-    if (map.has(key)) this.#replace(map, key, value);
-    else this.#insert(map, key, value);
-  }
-
-  #remove<T>(map: Map<string, T>, key: string): void {
-    const before = map.get(key);
-    if (before === undefined) return;
-    map.delete(key);
-    this.#undos?.push(() => map.set(key, before));
   }
 }
 

@@ -89,7 +89,7 @@ export function integer(min: number, max: number) {
   );
 }
 
-const int64 = v.pipe(
+export const int64 = v.pipe(
   v.unknown(),
   v.rawTransform<unknown, bigint>(({ dataset, addIssue, NEVER }) => {
     const value = dataset.value;
@@ -195,7 +195,7 @@ const level = v.optional(
   ),
 );
 
-const subject = v.pipe(
+export const subject = v.pipe(
   closed({
     tenant: level,
     workspace: level,

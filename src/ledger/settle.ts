@@ -187,9 +187,14 @@ export function extend(core: LedgerCore, id: string, input: unknown, turn: Turn)
 
 /** What is wrong with the form of an id; nothing is said about whether it was ever issued. */
 export function checkReservationId(id: unknown): Refusal | undefined {
+  return checkHoldId("reservation_id", id);
+}
+
+/** The same for whatever has an id of this form. */
+export function checkHoldId(field: string, id: unknown): Refusal | undefined {
   const lengthMax = LIMITS.reservationIdLengthMax;
   if (typeof id === "string" && id !== "" && hasAtMostCharacters(id, lengthMax)) return undefined;
-  return refuse("INVALID_REQUEST", `reservation_id must be 1 to ${lengthMax} characters long`);
+  return refuse("INVALID_REQUEST", `${field} must be 1 to ${lengthMax} characters long`);
 }
 
 type Located = { readonly ok: true; readonly reservation: Reservation } | Refusal;

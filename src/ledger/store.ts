@@ -6,6 +6,7 @@ import type { AccountFigures, OveragePolicy } from "../kernel/accounts.ts";
 import type { AuditRecord } from "./audit.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { JsonObject } from "./json.ts";
+import type { LeaseStore } from "./lease-record.ts";
 import type { Period } from "./periods.ts";
 import type { Permission } from "./permissions.ts";
 import type { PolicyRecord } from "./policies.ts";
@@ -225,7 +226,7 @@ export function updatedMembers(account: AccountRecord) {
   return { allocated, spent, reserved, debt, overLimitMark, window, updatedAtMs };
 }
 
-export interface LedgerStore {
+export interface LedgerStore extends LeaseStore {
   /**
    * Runs `decide` as one transaction; a throw undoes everything it wrote. An inner one is part of the outermost: its throw,
    * even if somebody catches it, undoes the whole, and the outermost throws it.

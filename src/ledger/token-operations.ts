@@ -312,7 +312,7 @@ export function forgetTokens(core: LedgerCore, nowMs: number, tokensMax: number)
 
 function forget(core: LedgerCore, { tokenId, unit }: TokenRecord): void {
   const key = { scope: capScopeOf(tokenId), unit };
-  if (core.deadlines.firstOn(key) !== undefined) return;
+  if (core.hasHold(key)) return;
   core.store.deleteToken(tokenId);
   core.store.deleteAccount(key);
 }

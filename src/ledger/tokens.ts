@@ -74,15 +74,22 @@ export function ownKey(token: TokenGrant | undefined, key: string): string {
   return token === undefined ? key : `${capScopeOf(token.tokenId)} ${key}`;
 }
 
+/** What a request calls an amount. A lease's has its unit beside it. */
+export type AmountMember = "estimate" | "actual" | "want";
+
+export function unitFieldOf(member: AmountMember): string {
+  return member === "want" ? "unit" : `${member}.unit`;
+}
+
 /** Why a token does not cover an amount that is asked for at once, if so. */
 export function refuseAmount(
   token: TokenGrant | undefined,
-  member: string,
+  member: AmountMember,
   { unit, amount }: Amount,
 ): Refusal | undefined {
   if (token === undefined) return undefined;
   if (unit !== token.unit) {
-    const message = `${member}.unit must be ${token.unit}, the token's unit, got ${unit}`;
+    const message = `${unitFieldOf(member)} must be ${token.unit}, the token's unit, got ${unit}`;
     return refuse("UNIT_MISMATCH", message, { requested_unit: unit, expected_units: [token.unit] });
   }
   if (token.maxPerOperation === undefined || amount <= token.maxPerOperation) return undefined;

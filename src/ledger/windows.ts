@@ -103,10 +103,13 @@ export type LateDebt =
   | { readonly ok: true; readonly account: AccountRecord }
   | { readonly ok: false; readonly reason: "overdraft_limit_exceeded" | "overflow" };
 
-/** What a passed window's hold used beyond all cover, taken over by the window that stands now, within its limit. */
-export function takeLateDebt(current: AccountRecord, owed: bigint): LateDebt {
+/**
+ * What a passed window's hold used beyond all cover, taken over by the window that stands now: within its overdraft limit,
+ * or whatever that says.
+ */
+export function takeLateDebt(current: AccountRecord, owed: bigint, isLimited: boolean): LateDebt {
   const account = withDebt(current, owed);
-  if (account.debt > current.debt && account.debt > current.overdraftLimit) {
+  if (isLimited && account.debt > current.debt && account.debt > current.overdraftLimit) {
     return { ok: false, reason: "overdraft_limit_exceeded" };
   }
   const fits = account.debt <= INT64_MAX && remainingOf(account) >= INT64_MIN;

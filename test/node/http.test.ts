@@ -70,7 +70,7 @@ if (hasDescriptions()) {
       expect(judged).toBeGreaterThan(650);
       expect(refusals).toBeGreaterThan(200);
       expect(judged / (judged + unfaithful + undeclared.length)).toBeGreaterThan(0.95);
-      expect(undescribed).toBeLessThan(200);
+      expect(undescribed).toBeLessThan(250);
       expect(UNDECLARED.filter((it) => !undeclared.includes(it))).toEqual([]);
     });
 

@@ -4,6 +4,7 @@
 
 import type { BudgetInput, FundInput, JsonValue, PolicyInput, Reply, ReserveInput } from "purser/ledger";
 import { describe, expect, test } from "vitest";
+import { leaseContract } from "./lease-contract.ts";
 
 /** A status and a body in plain JSON: BigInt that is safe as a number, the rest as text with an n. */
 export interface Answer {
@@ -28,6 +29,14 @@ export interface TenantWay {
   freeze(budget: { scope: string; unit: "TOKENS" }): Promise<Answer>;
   unfreeze(budget: { scope: string; unit: "TOKENS" }): Promise<Answer>;
   createPolicy(request: PolicyInput): Promise<Answer>;
+  openLease(request: unknown): Promise<Answer>;
+  renewLease(id: string, request: unknown): Promise<Answer>;
+  returnLease(id: string, request: unknown): Promise<Answer>;
+  leases(query: Record<string, string>): Promise<Answer>;
+  exposure(): Promise<Answer>;
+  leaseSettings(): Promise<Answer>;
+  setLeaseSettings(request: unknown): Promise<Answer>;
+  raiseLeaseEpoch(): Promise<Answer>;
   /** Moves the authority's clock, where a test can. */
   advance?(ms: number): Promise<void>;
 }
@@ -641,6 +650,8 @@ export function authorityContract(name: string, open: () => Promise<Way> | Way):
       ];
       for (const [, ask] of late) await expectRefused(way, ask, "410 RESERVATION_EXPIRED");
     });
+
+    leaseContract(async () => (await open()).open());
   });
 }
 

@@ -53,6 +53,7 @@ function tenantOver(carrier: Carrier, tenant: string, apiKey: string): HttpTenan
   const post = (path: string, body: unknown) => ask(carrier, "POST", path, key, body);
   const get = (path: string) => ask(carrier, "GET", path, key);
   const of = (id: string) => `/v1/reservations/${encodeURIComponent(id)}`;
+  const leaseOf = (id: string) => `/v1/x-purser/leases/${encodeURIComponent(id)}`;
   const { advance } = carrier;
   return {
     tenant,
@@ -78,6 +79,15 @@ function tenantOver(carrier: Carrier, tenant: string, apiKey: string): HttpTenan
       ask(carrier, "POST", `/v1/admin/budgets/unfreeze?${new URLSearchParams(budget)}`, admin),
     createPolicy: (request) =>
       ask(carrier, "POST", "/v1/admin/policies", admin, { tenant_id: tenant, ...request }),
+    openLease: (request) => post("/v1/x-purser/leases", request),
+    renewLease: (id, request) => post(`${leaseOf(id)}/renew`, request),
+    returnLease: (id, request) => post(`${leaseOf(id)}/return`, request),
+    leases: (query) => get(`/v1/x-purser/leases?${new URLSearchParams(query)}`),
+    exposure: () => get("/v1/x-purser/exposure"),
+    leaseSettings: () => ask(carrier, "GET", `/v1/x-purser/leases/settings?tenant_id=${tenant}`, admin),
+    setLeaseSettings: (request) =>
+      ask(carrier, "PUT", `/v1/x-purser/leases/settings?tenant_id=${tenant}`, admin, request),
+    raiseLeaseEpoch: () => ask(carrier, "POST", `/v1/x-purser/leases/epoch?tenant_id=${tenant}`, admin),
     ...(advance === undefined ? {} : { advance: (ms: number) => advance(tenant, ms) }),
   };
 }

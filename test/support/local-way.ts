@@ -25,6 +25,14 @@ export function localWay(tenant: string): TenantWay & { readonly ledger: LocalLe
     freeze: async (budget) => answerOf(local.freezeBudget(budget)),
     unfreeze: async (budget) => answerOf(local.unfreezeBudget(budget)),
     createPolicy: async (request) => answerOf(local.createPolicy(request)),
+    openLease: async (request) => answerOf(local.openLease(request as never)),
+    renewLease: async (id, request) => answerOf(local.renewLease(id, request as never)),
+    returnLease: async (id, request) => answerOf(local.returnLease(id, request as never)),
+    leases: async (query) => answerOf(local.listLeases(query as never)),
+    exposure: async () => answerOf(local.exposure()),
+    leaseSettings: async () => answerOf(local.readLeaseSettings()),
+    setLeaseSettings: async (request) => answerOf(local.changeLeaseSettings(request as never)),
+    raiseLeaseEpoch: async () => answerOf(local.raiseLeaseEpoch()),
     advance: async (ms) => clock.advance(ms),
   };
 }

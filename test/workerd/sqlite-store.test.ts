@@ -95,10 +95,14 @@ test("every table is strict", async () => {
     "table answers",
     "table api_keys",
     "table audit",
+    "index ended_leases_by_creation",
     "index finished_by_creation",
+    "table lease_settings",
+    "table leases",
     "table migrations",
     "table policies",
     "table rates",
+    "index refunded_leases",
     "table reservations",
     "table tenant",
     "table tokens",
@@ -125,6 +129,7 @@ test("the steps are those that were shipped", async () => {
     "4 governance 481033fb0dcaaa97",
     "5 policies and periods 61d1bf18551429cf",
     "6 tokens 1ec7b09f35bcffba",
+    "7 leases 79881c69342458be",
   ]);
   expect(SCHEMA_VERSION).toBe(MIGRATIONS.length);
   expect(await Promise.all(REGISTRY_MIGRATIONS.map(printOf))).toEqual(["1 registry cb49d25729d850c7"]);

@@ -39,6 +39,14 @@ async function openByRpc(): Promise<TenantWay> {
     freeze: async (budget) => answerOf(await stub.freezeBudget(budget, {})),
     unfreeze: async (budget) => answerOf(await stub.unfreezeBudget(budget, {})),
     createPolicy: async (request) => answerOf(await stub.createPolicy(request)),
+    openLease: async (request) => answerOf(await stub.openLease(request as never)),
+    renewLease: async (id, request) => answerOf(await stub.renewLease(id, request as never)),
+    returnLease: async (id, request) => answerOf(await stub.returnLease(id, request as never)),
+    leases: async (query) => answerOf(await stub.listLeases(query as never)),
+    exposure: async () => answerOf(await stub.exposure()),
+    leaseSettings: async () => answerOf(await stub.readLeaseSettings()),
+    setLeaseSettings: async (request) => answerOf(await stub.changeLeaseSettings(request as never)),
+    raiseLeaseEpoch: async () => answerOf(await stub.raiseLeaseEpoch()),
     advance: (ms) => advanceByRpc(tenant, ms),
   };
 }

@@ -11,6 +11,7 @@ import { adminRoutes } from "./admin-routes.ts";
 import { type Correlation, correlate } from "./correlation.ts";
 import { corsFields, isPreflight, preflightFields } from "./cors.ts";
 import { errorBody, HttpRefusal, httpRefusal } from "./errors.ts";
+import { leaseRoutes } from "./lease-routes.ts";
 import { purserRoutes } from "./purser-routes.ts";
 import { runtimeRoutes } from "./runtime-routes.ts";
 import { tokenRoutes } from "./token-routes.ts";
@@ -46,7 +47,14 @@ const HEALTH_ROUTES: readonly Route[] = ["/healthz", "/actuator/health", "/actua
 
 export function createApp(): Hono<AppTypes> {
   const app = new Hono<AppTypes>();
-  const routes = [...HEALTH_ROUTES, ...runtimeRoutes, ...adminRoutes, ...purserRoutes, ...tokenRoutes];
+  const routes = [
+    ...HEALTH_ROUTES,
+    ...runtimeRoutes,
+    ...adminRoutes,
+    ...purserRoutes,
+    ...tokenRoutes,
+    ...leaseRoutes,
+  ];
   const methods = new TrieRouter<string>();
   for (const { method, path, handle } of routes) {
     methods.add("ALL", path, method);

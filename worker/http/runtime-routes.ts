@@ -34,7 +34,7 @@ import { HttpRefusal } from "./errors.ts";
 import { type TenantStub, tenantStub } from "./tenant-stub.ts";
 
 /** The object of the tenant that the key belongs to, and the caller to hand it. */
-async function open({ request, env, asTenant }: RouteCall) {
+export async function open({ request, env, asTenant }: RouteCall) {
   const { tenant, caller } = await requireTenant(request.headers, env);
   asTenant(tenant);
   return { budget: tenantStub(env, tenant), caller };
@@ -43,7 +43,7 @@ async function open({ request, env, asTenant }: RouteCall) {
 type Act<Input> = (budget: TenantStub, body: Input, caller: Caller, id: string) => Promise<Reply<unknown>>;
 
 /** A route by a tenant's key with a body. `id` is the path's, where it has one. */
-function postRoute<Input>(path: string, act: Act<Input>): Route {
+export function postRoute<Input>(path: string, act: Act<Input>): Route {
   return {
     method: "POST",
     path,

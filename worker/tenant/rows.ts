@@ -8,10 +8,12 @@ import type {
   AuditRecord,
   FinishedReservation,
   JsonObject,
+  LeaseRecord,
   Permission,
   PolicyRecord,
   Reservation,
   ReservationDetails,
+  Subject,
   TenantRecord,
   TokenRecord,
   TokenTerms,
@@ -110,6 +112,33 @@ export interface ReservationRow {
   settled_fingerprint: string | null;
   settled_reply: string | null;
   report: string | null;
+}
+
+export interface LeaseRow {
+  id: string;
+  epoch: number;
+  fingerprint: string;
+  subject: string;
+  unit: string;
+  scopes: string;
+  windows: string | null;
+  granted: string;
+  spent: string;
+  returned: string;
+  held: string;
+  charged: string;
+  sequence: number;
+  shortage: string | null;
+  ttl_ms: number;
+  grace_ms: number;
+  on_expiry: LeaseRecord["onExpiry"];
+  holder: string | null;
+  key_id: string | null;
+  status: LeaseRecord["status"];
+  created_at_ms: number;
+  renewed_at_ms: number;
+  expires_at_ms: number;
+  ended_at_ms: number | null;
 }
 
 export interface AnswerRow {
@@ -258,6 +287,35 @@ export function reservationOf(row: ReservationRow): Reservation {
     charged: row.charged === null ? undefined : int64(row.charged),
     settled: settledOf(row),
     report: read<NonNullable<FinishedReservation["report"]>>(row.report),
+  };
+}
+
+export function leaseOf(row: LeaseRow): LeaseRecord {
+  return {
+    id: row.id,
+    epoch: row.epoch,
+    fingerprint: row.fingerprint,
+    subject: JSON.parse(row.subject) as Subject,
+    unit: row.unit as Unit,
+    scopes: JSON.parse(row.scopes) as string[],
+    windows: read<number[]>(row.windows),
+    granted: int64(row.granted),
+    spent: int64(row.spent),
+    returned: int64(row.returned),
+    held: int64(row.held),
+    charged: int64(row.charged),
+    sequence: row.sequence,
+    shortage: row.shortage ?? undefined,
+    ttlMs: row.ttl_ms,
+    graceMs: row.grace_ms,
+    onExpiry: row.on_expiry,
+    holder: row.holder ?? undefined,
+    keyId: row.key_id ?? undefined,
+    status: row.status,
+    createdAtMs: row.created_at_ms,
+    renewedAtMs: row.renewed_at_ms,
+    expiresAtMs: row.expires_at_ms,
+    endedAtMs: row.ended_at_ms ?? undefined,
   };
 }
 

@@ -236,6 +236,53 @@ export const MIGRATIONS: readonly Migration[] = [
       ) STRICT, WITHOUT ROWID`,
     ],
   },
+  {
+    // As with reservations: one half holds something, and ending moves a row to the other.
+    version: 7,
+    name: "leases",
+    statements: [
+      `CREATE TABLE leases (
+        ended INTEGER NOT NULL CHECK (ended IN (0, 1)),
+        id TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        fingerprint TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        unit TEXT NOT NULL,
+        scopes TEXT NOT NULL,
+        windows TEXT,
+        granted INTEGER NOT NULL CHECK (granted >= 0),
+        spent INTEGER NOT NULL CHECK (spent >= 0),
+        returned INTEGER NOT NULL CHECK (returned >= 0 AND returned <= granted),
+        held INTEGER NOT NULL CHECK (held >= 0),
+        charged INTEGER NOT NULL CHECK (charged >= 0),
+        sequence INTEGER NOT NULL CHECK (sequence >= 0),
+        shortage TEXT,
+        ttl_ms INTEGER NOT NULL,
+        grace_ms INTEGER NOT NULL,
+        on_expiry TEXT NOT NULL CHECK (on_expiry IN ('charge', 'refund')),
+        holder TEXT,
+        key_id TEXT,
+        status TEXT NOT NULL CHECK (status IN ('ACTIVE', 'RETURNED', 'EXPIRED')),
+        created_at_ms INTEGER NOT NULL,
+        renewed_at_ms INTEGER NOT NULL,
+        expires_at_ms INTEGER NOT NULL,
+        ended_at_ms INTEGER,
+        CHECK ((ended = 0) = (ended_at_ms IS NULL)),
+        CHECK (ended = 1 OR status <> 'EXPIRED'),
+        PRIMARY KEY (ended, id)
+      ) STRICT, WITHOUT ROWID`,
+      "CREATE INDEX ended_leases_by_creation ON leases (created_at_ms, id) WHERE ended = 1",
+      // What may have been spent beyond all budgets is a sum over these alone.
+      "CREATE INDEX refunded_leases ON leases (unit) WHERE status = 'EXPIRED' AND on_expiry = 'refund'",
+      `CREATE TABLE lease_settings (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        epoch INTEGER NOT NULL,
+        on_expiry TEXT NOT NULL CHECK (on_expiry IN ('charge', 'refund')),
+        ttl_ms_max INTEGER NOT NULL,
+        grace_ms INTEGER NOT NULL
+      ) STRICT`,
+    ],
+  },
 ];
 
 /** The newest version that this code knows. */

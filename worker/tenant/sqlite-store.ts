@@ -1,5 +1,5 @@
 // A LedgerStore over a Durable Object's SQLite: here the tenant, its keys, policies and rates, and the audit log; below, in
-// this order, reservations, accounts and the statements with what is remembered. Invariant: the database is the truth, and
+// this order, leases, reservations, accounts and the statements with what is remembered. Invariant: the database is the truth, and
 // what is remembered of it lasts for one transaction at most, so that a group of calls reads its tenant, key and
 // accounts once. Who may call: TenantBudget. Rows written are counted by a test: 2 per reserve, 3 per commit, 1 per pruned row.
 
@@ -12,7 +12,7 @@ import type {
   TenantRecord,
   TokenRecord,
 } from "purser/ledger";
-import { ReservationStore } from "./reservation-store.ts";
+import { LeaseRows } from "./lease-rows.ts";
 import {
   type ApiKeyRow,
   type AuditRow,
@@ -30,7 +30,7 @@ import {
 } from "./rows.ts";
 import { PAGE_ROWS, pages } from "./statements.ts";
 
-export class SqliteStore extends ReservationStore implements LedgerStore {
+export class SqliteStore extends LeaseRows implements LedgerStore {
   readTenant(): TenantRecord | undefined {
     const known = this.remembered();
     if (known.tenant === undefined) {

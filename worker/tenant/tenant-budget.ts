@@ -28,12 +28,21 @@ import type {
   DecideInput,
   EventBody,
   EventInput,
+  ExposureBody,
   ExtendBody,
   ExtendInput,
   FundBody,
   FundInput,
   IntrospectBody,
   IssuedTokenBody,
+  LeaseBody,
+  LeaseInput,
+  LeaseListBody,
+  LeaseRenewalInput,
+  LeaseReturnInput,
+  LeaseSettingsBody,
+  LeaseSettingsInput,
+  LeasesQuery,
   MintedKey,
   PeriodBody,
   PeriodInput,
@@ -164,6 +173,39 @@ export class TenantBudget extends DurableObject<Env> implements TenantRpc {
 
   balances(query: BalancesQuery, caller?: Caller): Promise<Reply<BalancesBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.balances(query, turn));
+  }
+
+  openLease(request: LeaseInput, caller?: Caller): Promise<Reply<LeaseBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.openLease(request, turn));
+  }
+
+  renewLease(leaseId: string, request: LeaseRenewalInput, caller?: Caller): Promise<Reply<LeaseBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.renewLease(leaseId, request, turn));
+  }
+
+  returnLease(leaseId: string, request: LeaseReturnInput, caller?: Caller): Promise<Reply<LeaseBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.returnLease(leaseId, request, turn));
+  }
+
+  listLeases(query: LeasesQuery, caller?: Caller): Promise<Reply<LeaseListBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.listLeases(query, turn));
+  }
+
+  exposure(caller?: Caller): Promise<Reply<ExposureBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.exposure(turn));
+  }
+
+  readLeaseSettings(): Promise<Reply<LeaseSettingsBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.readLeaseSettings(turn));
+  }
+
+  changeLeaseSettings(settings: LeaseSettingsInput, source?: CallSource): Promise<Reply<LeaseSettingsBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.changeLeaseSettings(settings, turn), source);
+  }
+
+  /** Ends all leases, after the object's storage was restored from a backup. */
+  raiseLeaseEpoch(source?: CallSource): Promise<Reply<LeaseSettingsBody>> {
+    return this.#decide(undefined, (ledger, turn) => ledger.raiseLeaseEpoch(turn), source);
   }
 
   /** Makes the tenant and its tables. Before this, the object stores nothing, whatever its name. */

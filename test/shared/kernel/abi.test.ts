@@ -4,7 +4,7 @@
 import { AtomicBudget, AtomicTokenBudget, createKernel } from "purser";
 import "purser/ledger";
 import { describe, expect, test } from "vitest";
-import { CREDIT_MAX, Figure, Kind, Status } from "../../../src/kernel/generated/abi.ts";
+import { CREDIT_MAX, Figure, Kind, Overage, Status } from "../../../src/kernel/generated/abi.ts";
 import { instantiate, instantiateAccounts, type KernelExports } from "../../../src/kernel/instance.ts";
 
 /** JavaScript turns the last four into 0, 7, 1 and 3 before wasm sees them: only the adapter can refuse those. */
@@ -336,8 +336,10 @@ test("accounts: every selector out of range is refused and changes nothing", () 
       () => exports.pathRelease(bad, 1n),
       () => exports.pathCommit(bad, 1n, 1n, 0),
       () => exports.pathCommit(1, 1n, 1n, bad),
+      () => exports.pathRefund(bad, 1n),
       () => exports.pathEvent(bad, 1n, 0),
       () => exports.pathEvent(1, 1n, bad),
+      () => exports.pathEvent(1, 1n, Overage.Owe),
     ]) {
       expect(put()).toBe(Status.ArgumentInvalid);
     }

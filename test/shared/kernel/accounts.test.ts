@@ -9,6 +9,7 @@ import {
   type FundOperation,
   type OveragePolicy,
   type PathResult,
+  type SettlementPolicy,
 } from "../../../src/kernel/accounts.ts";
 import { edgeInt64 } from "../../support/arbitraries.ts";
 
@@ -47,6 +48,7 @@ const account: fc.Arbitrary<AccountFigures> = fc
 
 const path = fc.array(account, { minLength: 1, maxLength: 6 });
 const policy = fc.constantFrom<OveragePolicy>("REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT");
+const settlement = fc.oneof<fc.Arbitrary<SettlementPolicy>[]>(policy, fc.constant("OWE"));
 
 function first(accounts: readonly AccountFigures[], broken: (account: AccountFigures) => boolean): number {
   return accounts.findIndex(broken);
@@ -73,10 +75,10 @@ function modelSettle(
   estimate: bigint,
   covered: bigint,
   beyond: bigint,
-  overage: OveragePolicy,
+  overage: SettlementPolicy,
 ): PathResult {
   let charge = beyond;
-  for (const one of accounts) {
+  for (const one of overage === "OWE" ? [] : accounts) {
     const mayOwe = overage === "ALLOW_WITH_OVERDRAFT" && one.overdraftLimit > 0n;
     if (!mayOwe) charge = min(charge, avail(one));
   }
@@ -90,7 +92,7 @@ function modelSettle(
   }
   const after = accounts.map((one): AccountFigures => {
     const paid = min(charge, avail(one));
-    const mayOwe = overage === "ALLOW_WITH_OVERDRAFT" && one.overdraftLimit > 0n;
+    const mayOwe = overage === "OWE" || (overage === "ALLOW_WITH_OVERDRAFT" && one.overdraftLimit > 0n);
     const marked = charge < beyond && !mayOwe && remaining(one) < beyond;
     return {
       ...one,
@@ -133,7 +135,7 @@ describe("the path's arithmetic is the model's, for any figures", () => {
 
   test("commit", () => {
     fc.assert(
-      fc.property(path, edgeInt64, edgeInt64, policy, (accounts, estimate, actual, overage) => {
+      fc.property(path, edgeInt64, edgeInt64, settlement, (accounts, estimate, actual, overage) => {
         const reserved = accounts.map((one) => ({ ...one, reserved: one.reserved + estimate })).filter(fits);
         if (reserved.length === 0) return;
         const expected =
@@ -155,6 +157,20 @@ describe("the path's arithmetic is the model's, for any figures", () => {
         if (reserved.length === 0) return;
         const after = reserved.map((one) => ({ ...one, reserved: one.reserved - estimate }));
         expect(arithmetic.release(reserved, estimate)).toEqual({ ok: true, accounts: after, charged: 0n });
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test("refund", () => {
+    fc.assert(
+      fc.property(path, edgeInt64, (accounts, amount) => {
+        const after = accounts.map((one) => {
+          const repaid = min(one.debt, amount);
+          const spent = one.spent - amount + repaid;
+          return { ...one, debt: one.debt - repaid, spent: spent < 0n ? 0n : spent };
+        });
+        expect(arithmetic.refund(accounts, amount)).toEqual({ ok: true, accounts: after, charged: 0n });
       }),
       { numRuns: 200 },
     );

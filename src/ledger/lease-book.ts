@@ -1,0 +1,123 @@
+// The leases that hold something, in memory: their deadlines, and on each account how many holders there are and how much
+// they have. Invariant: one entry per lease that has not ended, with the store's own figures; read anew whenever the object
+// wakes or a turn was rolled back. It bounds and divides grants, and never covers one: what is there, the accounts say.
+// Who may call: the ledger's core and the operations on leases.
+
+import { type AccountName, Deadlines } from "./deadlines.ts";
+import type { Lendable } from "./fit.ts";
+import { type LeaseRecord, type LeaseSettings, outstandingOf } from "./lease-record.ts";
+import { LEASE_DEFAULTS, LIMITS } from "./limits.ts";
+import type { Unit } from "./schema.ts";
+
+type Entry = Pick<LeaseRecord, "unit" | "scopes" | "epoch"> & {
+  readonly outstanding: bigint;
+  /** A holder works with it; of a returned one only calls under way are left. */
+  readonly isActive: boolean;
+};
+
+interface Lent {
+  holders: number;
+  outstanding: bigint;
+}
+
+export class LeaseBook {
+  readonly settings: LeaseSettings;
+  readonly deadlines = new Deadlines();
+  readonly #entries = new Map<string, Entry>();
+  /** By account; one without a holder has no entry. */
+  readonly #lent = new Map<string, Lent>();
+  /** When somebody was last refused on an account that is lent. */
+  readonly #refusedAtMs = new Map<string, number>();
+
+  constructor(leases: Iterable<LeaseRecord>, settings: LeaseSettings | undefined) {
+    const { epoch, onExpiry, ttlMsMax, graceMs } = LEASE_DEFAULTS;
+    this.settings = settings ?? { epoch, onExpiry, ttlMsMax, graceMs };
+    for (const lease of leases) this.set(lease);
+  }
+
+  /** Adds a lease, or moves it to its new figures; forgets it once it has ended. */
+  set(lease: LeaseRecord): void {
+    this.#forget(lease.id);
+    if (lease.endedAtMs !== undefined) return;
+    const { id, unit, scopes, keyId, epoch, expiresAtMs, graceMs } = lease;
+    const entry = {
+      unit,
+      scopes,
+      epoch,
+      outstanding: outstandingOf(lease),
+      isActive: lease.status === "ACTIVE",
+    };
+    this.#entries.set(id, entry);
+    this.deadlines.set({ id, unit, scopes, keyId, deadlineMs: expiresAtMs + graceMs });
+    this.#count(entry, 1);
+  }
+
+  /** The ids of those that are not of the present epoch. */
+  outdated(): string[] {
+    return [...this.#entries].filter(([, { epoch }]) => epoch !== this.settings.epoch).map(([id]) => id);
+  }
+
+  has(id: string): boolean {
+    return this.#entries.has(id);
+  }
+
+  ids(): string[] {
+    return [...this.#entries.keys()];
+  }
+
+  /** How many hold something of one unit, and how much; of those units alone of which there is any. */
+  sums(): Map<Unit, { leases: number; outstanding: bigint }> {
+    const sums = new Map<Unit, { leases: number; outstanding: bigint }>();
+    for (const { unit, outstanding } of this.#entries.values()) {
+      const sum = sums.get(unit) ?? { leases: 0, outstanding: 0n };
+      sums.set(unit, { leases: sum.leases + 1, outstanding: sum.outstanding + outstanding });
+    }
+    return sums;
+  }
+
+  /** What an account could lend and to how many: those who hold a lease, whoever asks besides, and who was refused. */
+  lendable(account: AccountName, remaining: bigint, nowMs: number, newcomers: 0 | 1): Lendable {
+    const { holders = 0, outstanding = 0n } = this.#lent.get(keyOf(account)) ?? {};
+    const refused = newcomers === 0 && this.#wasRefused(account, nowMs) ? 1 : 0;
+    return { remaining, lent: outstanding, holders: Math.max(1, holders + newcomers + refused) };
+  }
+
+  /** Somebody was refused here: as long as he may come again, the holders are asked to leave him a share. */
+  noteRefused(account: AccountName, nowMs: number): void {
+    if (this.#lent.has(keyOf(account))) this.#refusedAtMs.set(keyOf(account), nowMs);
+  }
+
+  /** He has come, or somebody else got what he left. */
+  noteGranted(accounts: readonly AccountName[]): void {
+    for (const account of accounts) this.#refusedAtMs.delete(keyOf(account));
+  }
+
+  #wasRefused(account: AccountName, nowMs: number): boolean {
+    const atMs = this.#refusedAtMs.get(keyOf(account));
+    return atMs !== undefined && nowMs - atMs < LIMITS.leaseShortMs;
+  }
+
+  #forget(id: string): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    this.#entries.delete(id);
+    this.deadlines.delete(id);
+    this.#count(entry, -1);
+  }
+
+  #count({ unit, scopes, outstanding, isActive }: Entry, sign: 1 | -1): void {
+    if (!isActive) return;
+    for (const scope of scopes) {
+      const key = keyOf({ unit, scope });
+      const lent = this.#lent.get(key) ?? { holders: 0, outstanding: 0n };
+      lent.holders += sign;
+      lent.outstanding += BigInt(sign) * outstanding;
+      if (lent.holders === 0) this.#lent.delete(key);
+      else this.#lent.set(key, lent);
+    }
+  }
+}
+
+function keyOf({ scope, unit }: AccountName): string {
+  return `${unit}\n${scope}`;
+}
