@@ -82,7 +82,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "expiry-not-settled-first",
     rule: "what has expired is given back before a decision",
     file: "src/ledger/evaluation.ts",
-    find: "const { unfinished } = core.settleDue(nowMs, accountsOn(unit, scopes));",
+    find: "const { unfinished } = core.settleDue(nowMs, accountsOn(unit, [...scopes, ...caps]));",
     replace: "const unfinished = void accountsOn;",
   },
   {
