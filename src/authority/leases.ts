@@ -60,7 +60,7 @@ export interface Leased<F extends Figure = number> {
   readonly sequence: number;
   /** `ended`: it was returned, has expired or was reclaimed. The report was booked all the same; nothing more is granted. */
   readonly state: "active" | "ended";
-  /** All that was ever granted under it. */
+  /** All that was ever granted under it; what was reported to be spent beyond that counts as granted from then on. */
   readonly granted: AmountOf<F>;
   /** The part of it that is neither spent nor returned, as the authority knows: what the budgets show as reserved. */
   readonly outstanding: F;

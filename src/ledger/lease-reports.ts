@@ -9,6 +9,7 @@ import { type Admitted, dayOf, type LedgerCore, refusePath, type Turn } from "./
 import { closedTenant } from "./evaluation.ts";
 import { least, most } from "./fit.ts";
 import { dayPrefix } from "./ids.ts";
+import { INT64_MAX } from "./int64.ts";
 import { bookLate, bookLost, heldBy } from "./lease-late.ts";
 import { type LeaseRecord, outstandingOf, unspentOf } from "./lease-record.ts";
 import {
@@ -153,13 +154,15 @@ function book(core: LedgerCore, lease: LeaseRecord, booking: Booking): Reply<Lea
  */
 function afterReport(lease: LeaseRecord, report: Report, nowMs: number): LeaseRecord {
   const { spent, sequence } = report;
-  const { granted } = lease;
   const isReturn = report.isLast || lease.status === "RETURNED";
-  const returned = isReturn ? lease.returned : least(report.returned, granted);
+  const returned = isReturn ? lease.returned : least(report.returned, lease.granted);
+  // What was spent beyond the grant is charged at once, so it counts as granted: later grants are not eaten by it.
+  const granted = most(lease.granted, least(spent + returned, INT64_MAX));
   const unspent = most(granted - returned - spent, 0n);
   const held = least(report.held, unspent);
   return {
     ...lease,
+    granted,
     spent,
     held,
     returned: isReturn ? returned + unspent - held : returned,

@@ -123,6 +123,7 @@ export class LeaseModel {
     const after = stays ? unspent : held;
     this.#charge(lease, report.spent - lease.spent, before - after, () => {
       const { spent, sequence } = report;
+      lease.granted = max(lease.granted, spent + returned);
       Object.assign(lease, { spent, held, sequence, returned: stays ? returned : returned + unspent - held });
     });
     if (stays) this.#renew(lease, want);
