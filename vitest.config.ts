@@ -17,6 +17,7 @@ function sources(variant: "" | ".workerd") {
       { find: /^purser$/, replacement: source("index") },
       { find: /^purser\/ledger$/, replacement: source("ledger") },
       { find: /^purser\/client$/, replacement: file("src/client.ts") },
+      { find: /^purser\/journal-(\w+)$/, replacement: file("src/journal/$1.ts") },
     ],
   };
 }

@@ -35,6 +35,18 @@ const WASM_TARGETS = [
   ["accounts", "accounts"],
   ["accounts-debug", "accounts"],
 ] as const;
+/** What is bundled, each alone: src/<entry>.ts becomes dist/<entry>.js. */
+const ENTRIES = [
+  "index",
+  "index.workerd",
+  "ledger",
+  "ledger.workerd",
+  "client",
+  "journal/indexeddb",
+  "journal/file",
+];
+/** The one that may import Node's modules; its declarations are made apart, so that no other sees Node's types. */
+const NODE_ENTRY = "journal/file";
 const STAMP = at("build", "stamp");
 
 /** One hash over every file that the build reads, by name and content. */
@@ -45,6 +57,7 @@ function inputsHash(): string {
     "package.json",
     "tsconfig.base.json",
     "tsconfig.build.json",
+    "tsconfig.build.node.json",
     "scripts/build.ts",
   ];
   const files = [...single, ...filesBelow("assembly"), ...filesBelow("src")];
@@ -195,10 +208,11 @@ async function buildDist(): Promise<void> {
     logLevel: "warning",
   } satisfies esbuild.BuildOptions;
   const inputs: string[] = [];
-  for (const entry of ["index", "index.workerd", "ledger", "ledger.workerd", "client"]) {
+  for (const entry of ENTRIES) {
     const entryPoints = [at("src", `${entry}.ts`)];
     const outfile = at("dist", `${entry}.js`);
-    const built = await esbuild.build({ ...options, entryPoints, outfile, plugins: [wasmBeside] });
+    const external = entry === NODE_ENTRY ? ["node:*"] : [];
+    const built = await esbuild.build({ ...options, entryPoints, outfile, external, plugins: [wasmBeside] });
     inputs.push(...Object.keys(built.metafile.inputs));
   }
   writeFileSync(at("dist/THIRD-PARTY-NOTICES.txt"), notices(inputs));
@@ -210,6 +224,7 @@ async function buildDist(): Promise<void> {
     "declare const module: WebAssembly.Module;\nexport default module;\n",
   );
   runBin("typescript/bin/tsc", ["-p", "tsconfig.build.json"]);
+  runBin("typescript/bin/tsc", ["-p", "tsconfig.build.node.json"]);
 }
 
 const hash = inputsHash();

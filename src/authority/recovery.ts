@@ -62,6 +62,8 @@ export class Recovery<F extends Figure> {
   readonly #surroundings: Required<Surroundings>;
   /** By reservation. */
   readonly #entries = new Map<string, Entry>();
+  /** For each look into the journal that is under way, what was settled since it began. */
+  readonly #looks = new Set<Set<string>>();
 
   constructor(
     authority: Pick<Authority<F>, "commit" | "recordEvent">,
@@ -123,11 +125,14 @@ export class Recovery<F extends Figure> {
   /** Those records of this partition that were not known here. */
   async #load(): Promise<readonly Entry[]> {
     const { journal, partition } = this.#options;
+    const settled = new Set<string>();
+    this.#looks.add(settled);
     const contents = (await this.#withJournal(undefined, () => journal.list())) ?? NOTHING;
+    this.#looks.delete(settled);
     for (const cause of contents.quarantined) this.#tell({ disposition: "quarantined", cause });
-    return contents.records
-      .filter((it) => it.partition === partition && !this.#entries.has(it.reservationId))
-      .map((record) => this.#enter(record));
+    const isNew = ({ partition: of, reservationId: id }: JournalRecord): boolean =>
+      of === partition && !this.#entries.has(id) && !settled.has(id);
+    return contents.records.filter(isNew).map((record) => this.#enter(record));
   }
 
   #enter(record: JournalRecord): Entry {
@@ -261,6 +266,7 @@ export class Recovery<F extends Figure> {
     const { record } = entry;
     const { partition, reservationId } = record;
     if (this.#isOpen(entry)) this.#entries.delete(reservationId);
+    for (const settled of this.#looks) settled.add(reservationId);
     entry.wake?.();
     await this.#withJournal(record, () => this.#options.journal.remove(partition, reservationId));
   }

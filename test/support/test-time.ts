@@ -13,6 +13,11 @@ export function settled(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
+/** Waits, turn by turn, for something that does not hang on the clock: a file that is written, an answer on a socket. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await settled();
+}
+
 export class TestTime {
   /** The wall clock. */
   nowMs = 1_800_000_000_000;

@@ -25,7 +25,12 @@ function rig(surroundings: Surroundings = {}) {
   const startMs = time.steadyMs;
   const ledger = new LocalLedger({ tenant: "acme", now: () => time.nowMs });
   ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(1_000) });
-  const authority = new LocalAuthority({ ledger, ...time.surroundings, ...surroundings });
+  const authority = new LocalAuthority({
+    ledger,
+    ...time.surroundings,
+    warn: () => undefined,
+    ...surroundings,
+  });
   /** When each extension was asked for, in seconds since the start, and with which key. */
   const beats: { atSeconds: number; key: string; byMs: number }[] = [];
   const faults: Fault[] = [];

@@ -1,0 +1,163 @@
+// The package's entry `purser/journal-file`: a journal in a folder, for Node. Invariant: a file is whole or not there: it is
+// written beside, brought to the disk and renamed, so neither a crash nor another process ever shows half of one; and no
+// two reservations share a file, whatever their ids are made of. The one file of src/ that imports Node's modules.
+// Who may call: anyone in Node; any number of processes and threads may share a folder.
+
+import { createHash } from "node:crypto";
+import { type FileHandle, mkdir, open, readdir, readFile, rename, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { pid } from "node:process";
+import { threadId } from "node:worker_threads";
+import type { Journal, JournalContents, JournalRecord } from "../authority/journal.ts";
+import { recordOfText, textOfRecord } from "../authority/journal-text.ts";
+
+export type { Journal, JournalContents, JournalRecord } from "../authority/journal.ts";
+
+export interface FileJournalOptions {
+  /** Made if it is not there. It holds what was spent on what: give it to nobody else. */
+  readonly folder: string;
+}
+
+const QUARANTINE = "quarantine";
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+
+/**
+ * One file for each spend that the authority has not confirmed: `<sha256 of the partition>/v2-<sha256 of the id>.json`, the
+ * name that the protocol's recovery profile gives it. What cannot be read is moved to `quarantine/`.
+ *
+ * @example
+ * const authority = new HttpAuthority({ baseUrl, apiKey, journal: new FileJournal({ folder: "/var/lib/agent/spends" }) });
+ */
+export class FileJournal implements Journal {
+  readonly #folder: string;
+  #written = 0;
+
+  constructor({ folder }: FileJournalOptions) {
+    if (typeof folder !== "string" || folder === "") {
+      throw Object.assign(new TypeError(`folder must be the path of a folder, got ${String(folder)}`), {
+        code: "ARGUMENT_INVALID",
+      });
+    }
+    this.#folder = folder;
+  }
+
+  async put(record: JournalRecord): Promise<void> {
+    const folder = await this.#partitionFolder(record.partition);
+    const [file, path] = await this.#openNew(folder);
+    try {
+      await file.writeFile(textOfRecord(record));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(path, join(folder, fileNameOf(record)));
+    await syncFolder(folder);
+  }
+
+  async remove(partition: string, reservationId: string): Promise<void> {
+    const path = join(this.#folder, hashOf(partition), fileNameOf({ reservationId }));
+    await unlink(path).catch(ifMissing);
+  }
+
+  async list(): Promise<JournalContents> {
+    const records: JournalRecord[] = [];
+    const quarantined: string[] = [];
+    for (const { folder, name } of await this.#files()) {
+      const path = join(folder, name);
+      const text = await readFile(path, "utf8").catch(ifMissing);
+      if (text === undefined) continue; // another process has settled it meanwhile
+      const record = recordOfText(text);
+      if (record !== undefined && (await this.#settleIn(record, path))) records.push(record);
+      else quarantined.push(...(await this.#setAside(path, name)));
+    }
+    return { records, quarantined };
+  }
+
+  /** Gives a record the name it should have, if it has another one; false where that is taken, so that neither is lost. */
+  async #settleIn(record: JournalRecord, path: string): Promise<boolean> {
+    const own = join(this.#folder, hashOf(record.partition), fileNameOf(record));
+    if (path === own) return true;
+    await this.#partitionFolder(record.partition);
+    if ((await readFile(own).catch(ifMissing)) !== undefined) return false;
+    await rename(path, own).catch(ifMissing);
+    return true;
+  }
+
+  /** Where it went; nowhere if another process was faster. */
+  async #setAside(path: string, name: string): Promise<readonly string[]> {
+    const folder = join(this.#folder, QUARANTINE);
+    await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+    const to = join(folder, `${hashOf(path).slice(0, 8)}-${name}`);
+    try {
+      await rename(path, to);
+      return [to];
+    } catch (error) {
+      return ifMissing(error) ?? [];
+    }
+  }
+
+  async #files(): Promise<readonly { readonly folder: string; readonly name: string }[]> {
+    const entries = (await readdir(this.#folder, { withFileTypes: true }).catch(ifMissing)) ?? [];
+    const folders = entries.filter((it) => it.isDirectory() && it.name !== QUARANTINE);
+    const inside = folders.map(async ({ name }) => {
+      const folder = join(this.#folder, name);
+      return ((await readdir(folder).catch(ifMissing)) ?? []).map((file) => ({ folder, name: file }));
+    });
+    const beside = entries.filter((it) => it.isFile()).map(({ name }) => ({ folder: this.#folder, name }));
+    return [...beside, ...(await Promise.all(inside)).flat()].filter(({ name }) => name.endsWith(".json"));
+  }
+
+  async #partitionFolder(partition: string): Promise<string> {
+    const folder = join(this.#folder, hashOf(partition));
+    const made = await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+    if (made !== undefined) await syncFolder(this.#folder);
+    return folder;
+  }
+
+  /** A file that nobody else writes to. One that a crash left behind is not taken over, and never read. */
+  async #openNew(folder: string): Promise<[file: FileHandle, path: string]> {
+    for (;;) {
+      this.#written += 1;
+      const path = join(folder, `${pid}-${threadId}-${this.#written}.tmp`);
+      try {
+        return [await open(path, "wx", FILE_MODE), path];
+      } catch (error) {
+        if (codeOf(error) !== "EEXIST") throw error;
+      }
+    }
+  }
+}
+
+function fileNameOf({ reservationId }: Pick<JournalRecord, "reservationId">): string {
+  return `v2-${hashOf(reservationId)}.json`;
+}
+
+function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/** A new name is on the disk once its folder is. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r").catch(unlessUnknown);
+  try {
+    await handle?.sync().catch(unlessUnknown);
+  } finally {
+    await handle?.close();
+  }
+}
+
+/** Windows knows no such thing for folders. */
+function unlessUnknown(error: unknown): undefined {
+  if (!["EPERM", "EISDIR", "EACCES", "EINVAL"].includes(codeOf(error))) throw error;
+  return undefined;
+}
+
+function ifMissing(error: unknown): undefined {
+  if (codeOf(error) !== "ENOENT") throw error;
+  return undefined;
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { readonly code?: unknown }).code);
+}

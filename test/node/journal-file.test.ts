@@ -1,0 +1,87 @@
+// The journal in a folder: its files, what becomes of one that is torn or foreign, and that a crash never shows half of one.
+
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { FileJournal } from "purser/journal-file";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { journalContract, journalRecord } from "../support/journal-contract.ts";
+import { temporaryFolder } from "./support/commands.ts";
+
+async function folderOfTest(): Promise<string> {
+  const folder = await temporaryFolder();
+  onTestFinished(() => folder[Symbol.asyncDispose]());
+  return folder.path;
+}
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+const RECORD = journalRecord("a");
+const PARTITION = sha256(RECORD.partition);
+
+journalContract("in a folder", async () => {
+  const folder = join(await folderOfTest(), "below", "it");
+  return () => new FileJournal({ folder });
+});
+
+describe("files", () => {
+  test("are named by the hash of the exact id, readable by their owner alone, and hold the record as JSON", async () => {
+    const folder = await folderOfTest();
+    await new FileJournal({ folder }).put(journalRecord("ä/1"));
+    expect(await readdir(join(folder, PARTITION))).toEqual([`v2-${sha256("ä/1")}.json`]);
+    const path = join(folder, PARTITION, `v2-${sha256("ä/1")}.json`);
+    expect(JSON.parse(await readFile(path, "utf8"))).toMatchObject({ version: 1, reservationId: "ä/1" });
+    if (process.platform !== "win32") expect((await stat(path)).mode & 0o077).toBe(0);
+  });
+
+  test.each([
+    ["cut short", '{"version":1,"partition":"https://bud'],
+    ["empty", ""],
+    ["of a later version", JSON.stringify({ ...RECORD, version: 2 })],
+    ["without an amount", JSON.stringify({ ...RECORD, actual: { unit: "TOKENS" } })],
+    ["with less than nothing", JSON.stringify({ ...RECORD, actual: { unit: "TOKENS", amount: -1 } })],
+    ["of an unknown unit", JSON.stringify({ ...RECORD, actual: { unit: "BEANS", amount: 1 } })],
+    ["of an unknown mode", JSON.stringify({ ...RECORD, mode: "refund" })],
+    ["without a key", JSON.stringify({ ...RECORD, idempotencyKey: "" })],
+    ["no object", "[]"],
+  ])("one that is %s is set aside, told of once, and the others are read", async (_, text) => {
+    const folder = await folderOfTest();
+    const journal = new FileJournal({ folder });
+    await journal.put(RECORD);
+    const bad = `v2-${sha256("b")}.json`;
+    await writeFile(join(folder, PARTITION, bad), text);
+    const { records, quarantined } = await journal.list();
+    expect(records).toEqual([RECORD]);
+    expect(quarantined).toEqual([expect.stringContaining(bad)]);
+    expect(await readFile(quarantined[0] ?? "", "utf8")).toBe(text);
+    expect(await journal.list()).toEqual({ records: [RECORD], quarantined: [] });
+  });
+
+  test("one that a crash left half-written is neither read nor in the way", async () => {
+    const folder = await folderOfTest();
+    const journal = new FileJournal({ folder });
+    await mkdir(join(folder, PARTITION), { recursive: true });
+    await writeFile(join(folder, PARTITION, `${process.pid}-0-1.tmp`), "half of it");
+    await journal.put(RECORD);
+    expect(await journal.list()).toEqual({ records: [RECORD], quarantined: [] });
+  });
+
+  test("one with another name gets its own; where that is taken it is set aside, and neither is lost", async () => {
+    const folder = await folderOfTest();
+    const journal = new FileJournal({ folder });
+    const moved = journalRecord("moved");
+    await writeFile(join(folder, "moved.json"), JSON.stringify(moved));
+    expect(await journal.list()).toEqual({ records: [moved], quarantined: [] });
+    expect(await readdir(join(folder, PARTITION))).toEqual([`v2-${sha256("moved")}.json`]);
+    await writeFile(join(folder, "old.json"), JSON.stringify({ ...moved, mode: "event" }));
+    const { records, quarantined } = await journal.list();
+    expect(records).toEqual([moved]);
+    expect(JSON.parse(await readFile(quarantined[0] ?? "", "utf8"))).toMatchObject({ mode: "event" });
+  });
+});
+
+test.each([[""], [undefined]])("a folder %o is none, and the error names it", (folder) => {
+  expect(() => new FileJournal({ folder: folder as string })).toThrow(
+    expect.objectContaining({ code: "ARGUMENT_INVALID", message: expect.stringContaining("folder") }),
+  );
+});
