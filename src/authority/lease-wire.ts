@@ -46,8 +46,10 @@ export function leaseBody(key: string, request: LeaseRequest, base: Subject | un
 }
 
 export function renewalBody(lease: LeaseName, renewal: LeaseRenewal, base: Subject | undefined): WireFields {
-  checkFigure("want", renewal.want);
-  return { ...reportBody(lease, renewal, base), want: renewal.want, ttl_ms: lifeOf(renewal.ttlMs) };
+  const { want, min, ttlMs } = renewal;
+  checkFigure("want", want);
+  if (min !== undefined) checkFigure("min", min);
+  return { ...reportBody(lease, renewal, base), want, min, ttl_ms: lifeOf(ttlMs) };
 }
 
 export function reportBody(

@@ -45,6 +45,8 @@ export interface LeaseReport {
 export interface LeaseRenewal extends LeaseReport {
   /** How much the holder would like to have unspent after this, what is held included. It may get less. */
   readonly want: Figure;
+  /** What it cannot go on without: up to this it gets more than an even share, if it is there. 0 by default. */
+  readonly min?: Figure;
   readonly ttlMs?: number;
 }
 

@@ -204,7 +204,7 @@ function renew(
     const halt = haltOf(core, tenant, path);
     const growth =
       halt === undefined && unfinished === undefined
-        ? growthOf(core, told, path, { want: report.want, nowMs })
+        ? growthOf(core, told, path, { want: report.want, min: report.min, nowMs })
         : { granted: 0n, figures: path, shortage: halt };
     if (isChanged(accounts, growth.figures)) core.writeFigures(accounts, growth.figures, nowMs);
     return grown(core, told, place, growth, halt !== undefined);
@@ -218,7 +218,7 @@ function renew(
   if (!moved.ok) return grown(core, told, place, { granted: 0n, shortage: moved }, true);
   core.leases.set(moved.lease);
   const now = core.readAccounts(scopes, told.unit, nowMs);
-  const growth = growthOf(core, moved.lease, now, { want: report.want, nowMs });
+  const growth = growthOf(core, moved.lease, now, { want: report.want, min: report.min, nowMs });
   core.writeFigures(now, growth.figures, nowMs);
   return grown(core, moved.lease, place, growth, false);
 }

@@ -52,7 +52,8 @@ const report = {
 const SUM_RULE = `must have spent, held and returned of together at most ${INT64_MAX}`;
 
 export const leaseRenewalSchema = v.pipe(
-  closed({ ...report, want: int64, ttl_ms: ttl }),
+  closed({ ...report, want: int64, min: v.optional(int64, 0n), ttl_ms: ttl }),
+  v.check(({ want, min }) => min <= want, "must have a min that is at most want"),
   v.check(({ spent, held, returned }) => spent + held + returned <= INT64_MAX, SUM_RULE),
 );
 export const leaseReturnSchema = v.pipe(
@@ -106,6 +107,7 @@ export interface LeaseReturnInput {
 
 export interface LeaseRenewalInput extends LeaseReturnInput {
   readonly want: bigint | number;
+  readonly min?: bigint | number;
   readonly ttl_ms?: number;
 }
 

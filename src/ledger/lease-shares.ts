@@ -1,5 +1,6 @@
 // How much of a path a lease may have: where the path is tightest, how much a renewal grows, how much is asked back.
-// Invariant: a lease grows by no more than every budget of its path has, and never beyond an even share of the tightest;
+// Invariant: a lease grows by no more than every budget of its path has, and never beyond an even share of the
+// tightest, or what its holder cannot go on without;
 // asking back changes nothing by itself. Writes nothing; who may call: the operations on leases.
 
 import type { AccountFigures } from "../kernel/accounts.ts";
@@ -72,13 +73,14 @@ export function growthOf(
   core: LedgerCore,
   lease: LeaseRecord,
   accounts: readonly AccountRecord[],
-  { want, nowMs }: { want: bigint; nowMs: number },
+  { want, min, nowMs }: { want: bigint; min: bigint; nowMs: number },
 ): Growth {
   const outstanding = outstandingOf(lease);
   const missing = want - outstanding;
   if (missing <= 0n) return { granted: 0n, figures: accounts };
   const { account, index, remaining } = tightestOf(core, accounts);
-  const share = evenShare(core.leases.lendable(account, remaining, nowMs, 0));
+  // Who cannot go on with a share alone has more, as long as it is there.
+  const share = most(evenShare(core.leases.lendable(account, remaining, nowMs, 0)), min);
   const room = least(missing, remaining, share - outstanding, INT64_MAX - lease.granted);
   const granted = most(room, 0n);
   const taken = core.arithmetic.reserve(accounts, granted);

@@ -103,6 +103,19 @@ describe("reporting", () => {
   });
 });
 
+describe("shares", () => {
+  test("what a holder cannot go on without it gets beyond its share, but never more than there is", () => {
+    const { open, renew, figures } = lender(1_000);
+    open("one", 10);
+    open("two", 10);
+    expect(line(renew("one", { sequence: 1, want: 900 }))).toBe("active 500 500 0");
+    expect(line(renew("one", { sequence: 2, want: 900 }, { min: 800 }))).toBe("active 800 800 300");
+    expect(line(renew("one", { sequence: 3, want: 2_000 }, { min: 2_000 }))).toMatch(/^active 990 990 /);
+    expect(figures()).toBe("1000/0/1000/0→0");
+    expect(verdictOf(renew("one", { sequence: 4, want: 5 }, { min: 6 }))).toMatch(/^400 INVALID_REQUEST/);
+  });
+});
+
 describe("expiry", () => {
   test("what nobody reported counts as spent, until its holder returns it", () => {
     const { open, giveBack, figures, clock, states, authority } = lender();
