@@ -42,6 +42,7 @@ const ENTRIES = [
   "ledger",
   "ledger.workerd",
   "client",
+  "estimates",
   "journal/indexeddb",
   "journal/file",
 ];

@@ -31,6 +31,7 @@ const scripts = {
   "bench:edge": "../bench/edge.ts",
   crash: "crash.ts",
   simulate: "simulate.ts",
+  estimates: "estimates.ts",
 };
 
 class Refusal extends Error {}

@@ -54,3 +54,16 @@ export const SEED_MAX = 0xffff_ffff;
 
 /** Seeds of a simulation that nobody gave a number: half a minute, and each fault kind thousands of times. */
 export const SIMULATION_SEEDS_DEFAULT = 10_000;
+
+/**
+ * How long a simulated call takes: reading its prompt and writing its answer, in milliseconds per token. Of the order that
+ * large models on one server show; the ratio between policies hardly depends on it, since it is the same for all.
+ */
+export const PREFILL_MS_PER_TOKEN = 0.063;
+export const DECODE_MS_PER_TOKEN = 31;
+
+/** The hard limit of `npm run estimates`: two dozen worst cases, so that neither policy is a matter of one call. */
+export const ESTIMATE_LIMIT_DEFAULT_TOKENS = 200_000;
+
+/** The smallest usual context window that holds every call of the Azure code trace, whose longest is 7,841 tokens. */
+export const CONTEXT_WINDOW_DEFAULT_TOKENS = 8_192;

@@ -1,7 +1,7 @@
 // The scoped form: reserve, run, settle. The primary way to spend tokens, because no ending can be forgotten.
 // Invariant: exactly one of recordUsage and cancel reaches the reservation, whatever the callback does.
 
-import { explainDenial } from "../denial.ts";
+import { type Denial, explainDenial } from "../denial.ts";
 import { BudgetDeniedError } from "../errors.ts";
 import { type AmountRange, leastOf } from "./amount-range.ts";
 import type { TokenReservation } from "./token-reservation.ts";
@@ -51,8 +51,8 @@ export async function withTokens<T>(
   }
 }
 
-/** Settles as `run` does, or rejects with the signal's reason if that comes first. */
-async function untilAborted<T>(signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
+/** @internal Settles as `run` does, or rejects with the signal's reason if that comes first. */
+export async function untilAborted<T>(signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
   if (signal === undefined) return run();
   signal.throwIfAborted();
   let onAbort: (() => void) | undefined;
@@ -67,8 +67,8 @@ async function untilAborted<T>(signal: AbortSignal | undefined, run: () => Promi
   }
 }
 
-/** A budget that cannot explain itself has only said that it is exhausted. */
-function denialOf(budget: Partial<ExplainsDenial>, requested: number) {
+/** @internal Why a budget says no. One that cannot explain itself has only said that it is exhausted. */
+export function denialOf(budget: Partial<ExplainsDenial>, requested: number): Denial {
   if (budget.explainDenial !== undefined) return budget.explainDenial(requested);
   return explainDenial({
     scope: "",

@@ -8,6 +8,7 @@ import { expect, test } from "vitest";
 import { stream } from "../../examples/all-of.ts";
 import { ask } from "../../examples/browser.ts";
 import { chat } from "../../examples/client.ts";
+import { summarise } from "../../examples/estimates.ts";
 import { write } from "../../examples/fit.ts";
 import { brief } from "../../examples/graph.ts";
 import { runTool } from "../../examples/limits.ts";
@@ -15,14 +16,22 @@ import { answer } from "../../examples/tenants.ts";
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-test.each(["browser", "worker", "node", "credit", "tenants", "graph", "limits", "all-of", "fit"])(
-  "the README shows examples/%s.ts",
-  (name) => {
-    expect(readFileSync(file("README.md"), "utf8")).toContain(
-      `\`\`\`ts\n${readFileSync(file(`examples/${name}.ts`), "utf8")}\`\`\``,
-    );
-  },
-);
+test.each([
+  "browser",
+  "worker",
+  "node",
+  "credit",
+  "tenants",
+  "graph",
+  "limits",
+  "all-of",
+  "fit",
+  "estimates",
+])("the README shows examples/%s.ts", (name) => {
+  expect(readFileSync(file("README.md"), "utf8")).toContain(
+    `\`\`\`ts\n${readFileSync(file(`examples/${name}.ts`), "utf8")}\`\`\``,
+  );
+});
 
 test("examples/node.ts: four threads spend from one budget, and never more than it has", () => {
   const printed = execFileSync(process.execPath, [file("examples/node.ts")], { encoding: "utf8" });
@@ -91,6 +100,26 @@ test("examples/fit.ts: answers get shorter as the budget ends, and then there ar
     code: "BUDGET_DENIED",
     denial: { requested: 700 },
   });
+});
+
+test("examples/estimates.ts: calls share one hard limit, and the last answers end where it does", async () => {
+  let billed = 0;
+  async function* stream() {
+    billed += 1_000;
+    for (let piece = 0; piece < 500; piece++) {
+      billed += 8;
+      yield { text: ".", tokens: 8 };
+    }
+  }
+  const lengths: number[] = [];
+  const ask = async () => lengths.push((await summarise("…", 1_000, stream)).length);
+  const refused = await Promise.allSettled(Array.from({ length: 40 }, ask)).then((all) =>
+    all.filter(({ status }) => status === "rejected"),
+  );
+  expect(lengths[0]).toBe(500);
+  expect(refused.length).toBeGreaterThan(0);
+  expect(billed).toBeLessThanOrEqual(100_000);
+  expect(billed).toBeGreaterThan(90_000);
 });
 
 test("examples/all-of.ts: takes tokens, a request and a stream together, and gives back what is not used", async () => {

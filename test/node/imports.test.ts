@@ -16,6 +16,7 @@ const MAY_IMPORT: readonly (readonly [string, readonly string[]])[] = [
     "src/execution",
     ["src/kernel", "src/budgets", "src/arguments.ts", "src/denial.ts", "src/dispose.ts", "src/errors.ts"],
   ],
+  ["src/estimates", ["src/budgets", "src/arguments.ts", "src/denial.ts", "src/dispose.ts", "src/errors.ts"]],
   ["src/ledger", ["src/kernel", "src/arguments.ts", "src/errors.ts", "@noble/hashes", "valibot"]],
   [
     "src/authority",
