@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, type Plugin } from "vitest/config";
+import * as commands from "./test/node/support/browser-commands.ts";
 import { WORKER_MUTANTS } from "./test/workerd/mutants.ts";
 
 /** The package's own name leads to its sources; `variant` is "" or ".workerd". */
@@ -67,6 +68,7 @@ function browserProject(name: string, headers: Record<string, string>, include: 
         enabled: true,
         headless: true,
         screenshotFailures: false,
+        commands: { ...commands },
         instances: [{ browser: "chromium" as const }],
         provider: playwright({
           launchOptions: executablePath === undefined ? {} : { executablePath },
