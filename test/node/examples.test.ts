@@ -1,8 +1,9 @@
 // The README's examples are the files of examples/, word for word, and they run.
 
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { LocalAuthority } from "purser/ledger";
 import { expect, test } from "vitest";
 import { stream } from "../../examples/all-of.ts";
@@ -12,7 +13,11 @@ import { summarise } from "../../examples/estimates.ts";
 import { write } from "../../examples/fit.ts";
 import { brief } from "../../examples/graph.ts";
 import { runTool } from "../../examples/limits.ts";
+import { answer as streamed } from "../../examples/stream.ts";
 import { answer } from "../../examples/tenants.ts";
+import { adminClient } from "../../scripts/lib/authority-client.ts";
+import { startAuthority } from "../../scripts/lib/authority-process.ts";
+import { COMMAND_TIMEOUT_MS, temporaryFolder } from "./support/commands.ts";
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
@@ -27,6 +32,8 @@ test.each([
   "all-of",
   "fit",
   "estimates",
+  "client",
+  "stream",
 ])("the README shows examples/%s.ts", (name) => {
   expect(readFileSync(file("README.md"), "utf8")).toContain(
     `\`\`\`ts\n${readFileSync(file(`examples/${name}.ts`), "utf8")}\`\`\``,
@@ -66,6 +73,69 @@ test("examples/client.ts: commits what the model used, releases when it fails, a
     denial: { code: "BUDGET_EXCEEDED", retry: "never" },
   });
   expect(await authority.balances()).toMatchObject([{ spent: 900, reserved: 0, remaining: 1_100 }]);
+});
+
+test("examples/local.ts: two budgets on one path, in this process", () => {
+  const printed = execFileSync(process.execPath, [file("examples/local.ts")], { encoding: "utf8" });
+  expect(printed).toBe(
+    "hello BUDGET_EXCEEDED tenant:acme/agent:writer 600\ntenant:acme 900\ntenant:acme/agent:writer 900\n",
+  );
+});
+
+test("examples/http.ts: the same over HTTP, against a real authority", {
+  timeout: COMMAND_TIMEOUT_MS,
+}, async () => {
+  await using folder = await temporaryFolder();
+  const authority = await startAuthority({
+    port: 0,
+    host: "127.0.0.1",
+    dataDir: folder.path,
+    settings: { PURSER_ADMIN_KEY: "admin-key-of-the-examples" },
+    onLog: (line) => process.stderr.write(`${line}\n`),
+  });
+  try {
+    const admin = adminClient(authority.url, "admin-key-of-the-examples");
+    await admin.ensureTenant("acme");
+    await admin.createBudget({ tenant: "acme", scope: "tenant:acme", unit: "TOKENS" }, 2_000);
+    const env = {
+      ...process.env,
+      PURSER_URL: authority.url,
+      PURSER_API_KEY: await admin.createKey("acme"),
+    };
+    const { stdout } = await promisify(execFile)(process.execPath, [file("examples/http.ts")], { env });
+    expect(stdout).toBe("hello\ntenant:acme 900\n");
+  } finally {
+    await authority.stop();
+  }
+});
+
+test("examples/stream.ts: shows the answer until it ends, its reader leaves, or the budget is used up", async () => {
+  const authority = new LocalAuthority({ tenant: "acme", now: Date.now });
+  const allocated = { unit: "TOKENS", amount: 3_000 } as const;
+  authority.ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated });
+  let aborted = false;
+  async function* model(prompt: string, { signal }: { signal: AbortSignal }) {
+    signal.addEventListener("abort", () => {
+      aborted = true;
+    });
+    for (let n = 0; n < Number(prompt); n++) yield { text: "x".repeat(100) };
+    yield { text: "", usage: { total: 777 } };
+  }
+  const spent = async () => (await authority.balances()).map(({ spent, reserved }) => [spent, reserved]);
+  let shown = 0;
+  for await (const text of streamed(authority, model, "5")) shown += text.length;
+  expect([shown, aborted, await spent()]).toEqual([500, false, [[777, 0]]]);
+
+  for await (const _ of streamed(authority, model, "9")) break;
+  expect([aborted, await spent()]).toEqual([true, [[777 + 101, 0]]]);
+
+  shown = 0;
+  const endless = (async () => {
+    for await (const text of streamed(authority, model, "9999")) shown += text.length;
+  })();
+  await expect(endless).rejects.toMatchObject({ code: "BUDGET_EXHAUSTED" });
+  expect(shown).toBeGreaterThan(1_100);
+  expect(shown).toBeLessThanOrEqual(1_300);
 });
 
 test("examples/tenants.ts: holds what was really used, and gives back exactly that", async () => {
