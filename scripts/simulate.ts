@@ -4,8 +4,10 @@ import { availableParallelism } from "node:os";
 import process from "node:process";
 import { SingleBar } from "cli-progress";
 import { Command } from "commander";
+import { LEASE_MUTANTS } from "../test/simulation/leases/mutants.ts";
+import { simulate as simulateLeases } from "../test/simulation/leases/simulate.ts";
 import { MUTANTS, type Mutant } from "../test/simulation/mutants.ts";
-import { simulate } from "../test/simulation/simulate.ts";
+import { type Outcome, simulate } from "../test/simulation/simulate.ts";
 import { parseSeed, parseSeeds, parseThreads } from "./lib/arguments.ts";
 import { PROGRESS_EVERY_MS, SIMULATION_SEEDS_DEFAULT } from "./lib/limits.ts";
 import { buildMutant, removeMutants } from "./lib/mutant-build.ts";
@@ -20,19 +22,36 @@ interface SimulateOptions {
   readonly from: number;
   readonly seed?: number;
   readonly trace: boolean;
+  readonly leases: boolean;
   readonly threads: number;
   readonly mutants: boolean;
   readonly workerMutants: boolean;
 }
 
-const PROGRAM = new URL("../test/simulation/simulate.ts", import.meta.url).href;
+/** What is simulated: where its program lies, the program itself, and the mutants that it must catch. */
+interface Subject {
+  readonly entry: string;
+  readonly simulate: (seed: number, options: { trace?: (line: string) => void }) => Outcome;
+  readonly mutants: readonly Mutant[];
+  /** What it takes to name it on the command line again. */
+  readonly flag: string;
+}
+
+const LEDGER: Subject = { entry: "test/simulation/simulate.ts", simulate, mutants: MUTANTS, flag: "" };
+const LEASES: Subject = {
+  entry: "test/simulation/leases/simulate.ts",
+  simulate: simulateLeases,
+  mutants: LEASE_MUTANTS,
+  flag: "--leases ",
+};
 
 await runCommand(async () => {
   const options = readOptions();
-  if (options.seed !== undefined) return simulateOne(options.seed, options.trace);
+  const subject = options.leases ? LEASES : LEDGER;
+  if (options.seed !== undefined) return simulateOne(subject, options.seed, options.trace);
   const stop = listenForStop();
   if (options.workerMutants) return catchWorkers(stop);
-  return options.mutants ? catchMutants(options, stop) : simulateMany(options, stop);
+  return options.mutants ? catchMutants(subject, options, stop) : simulateMany(subject, options, stop);
 });
 
 function readOptions(): SimulateOptions {
@@ -48,6 +67,7 @@ function readOptions(): SimulateOptions {
     )
     .option("--from <seed>", "the first seed", parseSeed, 1)
     .option("--seed <seed>", "this one seed only", parseSeed)
+    .option("--leases", "holders of leases, and what they do wrong, instead of reservations", false)
     .option("--trace", "with --seed: tell every step", false)
     .option("--threads <number>", "threads", parseThreads, availableParallelism())
     .option("--mutants", "break one rule at a time and show which seed catches it", false)
@@ -60,17 +80,21 @@ function readOptions(): SimulateOptions {
     .opts<SimulateOptions>();
 }
 
-function simulateOne(seed: number, trace: boolean): number {
-  const outcome = simulate(seed, trace ? { trace: (line) => say(line) } : {});
+function simulateOne(subject: Subject, seed: number, trace: boolean): number {
+  const outcome = subject.simulate(seed, trace ? { trace: (line) => say(line) } : {});
   say(`seed ${seed}: ${count(outcome.steps)} steps, ${outcome.failure ?? "all as foretold"}`);
   return outcome.failure === undefined ? 0 : 1;
 }
 
-async function simulateMany({ seeds, from, threads }: SimulateOptions, stop: StopSignal): Promise<number> {
+async function simulateMany(
+  { entry, flag }: Subject,
+  { seeds, from, threads }: SimulateOptions,
+  stop: StopSignal,
+): Promise<number> {
   const startedMs = performance.now();
   const progress = showProgress(seeds);
   const result = await simulateSeeds({
-    program: PROGRAM,
+    program: new URL(`../${entry}`, import.meta.url).href,
     fromSeed: from,
     seeds,
     threads,
@@ -86,21 +110,25 @@ async function simulateMany({ seeds, from, threads }: SimulateOptions, stop: Sto
   );
   if (result.failure !== undefined) {
     say(`seed ${result.failure.seed} failed: ${result.failure.message}`);
-    say(`play it again: npm run simulate -- --seed ${result.failure.seed} --trace`);
+    say(`play it again: npm run simulate -- ${flag}--seed ${result.failure.seed} --trace`);
     return 1;
   }
   if (stop.signal.aborted) return stop.exitCode();
-  say("every reply and every figure as foretold, every invariant kept");
+  say("every step as it must be, every invariant kept");
   return 0;
 }
 
 /** For each mutant the first seed that fails, and why; a mutant that gets through all seeds has survived. */
-async function catchMutants({ seeds, from, threads }: SimulateOptions, stop: StopSignal): Promise<number> {
+async function catchMutants(
+  { entry, mutants }: Subject,
+  { seeds, from, threads }: SimulateOptions,
+  stop: StopSignal,
+): Promise<number> {
   let survivors = 0;
   say("| mutant | the rule it breaks | caught by seed | by what |\n|---|---|---|---|");
   try {
-    for (const mutant of MUTANTS) {
-      const result = await play(mutant, { seeds, from, threads }, stop);
+    for (const mutant of mutants) {
+      const result = await play(entry, mutant, { seeds, from, threads }, stop);
       if (stop.signal.aborted) return stop.exitCode();
       const { failure } = result;
       if (failure === undefined) survivors += 1;
@@ -110,7 +138,7 @@ async function catchMutants({ seeds, from, threads }: SimulateOptions, stop: Sto
   } finally {
     await removeMutants();
   }
-  say(`${MUTANTS.length - survivors} of ${MUTANTS.length} mutants caught`);
+  say(`${mutants.length - survivors} of ${mutants.length} mutants caught`);
   return survivors === 0 ? 0 : 1;
 }
 
@@ -129,11 +157,12 @@ async function catchWorkers(stop: StopSignal): Promise<number> {
 }
 
 async function play(
+  entry: string,
   mutant: Mutant,
   { seeds, from, threads }: { seeds: number; from: number; threads: number },
   stop: StopSignal,
 ): Promise<PoolResult> {
-  const program = await buildMutant(mutant);
+  const program = await buildMutant(mutant, entry);
   return simulateSeeds({ program, fromSeed: from, seeds, threads, signal: stop.signal });
 }
 

@@ -10,8 +10,11 @@ import { BUILD, ROOT, runTool } from "./project.ts";
 
 const FOLDER = join(BUILD, "mutants");
 
-/** @returns the URL of a module that exports `simulate` */
-export async function buildMutant(mutant: Mutant): Promise<string> {
+/**
+ * @param entry - the simulation's own file, from the project's root
+ * @returns the URL of a module that exports `simulate`
+ */
+export async function buildMutant(mutant: Mutant, entry = "test/simulation/simulate.ts"): Promise<string> {
   await mkdir(FOLDER, { recursive: true });
   const changed = await change(mutant);
   const isAssembly = mutant.file.startsWith("assembly/");
@@ -19,7 +22,7 @@ export async function buildMutant(mutant: Mutant): Promise<string> {
   const path = join(ROOT, isAssembly ? "src/kernel/artefacts.inline.ts" : mutant.file);
   const outfile = join(FOLDER, `${mutant.name}.mjs`);
   await esbuild.build({
-    entryPoints: [join(ROOT, "test/simulation/simulate.ts")],
+    entryPoints: [join(ROOT, entry)],
     outfile,
     bundle: true,
     format: "esm",

@@ -3,16 +3,35 @@
 // twice, and it decides calls that arrive together as one group, by the object's own code. Invariant: every transaction, kept
 // or rolled back, is one step and is judged; nobody is told of what was not kept. Who may call: the network, the schedule.
 
-import { Ledger, type LedgerOptions, type LedgerStore } from "purser/ledger";
+import { Ledger, type LedgerOptions, type LedgerStore, type Turn } from "purser/ledger";
 import { decideTogether } from "../../worker/tenant/group-commit.ts";
-import { type AnyReply, type Call, perform } from "./calls.ts";
+import type { AnyReply } from "./calls.ts";
 import type { Chance } from "./engine/chance.ts";
 import { shown } from "./engine/difference.ts";
 import { type FaultPoint, type FaultyStore, faultyStore, InjectedFault } from "./engine/faulty-store.ts";
 import type { HostClock } from "./engine/host-clock.ts";
 import type { Scheduler } from "./engine/scheduler.ts";
 import type { Tally } from "./engine/tally.ts";
-import type { Answered, Judge } from "./judge.ts";
+
+/** A call and its answer. */
+export interface Answered<Call> {
+  readonly call: Call;
+  readonly reply: AnyReply;
+}
+
+/** Who looks at every step, and throws at the first thing that is wrong. */
+export interface HostJudge<Call> {
+  /** These calls were answered in this order, and what they did is kept: one transaction, at one time. */
+  answered(group: readonly Answered<Call>[], hostMs: number): void;
+  /** A sweep ran to its end. */
+  swept(hostMs: number): void;
+  /** A turn threw. */
+  rolledBack(): void;
+  /** The process ended; what it had in memory is gone. */
+  restarted(): void;
+  checkDeadlines(ledger: Ledger): void;
+  checkAlarm(alarmAtMs: number | undefined): void;
+}
 
 /** Probabilities per turn, and per alarm. */
 export interface HostFaults {
@@ -29,14 +48,15 @@ export interface HostFaults {
   readonly alarmTwice: number;
 }
 
-export interface HostParts {
+export interface HostParts<Call> {
   readonly ledger: Omit<LedgerOptions, "store">;
+  readonly perform: (ledger: Ledger, call: Call, turn: Turn) => AnyReply;
   readonly store: LedgerStore;
   readonly clock: HostClock;
   readonly scheduler: Scheduler;
   readonly chance: Chance;
   readonly faults: HostFaults;
-  readonly judge: Judge;
+  readonly judge: HostJudge<Call>;
   readonly tally: Tally;
   readonly trace: (line: () => string) => void;
 }
@@ -48,23 +68,25 @@ const WRITES_PER_TURN = 10;
 const GATHER_MS_MAX = 1_000;
 
 /** A call in the line, and how its caller hears of it. */
-interface Waiting {
+interface Waiting<Call> {
   readonly call: Call;
   readonly reply: (reply: AnyReply) => void;
 }
 
-export class Host {
-  readonly #parts: HostParts;
-  readonly #faulty: FaultyStore<LedgerStore>;
+export class Host<Call extends { readonly op: string }> {
+  readonly #parts: HostParts<Call>;
+  #store: LedgerStore;
+  #faulty: FaultyStore<LedgerStore>;
   #ledger: Ledger;
   #alarmAtMs: number | undefined;
   /** Only the ring of the latest setting counts. */
   #alarmSetting = 0;
   #steps = 0;
-  #line: Waiting[] = [];
+  #line: Waiting<Call>[] = [];
 
-  constructor(parts: HostParts) {
+  constructor(parts: HostParts<Call>) {
     this.#parts = parts;
+    this.#store = parts.store;
     this.#faulty = faultyStore(parts.store);
     this.#ledger = this.#open();
   }
@@ -95,8 +117,8 @@ export class Host {
     else this.#decideGroup(group, clock.read());
   }
 
-  #decideAlone({ call, reply }: Waiting, hostMs: number): void {
-    const kept = this.#attempt(() => perform(this.#ledger, call, { nowMs: hostMs }));
+  #decideAlone({ call, reply }: Waiting<Call>, hostMs: number): void {
+    const kept = this.#attempt(() => this.#parts.perform(this.#ledger, call, { nowMs: hostMs }));
     if (kept === undefined) return;
     if (this.#keep([{ call, reply: kept.result }], hostMs)) reply(kept.result);
   }
@@ -105,16 +127,16 @@ export class Host {
    * As the object decides: all in one transaction, and if that fails call by call, on a ledger opened anew. One call may
    * be such that it always fails, the shared commit may fail once or for good, and the process may die in between.
    */
-  #decideGroup(group: readonly Waiting[], hostMs: number): void {
-    const { chance, faults, judge, store, tally, trace } = this.#parts;
+  #decideGroup(group: readonly Waiting<Call>[], hostMs: number): void {
+    const { chance, faults, judge, tally, trace } = this.#parts;
     const cursed = chance.happens(faults.failsInTurn) ? chance.pick(group) : undefined;
     const point = faultPoint(chance);
     let commitsFailing = chance.happens(faults.failsAsGroup) ? chance.pick([1, Number.POSITIVE_INFINITY]) : 0;
     let isDead = false;
-    let part: { waiting: Waiting; answered: Answered | undefined }[] = [];
-    const answers = new Map<Waiting, AnyReply>();
-    const failedAlone = new Set<Waiting>();
-    const told = new Set<Waiting>();
+    let part: { waiting: Waiting<Call>; answered: Answered<Call> | undefined }[] = [];
+    const answers = new Map<Waiting<Call>, AnyReply>();
+    const failedAlone = new Set<Waiting<Call>>();
+    const told = new Set<Waiting<Call>>();
     // The group's own code takes every throw for a failure, so what is wrong is kept aside.
     const wrongs: unknown[] = [];
 
@@ -123,7 +145,7 @@ export class Host {
       this.#steps += 1;
       part = [];
       try {
-        store.transact(() => {
+        this.#store.transact(() => {
           decideAll();
           commitsFailing -= 1;
           if (commitsFailing < 0) return;
@@ -153,7 +175,7 @@ export class Host {
           part.push(own);
           if (waiting === cursed) this.#faulty.arm(point);
           try {
-            own.answered = { call, reply: perform(this.#ledger, call, { nowMs: hostMs }) };
+            own.answered = { call, reply: this.#parts.perform(this.#ledger, call, { nowMs: hostMs }) };
           } finally {
             this.#faulty.disarm();
           }
@@ -185,7 +207,7 @@ export class Host {
   }
 
   /** What a transaction did is kept and judged. False when the process dies before anyone is answered. */
-  #keep(kept: readonly Answered[], hostMs: number): boolean {
+  #keep(kept: readonly Answered<Call>[], hostMs: number): boolean {
     const { chance, faults, judge, tally, trace } = this.#parts;
     for (const { call, reply } of kept) {
       const verdict = reply.ok ? `${reply.status}` : `${reply.status} ${reply.error}`;
@@ -209,6 +231,17 @@ export class Host {
     this.#steps += 1;
     this.#line = [];
     this.#restart();
+  }
+
+  /** The store is lost, and another one stands in its place: the process begins anew over it. */
+  restore(store: LedgerStore): void {
+    this.#parts.tally.add("fault: restored from a backup");
+    this.#steps += 1;
+    this.#line = [];
+    this.#store = store;
+    this.#faulty = faultyStore(store);
+    this.#restart();
+    this.#keepAlarm();
   }
 
   #open(): Ledger {

@@ -5,6 +5,7 @@
 import type { AccountRecord, EventBody, Ledger, LedgerStore, Reservation } from "purser/ledger";
 import type { AnyReply, Call } from "./calls.ts";
 import { difference, shown } from "./engine/difference.ts";
+import type { Answered, HostJudge } from "./host.ts";
 import { type AppliedEvent, type Asked, findViolation } from "./invariants.ts";
 import { judge as judgeReply } from "./model/answers.ts";
 import type { Model } from "./model/model.ts";
@@ -12,10 +13,7 @@ import { deadlineOf, type ModelBudget, type ModelReservation } from "./model/sta
 import { scopesOf } from "./model/wire.ts";
 import { type Snapshot, snapshotOf } from "./snapshot.ts";
 
-/** A call and its answer. */
-export type Answered = Pick<Asked, "call" | "reply">;
-
-export class Judge {
+export class Judge implements HostJudge<Call> {
   readonly #model: Model;
   readonly #store: LedgerStore;
   #snapshot: Snapshot;
@@ -27,7 +25,7 @@ export class Judge {
   }
 
   /** These calls were answered in this order, and what they did is kept: one transaction, at one time. */
-  answered(group: readonly Answered[], hostMs: number): void {
+  answered(group: readonly Answered<Call>[], hostMs: number): void {
     const nowMs = this.#model.begin(hostMs);
     const asked = group.map(({ call, reply }) => {
       this.#forgetPruned(call, reply, nowMs);

@@ -4,7 +4,7 @@
 
 import { Ledger, type LedgerStore, MemoryStore, ReservationIds } from "purser/ledger";
 import { agent } from "./agent.ts";
-import type { AnyReply, Call } from "./calls.ts";
+import { type AnyReply, type Call, perform } from "./calls.ts";
 import { Chance } from "./engine/chance.ts";
 import { HostClock } from "./engine/host-clock.ts";
 import { Network } from "./engine/network.ts";
@@ -63,6 +63,7 @@ export function simulate(seed: number, { store = new MemoryStore(), trace }: Sim
   const judge = new Judge(model, store);
   const host = new Host({
     ledger: options,
+    perform,
     store,
     clock,
     scheduler,
@@ -122,7 +123,8 @@ function foreignReservations(): string[] {
   return ["one", "two"].map((key) => ids.issue("other", key, Math.floor(START_MS / MS_PER_DAY)));
 }
 
-function bendClock(parts: {
+/** Lets the host's clock go wrong and be put right, as often as the plan says. */
+export function bendClock(parts: {
   clock: HostClock;
   scheduler: Scheduler;
   chance: Chance;

@@ -1,0 +1,83 @@
+// The store's backups. A ledger is a function of what was asked of it and when, so a backup is a place in the list of turns that
+// were kept, and restoring is playing them again into an empty store: no store needs to know how to be copied. What an
+// operator does next is part of it: the epoch is raised before anyone is answered.
+// Invariant: it sees every step before the judge does, and hides none. Who may call: simulate.ts.
+
+import { Ledger, type LedgerOptions, type LedgerStore } from "purser/ledger";
+import type { Answered, HostJudge } from "../host.ts";
+import { type LeaseCall, perform } from "./calls.ts";
+
+type Kept =
+  | { readonly calls: readonly LeaseCall[]; readonly hostMs: number }
+  | { readonly sweptMs: number }
+  | "restarted";
+
+export class Backups implements HostJudge<LeaseCall> {
+  readonly #judge: HostJudge<LeaseCall>;
+  #kept: Kept[] = [];
+
+  constructor(judge: HostJudge<LeaseCall>) {
+    this.#judge = judge;
+  }
+
+  /** The state as it is now. */
+  take(): readonly Kept[] {
+    return [...this.#kept];
+  }
+
+  /**
+   * Brings a backup into an empty store and raises the epoch. From here on, that is what happened.
+   * @returns the keys of the events that the restored store has charged
+   */
+  restore(
+    backup: readonly Kept[],
+    store: LedgerStore,
+    options: Omit<LedgerOptions, "store">,
+    hostMs: number,
+  ): ReadonlySet<string> {
+    const eventKeys = new Set<string>();
+    const play = (ledger: Ledger, call: LeaseCall, nowMs: number): void => {
+      const reply = perform(ledger, call, { nowMs });
+      if (call.op === "event" && reply.ok) eventKeys.add(call.body.idempotency_key);
+    };
+    const open = (): Ledger => new Ledger({ ...options, store });
+    let ledger = open();
+    for (const kept of backup) {
+      if (kept === "restarted") ledger = open();
+      else if ("sweptMs" in kept) ledger.sweep({ nowMs: kept.sweptMs });
+      else for (const call of kept.calls) play(ledger, call, kept.hostMs);
+    }
+    const raise = { op: "raiseEpoch" } as const;
+    const raised = perform(ledger, raise, { nowMs: hostMs });
+    if (!raised.ok) throw new Error(`raising the epoch was refused: ${raised.message}`);
+    this.#kept = [...backup, { calls: [raise], hostMs }];
+    return eventKeys;
+  }
+
+  answered(group: readonly Answered<LeaseCall>[], hostMs: number): void {
+    this.#kept.push({ calls: group.map(({ call }) => call), hostMs });
+    this.#judge.answered(group, hostMs);
+  }
+
+  swept(hostMs: number): void {
+    this.#kept.push({ sweptMs: hostMs });
+    this.#judge.swept(hostMs);
+  }
+
+  rolledBack(): void {
+    this.#judge.rolledBack();
+  }
+
+  restarted(): void {
+    this.#kept.push("restarted");
+    this.#judge.restarted();
+  }
+
+  checkDeadlines(ledger: Ledger): void {
+    this.#judge.checkDeadlines(ledger);
+  }
+
+  checkAlarm(alarmAtMs: number | undefined): void {
+    this.#judge.checkAlarm(alarmAtMs);
+  }
+}
