@@ -87,6 +87,11 @@ export interface DecideRequest extends Ask {
 }
 
 export interface ReserveRequest extends DecideRequest {
+  /**
+   * The least that is of use, in the estimate's unit: then as much of the estimate is reserved as there is, and `reserved`
+   * says how much that was. A server of the protocol that is not Purser's answers `NOT_FOUND`.
+   */
+  readonly min?: Figure;
   /** How long the reservation lasts unless it is extended: 1,000 … 86,400,000; the tenant may have a lower limit. */
   readonly ttlMs?: number;
   /** How long after that it can still be settled. */

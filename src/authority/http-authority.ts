@@ -70,6 +70,8 @@ function pathOf(call: WireCall): string {
   switch (call.operation) {
     case "reserve":
       return "/v1/reservations";
+    case "reserveFit":
+      return "/v1/x-purser/reservations";
     case "decide":
       return "/v1/decide";
     case "event":

@@ -19,6 +19,7 @@ import type {
   PolicyQuery,
   ReleaseInput,
   ReservationsQuery,
+  ReserveFitInput,
   ReserveInput,
 } from "../ledger/inputs.ts";
 import type {
@@ -73,6 +74,10 @@ export class LocalLedger {
 
   reserve(request: ReserveInput) {
     return this.#ledger.reserve(request, this.#turn());
+  }
+
+  reserveFit(request: ReserveFitInput) {
+    return this.#ledger.reserveFit(request, this.#turn());
   }
 
   commit(reservationId: string, request: CommitInput) {

@@ -142,7 +142,11 @@ function figuresOf<F extends Figure>(
 
 function codeOf(operation: string, error: unknown, message: string): AuthorityErrorCode | undefined {
   if (typeof error !== "string" || !Object.hasOwn(STATUS_OF_ERROR, error)) return undefined;
-  const asks = operation === "reserve" || operation === "event" || operation === "openLease";
+  const asks =
+    operation === "reserve" ||
+    operation === "reserveFit" ||
+    operation === "event" ||
+    operation === "openLease";
   if (error === "NOT_FOUND" && asks && message.startsWith(NO_BUDGET)) return "BUDGET_NOT_FOUND";
   return error as ErrorCode;
 }

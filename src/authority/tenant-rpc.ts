@@ -30,6 +30,7 @@ import type {
   PolicyQuery,
   ReleaseInput,
   ReservationsQuery,
+  ReserveFitInput,
   ReserveInput,
   TenantInput,
   TenantPatchInput,
@@ -69,6 +70,7 @@ import type {
 /** What agents ask of a tenant's budgets. Refusals are values; a throw means that the object could not be asked. */
 export interface RuntimeRpc {
   reserve(request: ReserveInput): Promise<Reply<ReserveBody>>;
+  reserveFit(request: ReserveFitInput): Promise<Reply<ReserveBody>>;
   commit(reservationId: string, request: CommitInput): Promise<Reply<CommitBody>>;
   release(reservationId: string, request: ReleaseInput): Promise<Reply<ReleaseBody>>;
   extend(reservationId: string, request: ExtendInput): Promise<Reply<ExtendBody>>;

@@ -24,6 +24,7 @@ export async function callTenant(tenant: TenantOperations, call: WireCall): Prom
 function operate(tenant: TenantOperations, call: WireCall): PromiseLike<Reply<unknown>> | Reply<unknown> {
   switch (call.operation) {
     case "reserve":
+    case "reserveFit":
     case "decide":
     case "event":
     case "openLease":

@@ -46,6 +46,20 @@ export function reserveBody(key: string, request: ReserveRequest, base: Subject 
   };
 }
 
+/** The same with the least that is of use. */
+export function reserveFitBody(
+  key: string,
+  request: ReserveRequest,
+  min: Figure,
+  base: Subject | undefined,
+): WireFields {
+  const body = reserveBody(key, request, base);
+  const { unit, amount } = request.estimate;
+  checkAmount("min", { unit, amount: min });
+  if (min > amount) throw invalidArgument("min", `at most estimate.amount, ${amount}`, Number(min));
+  return { ...body, estimate_min: min };
+}
+
 export function commitBody(key: string, request: CommitRequest): WireFields {
   checkAmount("actual", request.actual);
   return {

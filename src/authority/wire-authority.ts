@@ -131,10 +131,12 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     options?: CallOptions,
   ): Promise<Granted<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
     const key = this.#keyOf(request);
-    const body = write.reserveBody(key, request, this.#subject);
-    return this.#decide({ operation: "reserve", body }, options, (answer) =>
-      read.grantedOf(answer, this.#figure),
-    );
+    const { min } = request;
+    const call: WireCall & { readonly body: WireFields } =
+      min === undefined
+        ? { operation: "reserve", body: write.reserveBody(key, request, this.#subject) }
+        : { operation: "reserveFit", body: write.reserveFitBody(key, request, min, this.#subject) };
+    return this.#decide(call, options, (answer) => read.grantedOf(answer, this.#figure));
   }
 
   async guard(

@@ -5,7 +5,7 @@ import type { CallOptions } from "./authority.ts";
 import type { AuthorityError } from "./errors.ts";
 
 export type SettleOperation = "commit" | "release" | "extend";
-export type AskOperation = "reserve" | "decide" | "event" | "openLease";
+export type AskOperation = "reserve" | "reserveFit" | "decide" | "event" | "openLease";
 export type ReportOperation = "renewLease" | "returnLease";
 export type ListOperation = "listReservations" | "balances" | "listLeases";
 

@@ -20,6 +20,12 @@ export interface ReserveInput {
   readonly metadata?: JsonObject;
 }
 
+/** Purser's own: as much of the estimate as there is. */
+export interface ReserveFitInput extends ReserveInput {
+  /** Less than this is of no use; in the estimate's unit. */
+  readonly estimate_min: number | bigint;
+}
+
 /** @see Cycles protocol, DecisionRequest */
 export type DecideInput = Pick<
   ReserveInput,

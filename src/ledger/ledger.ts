@@ -45,7 +45,7 @@ import { listReservations } from "./list.ts";
 import type { PeriodBody } from "./period-schema.ts";
 import type { PolicyBody, PolicyListBody } from "./policy-schema.ts";
 import { balances, getReservation } from "./reads.ts";
-import { reserve } from "./reserve.ts";
+import { reserve, reserveFit } from "./reserve.ts";
 import { commit, extend, release } from "./settle.ts";
 import {
   attenuateToken,
@@ -88,6 +88,11 @@ export class Ledger {
   /** Takes `estimate` out of every budgeted scope of the subject, until committed, released or expired. 1 + scopes rows. */
   reserve(request: unknown, turn: Turn): Reply<ReserveBody> {
     return reserve(this.#core, request, turn);
+  }
+
+  /** The same for as much of the estimate as there is, and no less than its least. 1 + scopes rows. */
+  reserveFit(request: unknown, turn: Turn): Reply<ReserveBody> {
+    return reserveFit(this.#core, request, turn);
   }
 
   /** Settles a reservation with what was really spent, by its overage policy. 2 + scopes rows. */

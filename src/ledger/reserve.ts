@@ -2,14 +2,18 @@
 // Invariant: a live ALLOW writes the reservation and every account in one transaction; a refusal and a dry run leave
 // all figures as they were; the same key and body get the first answer again. Who may call: the Ledger.
 
+import type { GenericSchema } from "valibot";
 import type { Principal } from "./access.ts";
 import { answerOf, findAnswer, forKey, keepAnswer, mismatch, printOf } from "./answers.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { type Admitted, dayOf, deadlineOf, type LedgerCore, statusAt, type Turn } from "./core.ts";
 import { decisionOf, denialOf, evaluate, scopesFor } from "./evaluation.ts";
+import { largestFit } from "./fit.ts";
+import { type AnyReserveRequest, reserveFitSchema } from "./fit-schema.ts";
+import { tightestOf } from "./lease-shares.ts";
 import { RETENTION, TENANT_DEFAULTS } from "./limits.ts";
 import type { Governance } from "./policies.ts";
-import { type ReserveRequest, reserveSchema } from "./schema.ts";
+import { type Amount, reserveSchema } from "./schema.ts";
 import type { AccountRecord, ActiveReservation, Answer, TenantRecord } from "./store.ts";
 import { refuseOverdraft } from "./token-charges.ts";
 import { capScopesOf, ownKey } from "./tokens.ts";
@@ -17,9 +21,23 @@ import { windowsOf } from "./windows.ts";
 import { balancesMember, type ReserveBody, reviveReply } from "./wire.ts";
 
 export function reserve(core: LedgerCore, input: unknown, turn: Turn): Reply<ReserveBody> {
+  return reserveBy(core, reserveSchema, input, turn);
+}
+
+/** The same for as much of the estimate as there is, and no less than `estimate_min`. */
+export function reserveFit(core: LedgerCore, input: unknown, turn: Turn): Reply<ReserveBody> {
+  return reserveBy(core, reserveFitSchema, input, turn);
+}
+
+function reserveBy(
+  core: LedgerCore,
+  schema: GenericSchema<unknown, AnyReserveRequest>,
+  input: unknown,
+  turn: Turn,
+): Reply<ReserveBody> {
   return core.run(turn, (nowMs) => {
     const admitted = core.admit(turn, nowMs, {
-      schema: reserveSchema,
+      schema,
       input,
       permission: "reservations:create",
     });
@@ -45,12 +63,14 @@ export function reserve(core: LedgerCore, input: unknown, turn: Turn): Reply<Res
 
 function reserveLive(
   core: LedgerCore,
-  { request, principal, tenant }: Admitted<ReserveRequest>,
+  { request, principal, tenant }: Admitted<AnyReserveRequest>,
   scopes: readonly string[],
   { key, print }: KeyAndPrint,
   nowMs: number,
 ): Reply<ReserveBody> {
-  const evaluation = evaluate(core, request, { tenant, scopes, principal, nowMs, isLive: true });
+  const grant = new Grant(core, request);
+  const context = { tenant, scopes, principal, nowMs, amountOf: grant.amountOf };
+  const evaluation = evaluate(core, request, { ...context, isLive: true });
   if (!evaluation.ok) return evaluation.refusal;
   const crowded = limitReached(core, principal);
   if (crowded !== undefined) return crowded;
@@ -69,15 +89,14 @@ function reserveLive(
     expires_at_ms: nowMs + ttlMs,
     remaining_ttl_ms: ttlMs,
     scope_path: scopes[scopes.length - 1] ?? "",
-    reserved: request.estimate,
+    reserved: grant.amount,
     ...balancesMember(core.writeFigures(accounts, figures, nowMs), core.arithmetic),
   };
   const reservation: ActiveReservation = {
     id,
     status: "ACTIVE",
     created: answerOf(request.idempotency_key, print, body),
-    unit: request.estimate.unit,
-    amount: request.estimate.amount,
+    ...grant.amount,
     scopes: accounts.map((account) => account.scope),
     windows: windowsOf(accounts),
     overagePolicy: overagePolicyOf(request, governance, accounts, tenant),
@@ -96,6 +115,33 @@ function reserveLive(
   core.deadlines.set(deadlineOf(reservation));
   core.rates.count(governance.rates.reservations, nowMs);
   return succeed(body);
+}
+
+/** How much a request gets: its estimate, or what there is of it. Known once its budgets were looked at. */
+class Grant {
+  readonly #core: LedgerCore;
+  readonly #request: AnyReserveRequest;
+  #amount: bigint;
+
+  constructor(core: LedgerCore, request: AnyReserveRequest) {
+    this.#core = core;
+    this.#request = request;
+    this.#amount = request.estimate.amount;
+  }
+
+  get amount(): Amount {
+    return { unit: this.#request.estimate.unit, amount: this.#amount };
+  }
+
+  readonly amountOf = (accounts: readonly AccountRecord[]): bigint => {
+    const { estimate, estimate_min: min } = this.#request;
+    if (min !== undefined) {
+      const { remaining } = tightestOf(this.#core, accounts);
+      // Where not even the least fits, it is what the refusal is about.
+      this.#amount = largestFit({ want: estimate.amount, min }, remaining) ?? min;
+    }
+    return this.#amount;
+  };
 }
 
 /** Under which key an answer is kept, and what equal requests share. */
@@ -125,19 +171,21 @@ function limitReached(core: LedgerCore, { keyId, token }: Principal): Refusal | 
 /** The same evaluation with nothing taken: refusals by budgets are a DENY, faults of the request stay errors. */
 function dryRun(
   core: LedgerCore,
-  { request, principal, tenant }: Admitted<ReserveRequest>,
+  { request, principal, tenant }: Admitted<AnyReserveRequest>,
   scopes: readonly string[],
   { key, print }: KeyAndPrint,
   nowMs: number,
 ): Reply<ReserveBody> {
-  const evaluation = evaluate(core, request, { tenant, scopes, principal, nowMs });
+  const grant = new Grant(core, request);
+  const context = { tenant, scopes, principal, nowMs, amountOf: grant.amountOf };
+  const evaluation = evaluate(core, request, context);
   let body: ReserveBody;
   if (evaluation.ok) {
     body = {
       ...decisionOf(evaluation.governance),
       affected_scopes: scopes,
       scope_path: scopes[scopes.length - 1] ?? "",
-      reserved: request.estimate,
+      reserved: grant.amount,
       ...balancesMember(evaluation.accounts, core.arithmetic),
     };
   } else {
@@ -150,7 +198,7 @@ function dryRun(
 
 /** Request, else policy, else the deepest budget that sets one, else the tenant, else the protocol's default. */
 function overagePolicyOf(
-  request: ReserveRequest,
+  request: AnyReserveRequest,
   governance: Governance,
   accounts: readonly AccountRecord[],
   tenant: TenantRecord,

@@ -233,7 +233,7 @@ const metrics = closed({
 
 // ---- the runtime plane -----------------------------------------------------------------------------------------
 
-export const reserveSchema = closed({
+export const reserveEntries = {
   idempotency_key: idempotencyKey,
   subject,
   action,
@@ -243,7 +243,8 @@ export const reserveSchema = closed({
   overage_policy: v.optional(overagePolicy),
   dry_run: v.optional(v.boolean("must be true or false"), false),
   metadata: v.optional(jsonObject),
-});
+};
+export const reserveSchema = closed(reserveEntries);
 
 export const commitSchema = closed({
   idempotency_key: idempotencyKey,

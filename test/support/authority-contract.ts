@@ -4,6 +4,7 @@
 
 import type { BudgetInput, FundInput, JsonValue, PolicyInput, Reply, ReserveInput } from "purser/ledger";
 import { describe, expect, test } from "vitest";
+import { fitContract } from "./fit-contract.ts";
 import { leaseContract } from "./lease-contract.ts";
 
 /** A status and a body in plain JSON: BigInt that is safe as a number, the rest as text with an n. */
@@ -16,6 +17,7 @@ export interface Answer {
 export interface TenantWay {
   readonly tenant: string;
   reserve(request: unknown): Promise<Answer>;
+  reserveFit(request: unknown): Promise<Answer>;
   commit(id: string, request: unknown): Promise<Answer>;
   release(id: string, request: unknown): Promise<Answer>;
   extend(id: string, request: unknown): Promise<Answer>;
@@ -650,6 +652,8 @@ export function authorityContract(name: string, open: () => Promise<Way> | Way):
       ];
       for (const [, ask] of late) await expectRefused(way, ask, "410 RESERVATION_EXPIRED");
     });
+
+    fitContract(async () => (await open()).open());
 
     leaseContract(async () => (await open()).open());
   });

@@ -6,6 +6,7 @@ import type { Authority, Balance, Denied, Granted, ReserveRequest } from "purser
 import type { BudgetInput } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import type { TenantWay } from "./authority-contract.ts";
+import { fitClientContract } from "./fit-contract.ts";
 import { leaseClientContract } from "./lease-contract.ts";
 
 /** One tenant and two authorities on it; `numbers` was opened with the tenant as its subject, `exact` like it. */
@@ -393,6 +394,8 @@ export function clientContract(name: string, open: () => Promise<ClientWay>): vo
     });
 
     leaseClientContract(open);
+
+    fitClientContract(open);
 
     describe("amounts beyond 2^53−1", () => {
       const huge = 2n ** 62n;

@@ -58,6 +58,7 @@ function tenantOver(carrier: Carrier, tenant: string, apiKey: string): HttpTenan
   return {
     tenant,
     apiKey,
+    reserveFit: (request) => post("/v1/x-purser/reservations", request),
     reserve: (request) => post("/v1/reservations", request),
     commit: (id, request) => post(`${of(id)}/commit`, request),
     release: (id, request) => post(`${of(id)}/release`, request),

@@ -11,6 +11,7 @@ export function localWay(tenant: string): TenantWay & { readonly ledger: LocalLe
   return {
     tenant,
     ledger: local,
+    reserveFit: async (request) => answerOf(local.reserveFit(request as never)),
     reserve: async (request) => answerOf(local.reserve(request as never)),
     commit: async (id, request) => answerOf(local.commit(id, request as never)),
     release: async (id, request) => answerOf(local.release(id, request as never)),

@@ -25,6 +25,7 @@ async function openByRpc(): Promise<TenantWay> {
   await stub.createTenant({ tenant_id: tenant, name: tenant });
   return {
     tenant,
+    reserveFit: async (request) => answerOf(await stub.reserveFit(request as never)),
     reserve: async (request) => answerOf(await stub.reserve(request as never)),
     commit: async (id, request) => answerOf(await stub.commit(id, request as never)),
     release: async (id, request) => answerOf(await stub.release(id, request as never)),

@@ -15,6 +15,7 @@ import type {
   ReservationBody,
   ReservationListBody,
   ReservationsQuery,
+  ReserveFitInput,
   ReserveInput,
 } from "purser/ledger";
 import {
@@ -153,6 +154,9 @@ const releaseRoute = postRoute<ReleaseInput>("/v1/reservations/:id/release", (bu
 
 export const runtimeRoutes: readonly Route[] = [
   postRoute<ReserveInput>("/v1/reservations", (budget, body, caller) => budget.reserve(body, caller)),
+  postRoute<ReserveFitInput>("/v1/x-purser/reservations", (budget, body, caller) =>
+    budget.reserveFit(body, caller),
+  ),
   {
     method: "GET",
     path: "/v1/reservations",

@@ -23,6 +23,7 @@ export type TenantStub = {
  */
 const REPEATABLE: ReadonlySet<string> = new Set<keyof TenantStub>([
   "reserve",
+  "reserveFit",
   "commit",
   "release",
   "extend",

@@ -58,6 +58,7 @@ import type {
   ReservationListBody,
   ReservationsQuery,
   ReserveBody,
+  ReserveFitInput,
   ReserveInput,
   TenantBody,
   TenantRpc,
@@ -127,6 +128,10 @@ export class TenantBudget extends DurableObject<Env> implements TenantRpc {
 
   reserve(request: ReserveInput, caller?: Caller): Promise<Reply<ReserveBody>> {
     return this.#decide(caller, (ledger, turn) => ledger.reserve(request, turn));
+  }
+
+  reserveFit(request: ReserveFitInput, caller?: Caller): Promise<Reply<ReserveBody>> {
+    return this.#decide(caller, (ledger, turn) => ledger.reserveFit(request, turn));
   }
 
   commit(reservationId: string, request: CommitInput, caller?: Caller): Promise<Reply<CommitBody>> {

@@ -32,6 +32,11 @@ const { estimate: _, ...asking } = ask("e");
 
 const OPERATIONS: readonly [string, Permission, (world: World) => Reply<unknown>][] = [
   ["reserve", "reservations:create", ({ ledger }) => ledger.reserve(ask("r"), TURN)],
+  [
+    "reserveFit",
+    "reservations:create",
+    ({ ledger }) => ledger.reserveFit({ ...ask("f"), estimate_min: 1 }, TURN),
+  ],
   ["dry run", "reservations:create", ({ ledger }) => ledger.reserve({ ...ask("r"), dry_run: true }, TURN)],
   ["decide", "reservations:create", ({ ledger }) => ledger.decide(ask("d"), TURN)],
   ["event", "reservations:commit", ({ ledger }) => ledger.event({ ...asking, actual: tokens(1) }, TURN)],
