@@ -164,6 +164,23 @@ export function clientContract(name: string, open: () => Promise<ClientWay>): vo
       expect(await numbers.guard(ask(881))).toMatchObject({ ok: false, denial: { code: "BUDGET_EXCEEDED" } });
     });
 
+    test("what a guard spent is an event once its reservation has expired, and counts once", async () => {
+      const { tenant, numbers } = await openWith();
+      if (tenant.advance === undefined) return;
+      const guard = await numbers.guard(ask(300, { ttlMs: 1_000, gracePeriodMs: 0 }), { heartbeat: false });
+      if (!guard.ok) throw new Error(guard.denial.message);
+      await tenant.advance(1_001);
+      expect(await guard.commit({ actual: 120, metadata: { run: 7 } })).toMatchObject({
+        ok: true,
+        charged: tokens(120),
+        released: tokens(0),
+        eventId: expect.any(String),
+      });
+      expect(guard.isOver).toBe(true);
+      expect(await numbers.flush()).toEqual({ outstanding: 0 });
+      expect(await numbers.balances()).toMatchObject([{ spent: 120, reserved: 0, remaining: 880 }]);
+    });
+
     describe("denials are values that say what to do", () => {
       test("too much for now, too much for ever, and the figures of the budget that said no", async () => {
         const { tenant, numbers } = await openWith({ "": 1000, "/agent:bot": 100 });

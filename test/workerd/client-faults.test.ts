@@ -2,7 +2,7 @@
 // test: however often a call is sent, it counts once, and what the client believes is what the ledger says.
 
 import * as fc from "fast-check";
-import { type AuthorityError, HttpAuthority, type HttpAuthorityOptions } from "purser/client";
+import { type AuthorityError, HttpAuthority, type HttpAuthorityOptions, MemoryJournal } from "purser/client";
 import { describe, expect, test } from "vitest";
 import { granted } from "../support/client-contract.ts";
 import { FRONT_URL, frontFetch, frontWay } from "./ways.ts";
@@ -308,4 +308,39 @@ test("in every schedule of faults the ledger ends where the client believes it i
     expect(await ledger()).toEqual({ spent, reserved: 0 });
   });
   await fc.assert(property, { numRuns: 20 });
+});
+
+test("in every schedule of faults the ledger has what guards were told, also if processes end in between", async () => {
+  const anyFault = fc.constantFrom<Fault | "fine">("fine", ...NAMES.filter((it) => it !== "no answer"));
+  const anyCall = fc.record({
+    actual: fc.integer({ min: 0, max: 40 }),
+    faults: fc.array(anyFault, { maxLength: 8 }),
+    ends: fc.boolean(),
+  });
+  const property = fc.asyncProperty(fc.array(anyCall, { maxLength: 5 }), async (calls) => {
+    const { open, script, ledger } = await rig();
+    const journal = new MemoryJournal();
+    // What goes on by itself waits for a timer that is never heard: the process ends before.
+    const start = () => open({ journal, setTimer: () => () => undefined });
+    let authority = start();
+    let spent = 0;
+    for (const { actual, faults, ends } of calls) {
+      const guard = await authority.guard({ action: ACTION, estimate: tokens(40) });
+      if (!guard.ok) throw new Error(guard.denial.message);
+      script.push(...faults);
+      const known = await guard.commit({ actual }).catch((error: AuthorityError) => error.outcome);
+      expect(known === "unknown" || typeof known === "object").toBe(true);
+      // What it believes to be settled is not in the journal, and the other way round.
+      expect(journal.list().records.some((it) => it.reservationId === guard.reservationId)).toBe(
+        !guard.isOver,
+      );
+      spent += actual;
+      script.length = 0;
+      if (ends) authority = start();
+    }
+    expect(await start().flush()).toEqual({ outstanding: 0 });
+    expect(journal.list().records).toEqual([]);
+    expect(await ledger()).toEqual({ spent, reserved: 0 });
+  });
+  await fc.assert(property, { numRuns: 15 });
 });
