@@ -17,6 +17,7 @@ async function folderOfTest(): Promise<string> {
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 const RECORD = journalRecord("a");
+const OTHER = journalRecord("b");
 const PARTITION = sha256(RECORD.partition);
 
 journalContract("in a folder", async () => {
@@ -37,18 +38,18 @@ describe("files", () => {
   test.each([
     ["cut short", '{"version":1,"partition":"https://bud'],
     ["empty", ""],
-    ["of a later version", JSON.stringify({ ...RECORD, version: 2 })],
-    ["without an amount", JSON.stringify({ ...RECORD, actual: { unit: "TOKENS" } })],
-    ["with less than nothing", JSON.stringify({ ...RECORD, actual: { unit: "TOKENS", amount: -1 } })],
-    ["of an unknown unit", JSON.stringify({ ...RECORD, actual: { unit: "BEANS", amount: 1 } })],
-    ["of an unknown mode", JSON.stringify({ ...RECORD, mode: "refund" })],
-    ["without a key", JSON.stringify({ ...RECORD, idempotencyKey: "" })],
+    ["of a later version", JSON.stringify({ ...OTHER, version: 2 })],
+    ["without an amount", JSON.stringify({ ...OTHER, actual: { unit: "TOKENS" } })],
+    ["with less than nothing", JSON.stringify({ ...OTHER, actual: { unit: "TOKENS", amount: -1 } })],
+    ["of an unknown unit", JSON.stringify({ ...OTHER, actual: { unit: "BEANS", amount: 1 } })],
+    ["of an unknown mode", JSON.stringify({ ...OTHER, mode: "refund" })],
+    ["without a key", JSON.stringify({ ...OTHER, idempotencyKey: "" })],
     ["no object", "[]"],
   ])("one that is %s is set aside, told of once, and the others are read", async (_, text) => {
     const folder = await folderOfTest();
     const journal = new FileJournal({ folder });
     await journal.put(RECORD);
-    const bad = `v2-${sha256("b")}.json`;
+    const bad = `v2-${sha256(OTHER.reservationId)}.json`;
     await writeFile(join(folder, PARTITION, bad), text);
     const { records, quarantined } = await journal.list();
     expect(records).toEqual([RECORD]);

@@ -373,7 +373,8 @@ describe("the protocol's recovery profile", () => {
     const whole = await readFile(path, "utf8");
     const torn = join(path, "..", "v2-torn.json");
     await writeFile(torn, whole.slice(0, whole.length / 2));
-    await writeFile(join(path, "..", "v2-later.json"), whole.replace('"version":1', '"version":9'));
+    const later = whole.replace('"version":1', '"version":9').replaceAll(guard.reservationId, "another");
+    await writeFile(join(path, "..", "v2-later.json"), later);
     const { authority, notices } = start();
     expect(await authority.flush()).toEqual({ outstanding: 0 });
     const told = notices.filter(({ disposition }) => disposition === "quarantined");

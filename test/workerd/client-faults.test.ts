@@ -172,6 +172,23 @@ test("throttled: waits as long as it is asked to, then says no with that advice;
   expect(patient.waits).toEqual([]);
 });
 
+test("a guard's commit that is throttled: how long is written down before it is waited", async () => {
+  const journal = new MemoryJournal();
+  const floors: (number | undefined)[] = [];
+  const { authority, script, ledger } = await rig({
+    journal,
+    now: () => 1_000_000,
+    sleep: async () => void floors.push(journal.list().records[0]?.notBeforeMs),
+  });
+  const guard = await authority.guard({ action: ACTION, estimate: tokens(100) });
+  if (!guard.ok) throw new Error(guard.denial.message);
+  script.push("throttled", "lost reply");
+  expect(await guard.commit({ actual: 70 })).toMatchObject({ ok: true });
+  expect(floors).toEqual([1_002_000, 1_002_000]);
+  expect(journal.list().records).toEqual([]);
+  expect(await ledger()).toEqual({ spent: 70, reserved: 0 });
+});
+
 test("what another try would not change is not tried again, and a redirect is not followed", async () => {
   const answers: [() => Response, string, string][] = [
     [() => html(404), "AUTHORITY_ANSWER_INVALID", "unknown"],

@@ -154,6 +154,19 @@ describe("when it beats", () => {
     expect(await figures()).toBe("70 spent, 0 reserved");
   });
 
+  test("what it slept is gone: a beat that fails after it is not made again later than there is time", async () => {
+    const { time, times, faults, failures, open } = rig();
+    await using _guard = await open();
+    await time.advance(2_000);
+    time.sleep(52_000);
+    faults.push("lost request");
+    await time.advance(5_000);
+    // Of the 60 s, 5 on the clock and 52 in sleep are gone: of the 3 that are left a quarter is waited.
+    expect(failures).toMatchObject([{ disposition: "retrying" }]);
+    await time.advance(750);
+    expect(times()).toEqual([5, 5.75]);
+  });
+
   test("an authority that does not tell what is left: after half the life that was asked for, each time", async () => {
     const { time, authority, times, open } = rig();
     const [reserve, extend] = [authority.reserve.bind(authority), authority.extend.bind(authority)];
@@ -258,6 +271,17 @@ describe("a beat that fails", () => {
     expect(time.timers).toBe(0);
     expect(guard.isOver).toBe(false);
     await guard.commit({ actual: 1 });
+  });
+
+  test("what has stopped it for good stops it also after a commit that was denied", async () => {
+    const { time, times, faults, open } = rig();
+    const guard = await open({ overagePolicy: "REJECT" });
+    faults.push({ answer: new AuthorityError("NOT_FOUND", "no", { outcome: "refused", status: 404 }) });
+    await time.advance(57_000);
+    expect(await guard.commit({ actual: 101 })).toMatchObject({ ok: false });
+    expect(time.timers).toBe(0);
+    expect(times()).toEqual([57]);
+    await guard.commit({ actual: 100 });
   });
 
   test("the authority's own limits: extended ten times, then it stops and the rest of the time is left", async () => {

@@ -195,6 +195,10 @@ describe("a commit", () => {
     await time.advance(50_000);
     expect(log.filter((it) => it === "commit commit")).toHaveLength(1);
     expect(await records()).toHaveLength(1);
+    // A key that is no better is tried once, not for five rounds.
+    faults.push(refused(none, status));
+    expect(await authority.flush()).toEqual({ outstanding: 1 });
+    expect(log.filter((it) => it === "commit commit")).toHaveLength(2);
     expect(await authority.flush()).toEqual({ outstanding: 0 });
     expect(figures()).toBe("70 spent, 0 reserved");
   });
@@ -336,6 +340,31 @@ describe("flush", () => {
     const flushed = authority.flush();
     await time.advance(60_000);
     expect(await flushed).toEqual({ outstanding: 1 });
+  });
+
+  test("does not bring back what was settled while it looked into the journal", async () => {
+    const { time, start, log, faults, figures } = world();
+    const journal = new MemoryJournal();
+    const looks: (() => void)[] = [];
+    const slow = {
+      put: (record: JournalRecord) => journal.put(record),
+      remove: (partition: string, id: string) => journal.remove(partition, id),
+      list: () => {
+        const seen = journal.list();
+        return new Promise<typeof seen>((resolve) => looks.push(() => resolve(seen)));
+      },
+    };
+    const { authority, open } = start({ journal: slow });
+    const guard = await open();
+    faults.push("lost request");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    const flushed = authority.flush();
+    await guard.commit({ actual: 70 });
+    for (const look of looks) look();
+    expect(await flushed).toEqual({ outstanding: 0 });
+    await time.advance(60_000);
+    expect(log.filter((it) => it === "commit commit")).toHaveLength(2);
+    expect(figures()).toBe("70 spent, 0 reserved");
   });
 
   test("ends with its signal", async () => {
