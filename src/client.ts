@@ -12,7 +12,8 @@ export {
   MeterEndedError,
 } from "./authority/errors.ts";
 export type { HeartbeatFailure } from "./authority/heartbeat.ts";
-export { type Fetch, HttpAuthority, type HttpAuthorityOptions } from "./authority/http-authority.ts";
+export { HttpAuthority, type HttpAuthorityOptions } from "./authority/http-authority.ts";
+export type { Fetch, HttpOptions } from "./authority/http-transport.ts";
 export {
   type Journal,
   type JournalContents,
@@ -34,6 +35,14 @@ export type { RetryOptions } from "./authority/retry.ts";
 export { RpcAuthority, type RpcAuthorityOptions } from "./authority/rpc-authority.ts";
 export type { Random, Surroundings } from "./authority/surroundings.ts";
 export type { RuntimeRpc, TenantNamespace, TenantRpc } from "./authority/tenant-rpc.ts";
+export {
+  type IssuedToken,
+  type TokenGrant,
+  TokenIssuer,
+  type TokenIssuerOptions,
+  type TokenNarrowing,
+  type TokenState,
+} from "./authority/token-issuer.ts";
 export type { AuthorityOptions, RemoteOptions } from "./authority/wire-authority.ts";
 export { type Used, withReservation } from "./authority/with-reservation.ts";
 export type { RetryAdvice } from "./denial.ts";

@@ -16,7 +16,7 @@ import {
 } from "./authority.ts";
 import { AuthorityError, type AuthorityErrorCode, invalidAnswer } from "./errors.ts";
 import { amountOf, type ReadFigure } from "./from-wire.ts";
-import type { WireAnswer, WireCall } from "./wire-call.ts";
+import type { WireAnswer } from "./wire-call.ts";
 
 const DENIALS: ReadonlySet<string> = new Set(DENIAL_CODES);
 /** The words by which clients of the protocol tell a missing budget from other 404s. */
@@ -32,7 +32,7 @@ const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
 
 /** The error that a refusal is; those with a denial's code become values in {@link deniedBy}. */
 export function errorOf(
-  { operation }: Pick<WireCall, "operation">,
+  { operation }: { readonly operation: string },
   { status, body, retryAfterMs }: WireAnswer,
 ): AuthorityError {
   const { error, message, details } = isFields(body) ? body : {};

@@ -26,6 +26,7 @@ test.each([
   "worker",
   "node",
   "credit",
+  "token",
   "tenants",
   "graph",
   "limits",

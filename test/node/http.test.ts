@@ -6,12 +6,13 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { HttpAuthority } from "purser/client";
+import { HttpAuthority, TokenIssuer } from "purser/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { issueFor, narrowFor, openInPage } from "../../examples/token.ts";
 import { type RunningAuthority, startAuthority } from "../../scripts/lib/authority-process.ts";
 import { authorityContract } from "../support/authority-contract.ts";
 import { type ClientWay, clientContract } from "../support/client-contract.ts";
-import type { Front } from "../support/http/front.ts";
+import { callerOf, type Front } from "../support/http/front.ts";
 import { httpSuite } from "../support/http/http-suite.ts";
 import { httpWay } from "../support/http-way.ts";
 import { meterSuite } from "../support/meter-suite.ts";
@@ -33,6 +34,44 @@ describe("on a real port", () => {
   const carrier = { adminKey: ADMIN_KEY, int64: true, send };
   httpSuite({ ...carrier, objects: server.objects });
   authorityContract("on a real port", () => httpWay(carrier));
+  test("examples/token.ts: a page spends within its token, and what it narrows counts there too", async () => {
+    const { ADMIN, send: ask, makeKey } = callerOf({ ...carrier, objects: server.objects });
+    // The suites above made the tenant, and left little of its budget.
+    const fund = {
+      operation: "CREDIT",
+      amount: { unit: "TOKENS", amount: 10_000 },
+      idempotency_key: "example",
+    };
+    const funding = "/v1/admin/budgets/fund?tenant_id=acme&scope=tenant:acme&unit=TOKENS";
+    expect((await ask("POST", funding, ADMIN, fund)).status).toBe(200);
+    const apiKey = (await makeKey("acme"))["x-cycles-api-key"] ?? "";
+    const keyId = apiKey.split("_").slice(2, 4).join("_");
+    await ask("PATCH", `/v1/x-purser/api-keys/${keyId}`, ADMIN, { may_issue_tokens: true });
+    let issued = 0;
+    const token = await issueFor("ann", apiKey, server.url());
+    const askServer = async () => {
+      issued += 1;
+      return token;
+    };
+    const page = openInPage("ann", askServer, server.url());
+    const estimate = { unit: "TOKENS", amount: 400 } as const;
+    const action = { kind: "llm", name: "chat" };
+    expect(await page.reserve({ action, estimate })).toMatchObject({ ok: true });
+    const child = new HttpAuthority({
+      baseUrl: server.url(),
+      apiKey: await narrowFor("search", token, server.url()),
+      subject: { tenant: "acme", agent: "ann" },
+    });
+    const over = { unit: "TOKENS", amount: 501 } as const;
+    expect(await child.reserve({ action, estimate })).toMatchObject({ ok: true });
+    expect(await child.reserve({ action, estimate: over })).toMatchObject({ ok: false });
+    expect(issued).toBe(1);
+    const holder = new TokenIssuer({ baseUrl: server.url(), apiKey: token });
+    const held: number[] = [];
+    for await (const row of holder.tokens()) held.push(row.held);
+    expect(held.sort()).toEqual([400, 800]);
+  });
+
   const open = async (): Promise<ClientWay> => {
     const tenant = await httpWay(carrier, "k").open();
     const options = { baseUrl: server.url(), apiKey: tenant.apiKey, subject: { tenant: tenant.tenant } };

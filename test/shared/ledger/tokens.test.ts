@@ -340,7 +340,8 @@ describe("a holder", () => {
         expect(verdictOf(refused)).toBe("403 FORBIDDEN");
       }
     }
-    const listed = bodyOf(ledger.listReservations({}, as(mine))).reservations;
+    // The others' are the newer ones, and a page of one must get past them.
+    const listed = bodyOf(ledger.listReservations({ limit: 1 }, as(mine))).reservations;
     expect(listed.map(({ reservation_id }) => reservation_id)).toEqual([own]);
     expect(bodyOf(ledger.listReservations({}, as(KEY))).reservations).toHaveLength(4);
     expect(bodyOf(ledger.listReservations({ idempotency_key: "mine" }, as(mine))).reservations).toHaveLength(
@@ -401,6 +402,20 @@ describe("a holder", () => {
     expect(bodyOf(commit(token, hold(token, "b", 10, { subject }), 500)).charged).toEqual(tokens(100n));
     expect(figures(token)).toBe("100/0→0");
     expect(figures(`${SCOPE}/toolset:t`)).toBe("10/0→-90");
+  });
+
+  test("has its expired holds back before it is decided, however many others are due", () => {
+    const { ledger, store, as, clock, issue, callerOf, hold, reserve } = world();
+    store.deleteAccount({ scope: "tenant:acme", unit: "TOKENS" });
+    bodyOf(ledger.createBudget(budget("tenant:acme/agent:b", 1000), as()));
+    bodyOf(ledger.createBudget(budget("tenant:acme/agent:c", 1000), as()));
+    // No budget is on two of the paths; only the cap is on those of the token's.
+    const token = callerOf(issue({ scope: "tenant:acme" }));
+    for (let n = 0; n < 200; n++) hold(KEY, `b${n}`, 1, { ttl_ms: 1000 });
+    clock.advance(1);
+    hold(token, "mine", 100, { ttl_ms: 1000, subject: { tenant: "acme", agent: "b" } });
+    clock.advance(60_000);
+    expect(verdictOf(reserve(token, "again", 100, { subject: { tenant: "acme", agent: "c" } }))).toBe("200");
   });
 
   test("holds at most so many reservations, its children's included", () => {
@@ -595,6 +610,9 @@ describe("the end of a token", () => {
     expect(bodyOf(renew(parent)).expires_at_ms).toBe(clock.now() + 55_000);
     expect(bodyOf(renew(parent, { ttl_ms: 2000 })).expires_at_ms).toBe(clock.now() + 2000);
     expect(verdictOf(ledger.renewToken(parent.tokenId, {}, as(parent)))).toBe("403 FORBIDDEN");
+    const grandchild = callerOf(narrow(child));
+    expect(verdictOf(ledger.renewToken(grandchild.tokenId, {}, as(parent)))).toBe("403 FORBIDDEN");
+    expect(verdictOf(ledger.renewToken(grandchild.tokenId, {}, as(child)))).toBe("200");
     clock.advance(60_000);
     expect(verdictOf(renew(undefined))).toBe("409 KEY_EXPIRED");
   });

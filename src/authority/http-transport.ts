@@ -1,0 +1,127 @@
+// One request and its answer over HTTP, with nothing but `fetch`: what the authority and the issuer of tokens share.
+// Invariant: integers are read from the answer's text, so none is rounded on the way; the key travels in a header to the
+// base URL alone, since redirects are not followed. Who may call: HttpAuthority, TokenIssuer.
+
+import { invalidArgument, invalidType } from "../arguments.ts";
+import { parseJson, stringifyJson } from "../ledger/json.ts";
+import { AuthorityError, invalidAnswer } from "./errors.ts";
+import type { Carried, WireAnswer, WireFields } from "./wire-call.ts";
+
+/** The platform's `fetch`, or one that does the same: `env.BINDING.fetch`, an agent with a pool, a test's own. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+export interface HttpOptions {
+  /** Where the authority is: `https://budgets.example.com`, with a path before `/v1` if it has one. */
+  readonly baseUrl: string | URL;
+  /** The tenant's API key, or a token. In a page it can be read by its user: give a page a token, by `getToken`. */
+  readonly apiKey?: string;
+  /** Instead of `apiKey`: asked before every try for the key or token to use, so that it can be short-lived. */
+  readonly getToken?: () => PromiseLike<string> | string;
+  readonly fetch?: Fetch;
+}
+
+export interface HttpCall {
+  /** POST where there is a body, else GET, unless given. */
+  readonly method?: "DELETE";
+  readonly path: string;
+  readonly body?: WireFields;
+}
+
+export type Transport = (call: HttpCall, how: Carried) => Promise<WireAnswer>;
+
+const KEY_TEXT = /^[\x21-\x7e]+$/;
+const RETRY_AFTER_SECONDS = /^[0-9]{1,9}$/;
+
+/** @throws TypeError or RangeError for a base URL that is none, or without exactly one of `apiKey` and `getToken` */
+export function httpTransport({
+  baseUrl,
+  apiKey,
+  getToken,
+  fetch = (url, init) => globalThis.fetch(url, init),
+}: HttpOptions): { readonly base: string; readonly transport: Transport } {
+  const base = checkBaseUrl(baseUrl);
+  if ((apiKey === undefined) === (getToken === undefined)) {
+    throw invalidType("apiKey", "given, or getToken, and not both", undefined);
+  }
+  if (apiKey !== undefined) checkKey("apiKey", apiKey);
+  const transport: Transport = async (call, { signal, keepalive }) => {
+    const key = apiKey ?? checkKey("getToken()", await getToken?.());
+    try {
+      const response = await fetch(base + call.path, {
+        ...initOf(call, key),
+        ...(signal && { signal }),
+        ...(keepalive && { keepalive }),
+      });
+      return await answerOf(response);
+    } catch (error) {
+      if (error instanceof AuthorityError) throw error;
+      if (signal?.aborted === true) throw signal.reason;
+      throw new AuthorityError("AUTHORITY_UNAVAILABLE", `no answer from ${base}: ${String(error)}`, {
+        outcome: "unknown",
+        cause: error,
+      });
+    }
+  };
+  return { base, transport };
+}
+
+/** A query's text with the members that are given, its question mark included; nothing where there are none. */
+export function queryText(query: WireFields): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined);
+  return given.length === 0
+    ? ""
+    : `?${new URLSearchParams(given.map(([key, value]) => [key, String(value)]))}`;
+}
+
+function initOf({ method, body }: HttpCall, key: string): RequestInit {
+  const headers = { "X-Cycles-API-Key": key, Accept: "application/json" };
+  if (body === undefined) return { method: method ?? "GET", headers, redirect: "manual" };
+  return {
+    method: "POST",
+    headers: { ...headers, "Content-Type": "application/json" },
+    body: stringifyJson(body),
+    redirect: "manual",
+  };
+}
+
+async function answerOf(response: Response): Promise<WireAnswer> {
+  const { status } = response;
+  const parsed = parseJson(await response.text());
+  // An error may come from anything in between, and its status says enough. A success without its body says nothing.
+  if (!parsed.ok && status >= 200 && status < 300) {
+    throw invalidAnswer(`status ${status} with a body that is no JSON, ${parsed.message}`, {
+      outcome: "unknown",
+      status,
+    });
+  }
+  const after = response.headers.get("retry-after") ?? "";
+  return {
+    status,
+    body: parsed.ok ? parsed.value : undefined,
+    retryAfterMs: RETRY_AFTER_SECONDS.test(after) ? Number(after) * 1_000 : undefined,
+  };
+}
+
+function checkBaseUrl(baseUrl: string | URL): string {
+  let url: URL;
+  try {
+    url = new URL(baseUrl);
+  } catch {
+    throw invalidArgument("baseUrl", "an http or https URL", String(baseUrl));
+  }
+  const isPlain = url.search === "" && url.hash === "" && url.username === "" && url.password === "";
+  if (!/^https?:$/.test(url.protocol) || !isPlain) {
+    throw invalidArgument("baseUrl", "an http or https URL without query, fragment or user", url.protocol);
+  }
+  return url.href.replace(/\/+$/, "");
+}
+
+/** Never shows the key: an error message ends up in logs. */
+function checkKey(argument: string, key: unknown): string {
+  if (typeof key === "string" && KEY_TEXT.test(key)) return key;
+  throw invalidType(
+    argument,
+    "a text of visible ASCII characters",
+    typeof key === "string" ? undefined : key,
+  );
+}
