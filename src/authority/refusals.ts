@@ -81,7 +81,7 @@ export function deniedBy<F extends Figure>(
 
 /** A denial that explains an answer which is none. Undefined where it says nothing that denials say. */
 export function explainedBy<F extends Figure>(
-  call: Pick<WireCall, "operation">,
+  call: { readonly operation: string },
   body: unknown,
   figure: ReadFigure<F>,
 ): AuthorityDenial<F> | undefined {

@@ -101,7 +101,11 @@ function believed(
   const { remaining } = tightestOf(core, core.readAccounts(heldBy(core, lease), lease.unit, nowMs));
   const room = lease.spent + lease.charged + outstandingOf(lease) + most(remaining, 0n);
   const spent = least(report.spent, room);
-  return { ...report, spent, held: least(report.held, room - spent) };
+  const heard = { ...report, spent, held: least(report.held, room - spent) };
+  const { maxPerOperation } = token;
+  // A slice is one operation: it grows no larger than one that is opened may be.
+  if (heard.isLast || maxPerOperation === undefined) return heard;
+  return { ...heard, want: least(heard.want, maxPerOperation) };
 }
 
 /** Whether a number that was heard before comes with the report it came with. A return is another report than a renewal. */

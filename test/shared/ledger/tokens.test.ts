@@ -1,96 +1,17 @@
 // Tokens by their rules: who may make which, what a holder can do and what it cannot, whose cap a spend counts in, and how
 // they end. Everything here asks the ledger; what their text is worth is asked over HTTP.
 
-import {
-  type Caller,
-  Ledger,
-  type LedgerOptions,
-  MemoryStore,
-  type Permission,
-  type Reply,
-  type TokenBody,
-} from "purser/ledger";
+import type { Caller } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import {
   bodyOf,
   budget,
   eventRequest,
   reserveRequest,
-  testClock,
   tokens,
   verdictOf,
 } from "../../support/ledger-fixtures.ts";
-
-const KEY = { keyId: "0123456789ab", digest: "d" };
-const SCOPE = "tenant:acme/agent:a";
-const SUBJECT = { tenant: "acme", agent: "a" };
-const PAGE = "https://app.example";
-const LIFE_MS = 900_000;
-const LIFECYCLE: readonly Permission[] = [
-  "reservations:create",
-  "reservations:commit",
-  "reservations:release",
-  "reservations:extend",
-  "reservations:list",
-  "balances:read",
-];
-
-/** A ledger with two budgets and a key that may issue tokens. */
-function world(options: Partial<LedgerOptions> = {}, key: object = {}) {
-  const clock = testClock();
-  const store = new MemoryStore();
-  const ledger = new Ledger({ tenant: "acme", store, secrets: ["s"], ...options });
-  const as = (caller?: Caller) => ({ nowMs: clock.now(), caller });
-  bodyOf(ledger.createTenant({ tenant_id: "acme", name: "Acme" }, as()));
-  bodyOf(ledger.createBudget(budget("tenant:acme", 10_000), as()));
-  bodyOf(ledger.createBudget(budget(SCOPE, 10_000), as()));
-  const request = { tenant_id: "acme", name: "server", permissions: LIFECYCLE, ...key };
-  bodyOf(ledger.createApiKey(request, { ...KEY, prefix: "p" }, as()));
-  bodyOf(ledger.changeApiKeySettings(KEY.keyId, { may_issue_tokens: true }, as()));
-
-  let made = 0;
-  const random = () => {
-    made += 1;
-    return new Uint8Array(16).fill(made);
-  };
-  const idOf = ({ token_id }: Pick<TokenBody, "token_id">) => token_id.split("_")[1] ?? "";
-  const issue = (rest: object = {}, caller: Caller = KEY) =>
-    ledger.issueToken({ scope: SCOPE, cap: tokens(100), ...rest }, random(), as(caller));
-  const narrow = (caller: Caller, rest: object = {}) =>
-    ledger.attenuateToken({ cap: tokens(100), ...rest }, random(), as(caller));
-  const callerOf = (reply: Reply<TokenBody>): { tokenId: string } => ({ tokenId: idOf(bodyOf(reply)) });
-  const reserve = (caller: Caller | undefined, key: string, amount: bigint | number, rest: object = {}) =>
-    ledger.reserve(reserveRequest(key, amount, { subject: SUBJECT, ...rest }), as(caller));
-  const hold = (caller: Caller | undefined, key: string, amount: bigint | number, rest: object = {}) =>
-    bodyOf(reserve(caller, key, amount, rest)).reservation_id ?? "";
-  const commit = (caller: Caller | undefined, id: string, actual: bigint | number) =>
-    ledger.commit(id, { idempotency_key: `c ${id}`, actual: tokens(actual) }, as(caller));
-  const release = (caller: Caller | undefined, id: string) =>
-    ledger.release(id, { idempotency_key: `r ${id}` }, as(caller));
-  /** spent/reserved→remaining of a token's cap, or of a budget. */
-  const figures = (what: { tokenId: string } | string) => {
-    const scope = typeof what === "string" ? what : `x-token:${what.tokenId}`;
-    const [account] = store.readAccounts([scope], "TOKENS");
-    if (account === undefined) return "none";
-    const { allocated, spent, reserved, debt } = account;
-    return `${spent}/${reserved}→${allocated - spent - reserved - debt}`;
-  };
-  return {
-    clock,
-    store,
-    ledger,
-    as,
-    issue,
-    narrow,
-    callerOf,
-    reserve,
-    hold,
-    commit,
-    release,
-    figures,
-    random,
-  };
-}
+import { KEY, LIFE_MS, LIFECYCLE, PAGE, SCOPE, SUBJECT, world } from "../../support/token-world.ts";
 
 describe("issuing", () => {
   test("a key with the permission makes a token with all it was asked for, and the list shows it", () => {
