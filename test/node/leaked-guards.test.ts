@@ -41,3 +41,26 @@ test("a forgotten guard is collected, counted, and its heartbeat ends; one that 
   if (kept.ok) await kept.release();
   expect(timers.size).toBe(0);
 });
+
+test("a forgotten meter does not keep its guard, nor does the page that it listens to", async () => {
+  const ledger = new LocalLedger({ tenant: "acme", now: Date.now });
+  ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(1_000) });
+  const authority = new LocalAuthority({ ledger, warn: () => undefined });
+  const page = new EventTarget();
+  const meterOf = async () => {
+    const guard = await authority.guard(REQUEST);
+    if (!guard.ok) throw new Error(guard.denial.message);
+    return guard.meter({ page });
+  };
+  const kept = await meterOf();
+  await (async () => {
+    await (await meterOf()).add(30);
+  })();
+  await until(() => {
+    collectGarbage();
+    return authority.leakedGuards === 1;
+  });
+  page.dispatchEvent(new Event("pagehide"));
+  expect(await kept.settled).toMatchObject({ ending: "page-closed", source: "estimate", charged: 100 });
+  expect(await authority.balances()).toMatchObject([{ spent: 100, reserved: 100 }]);
+});

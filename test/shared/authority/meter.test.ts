@@ -115,6 +115,9 @@ describe("by hand", () => {
     meter.usage(0);
     expect(await meter.settle()).toEqual({ ending: "finish", source: "provider", actual: 0, charged: 0 });
     expect(await figures()).toBe("0 spent, 0 reserved");
+    for await (const row of authority.reservations({ include: ["committedMetadata"] })) {
+      expect(row).toMatchObject({ status: "COMMITTED", committedMetadata: { source: "provider" } });
+    }
   });
 
   test("what comes after the end is in no charge, and is told", async () => {
@@ -181,6 +184,62 @@ test("a charge that cannot be made is what `settled` rejects with; the stream it
     read += text;
   expect(read).toBe(10);
   await expect(meter.settled).rejects.toEqual(code("AUTHORITY_UNAVAILABLE"));
+});
+
+test("the idle clock runs in the reader's turn alone, however slow the provider is, and never after the end", async () => {
+  const { ledger } = rig().authority;
+  const timers: number[] = [];
+  const authority = new LocalAuthority({
+    ledger,
+    setTimer: (_, delayMs) => {
+      timers.push(delayMs);
+      return () => void timers.splice(timers.indexOf(delayMs), 1);
+    },
+  });
+  const guard = await authority.guard({ action: ACTION, estimate: tokens(100) }, { heartbeat: false });
+  if (!guard.ok) throw new Error(guard.denial.message);
+  const meter = guard.meter({ idleTimeoutMs: 7_000 });
+  await meter.add(5);
+  expect(timers).toEqual([]);
+  let send = (_: { text: number }): void => undefined;
+  async function* slow() {
+    for (;;) {
+      yield await new Promise<{ text: number }>((resolve) => {
+        send = resolve;
+      });
+    }
+  }
+  const iterator = meter.wrap(slow(), countOn(meter));
+  expect(timers).toEqual([7_000]);
+  for (let turn = 0; turn < 3; turn++) {
+    const next = iterator.next();
+    await answered();
+    expect(timers).toEqual([]);
+    send({ text: 10 });
+    await next;
+    expect(timers).toEqual([7_000]);
+  }
+  await meter.dispose();
+  expect(timers).toEqual([]);
+  expect(await meter.settled).toMatchObject({ ending: "dropped", charged: 35 });
+});
+
+test("the body of a response goes on into another response, and is settled by whoever reads that", async () => {
+  const { authority, figures } = rig();
+  const bytes = (size: number): ReadableStream<Uint8Array> => {
+    const { body } = new Response(new Uint8Array(size));
+    if (body === null) throw new Error("a response without a body");
+    return body;
+  };
+  const whole = (await guardOf(authority, 100)).meter();
+  const read = new Response(whole.wrap(bytes(64), (it) => it.byteLength));
+  expect((await read.arrayBuffer()).byteLength).toBe(64);
+  expect(await whole.settled).toEqual({ ending: "finish", source: "local", actual: 64, charged: 64 });
+  const left = (await guardOf(authority, 100)).meter();
+  const unread = new Response(left.wrap(bytes(64), (it) => it.byteLength));
+  await unread.body?.cancel();
+  expect(await left.settled).toMatchObject({ ending: "cancel", source: "estimate", charged: 100 });
+  expect(await figures()).toBe("164 spent, 0 reserved");
 });
 
 test("amounts are BigInt where the authority's are", async () => {
