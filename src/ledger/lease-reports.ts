@@ -88,7 +88,7 @@ function hearOf(core: LedgerCore, lease: LeaseRecord, booking: Booking): Reply<L
 
 /**
  * With a token, what a holder says it spent counts as far as its lease, its caps and the budgets have it: it is not trusted,
- * and must not put others into debt.
+ * and must not put others into debt. It has no more out at once than its most per operation.
  */
 function believed(
   core: LedgerCore,
@@ -101,11 +101,10 @@ function believed(
   const { remaining } = tightestOf(core, core.readAccounts(heldBy(core, lease), lease.unit, nowMs));
   const room = lease.spent + lease.charged + outstandingOf(lease) + most(remaining, 0n);
   const spent = least(report.spent, room);
-  const heard = { ...report, spent, held: least(report.held, room - spent) };
-  const { maxPerOperation } = token;
-  // A slice is one operation: it grows no larger than one that is opened may be.
-  if (heard.isLast || maxPerOperation === undefined) return heard;
-  return { ...heard, want: least(heard.want, maxPerOperation) };
+  const told = { spent, held: least(report.held, room - spent) };
+  if (report.isLast) return { ...report, ...told };
+  const { maxPerOperation: atOnce = report.want } = token;
+  return { ...report, ...told, want: least(report.want, atOnce), min: least(report.min, atOnce) };
 }
 
 /** Whether a number that was heard before comes with the report it came with. A return is another report than a renewal. */

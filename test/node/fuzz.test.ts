@@ -40,6 +40,7 @@ test("20,000 bad requests: no 5xx, no hang, the ledger untouched", { timeout: 30
     const foreignReservationId = await openReservation(foreign);
     const own = await way.open();
     const reservationId = await openReservation(own);
+    const leaseId = await openLease(own);
     const admin = operatorOf(authority.url);
     const policyId = await admin.makePolicy(own.tenant);
     const picture = async () => [await pictureOf(own), await admin.pictureOf(own.tenant)];
@@ -51,6 +52,7 @@ test("20,000 bad requests: no 5xx, no hang, the ledger untouched", { timeout: 30
       apiKey,
       reservationId,
       foreignReservationId,
+      leaseId,
       foreignTenant: foreign.tenant,
       adminKey: ADMIN_KEY,
       apiKeyId: apiKey.split("_").slice(2, 4).join("_"),
@@ -85,9 +87,21 @@ async function openReservation(way: TenantWay): Promise<string> {
   return String(body.reservation_id);
 }
 
+async function openLease(way: TenantWay): Promise<string> {
+  const request = { idempotency_key: "lent", subject: { tenant: way.tenant }, unit: "TOKENS", want: 50 };
+  // Longer than the run.
+  const { status, body } = await way.openLease({ ...request, ttl_ms: 600_000 });
+  expect(status).toBe(200);
+  return String(body.lease_id);
+}
+
 /** All that a tenant can see of its ledger. */
 async function pictureOf(way: TenantWay) {
-  return [await way.balances({ tenant: way.tenant }), await way.reservations({ tenant: way.tenant })];
+  return [
+    await way.balances({ tenant: way.tenant }),
+    await way.reservations({ tenant: way.tenant }),
+    await way.leases({}),
+  ];
 }
 
 /** What an operator does and sees here: a policy, and everything that is kept of a tenant. */

@@ -90,6 +90,13 @@ export function adminOperationsOf(target: Target): readonly Operation[] {
       required: ["kind"],
       amount: ["allocated", "amount"],
     },
+    {
+      method: "PUT",
+      path: `/v1/x-purser/leases/settings?tenant_id=${tenant}`,
+      headers,
+      body: { grace_ms: 1 },
+      required: [],
+    },
   ];
 }
 

@@ -21,6 +21,7 @@ export interface Target {
   readonly apiKey: string;
   readonly reservationId: string;
   readonly foreignReservationId: string;
+  readonly leaseId: string;
   readonly foreignTenant: string;
   readonly adminKey: string;
   readonly apiKeyId: string;
@@ -78,6 +79,21 @@ function operationsOf(target: Target): readonly Operation[] {
       path: `${own}/extend`,
       body: { idempotency_key: "k", extend_by_ms: 1000 },
       required: ["idempotency_key", "extend_by_ms"],
+    },
+    {
+      path: "/v1/x-purser/leases",
+      body: { idempotency_key: "k", subject, unit: "TOKENS", want: 1 },
+      required: ["idempotency_key", "subject", "unit", "want"],
+    },
+    {
+      path: `/v1/x-purser/leases/${target.leaseId}/renew`,
+      body: { epoch: 1, unit: "TOKENS", sequence: 1, spent: 0, held: 0, returned: 0, want: 1 },
+      required: ["epoch", "unit", "sequence", "spent", "held", "returned", "want"],
+    },
+    {
+      path: `/v1/x-purser/leases/${target.leaseId}/return`,
+      body: { epoch: 1, unit: "TOKENS", sequence: 1, spent: 0, held: 0, returned: 0 },
+      required: ["epoch", "unit", "sequence", "spent", "held", "returned"],
     },
   ];
   const headers = { "x-cycles-api-key": target.apiKey };

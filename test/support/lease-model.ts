@@ -95,7 +95,7 @@ export class LeaseModel {
   }
 
   /** What a report is answered: the lease's state after it, or the code of a refusal. */
-  report(lease: ModelLease, report: ModelReport, want: bigint | "return"): string {
+  report(lease: ModelLease, report: ModelReport, want: bigint | "return", needed = 0n): string {
     const isLast = want === "return";
     if (report.sequence < lease.sequence) return "heard";
     if (report.sequence === lease.sequence) {
@@ -126,7 +126,7 @@ export class LeaseModel {
       lease.granted = max(lease.granted, spent + returned);
       Object.assign(lease, { spent, held, sequence, returned: stays ? returned : returned + unspent - held });
     });
-    if (stays) this.#renew(lease, want);
+    if (stays) this.#renew(lease, want, needed);
     else this.#return(lease);
     return "booked";
   }
@@ -141,7 +141,7 @@ export class LeaseModel {
     return this.remaining(tightest) < share ? max(0n, idle - share) : 0n;
   }
 
-  #renew(lease: ModelLease, want: bigint): void {
+  #renew(lease: ModelLease, want: bigint, needed: bigint): void {
     const path = this.#budgeted(lease.subject);
     if (this.#isFrozen(path)) return;
     if (path.join() !== lease.scopes.join()) {
@@ -152,7 +152,7 @@ export class LeaseModel {
     lease.expiresAtMs = Math.max(lease.expiresAtMs, this.nowMs + lease.ttlMs);
     const outstanding = LeaseModel.outstanding(lease);
     const tightest = this.#tightest(path);
-    const share = this.#share(tightest, this.#holdersAndRefused(tightest));
+    const share = max(this.#share(tightest, this.#holdersAndRefused(tightest)), needed);
     const growth = max(0n, min(want - outstanding, this.remaining(tightest), share - outstanding));
     if (this.#refusal(path, growth) === undefined) lease.granted += growth;
   }

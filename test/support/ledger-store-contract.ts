@@ -16,6 +16,7 @@ import type {
 } from "purser/ledger";
 import { INT64_MAX } from "purser/ledger";
 import { describe, expect, test } from "vitest";
+import { leaseStoreScenarios } from "./lease-store-contract.ts";
 
 const BIG_JSON = {
   big: 9007199254740993n,
@@ -198,6 +199,8 @@ export function describeStoreContract(
       expect(store.readApiKey("0123456789ab")).toBeUndefined();
       expect([store.countAccounts(), store.countApiKeys()]).toEqual([0, 0]);
     });
+
+    leaseStoreScenarios(scenario);
 
     scenario("every record comes back as it went in", (store) => {
       store.writeTenant(TENANT);

@@ -6,6 +6,7 @@ import { env } from "cloudflare:workers";
 import fc from "fast-check";
 import {
   type KeyCaller as Caller,
+  LeaseIds,
   Ledger,
   type LedgerStore,
   MemoryStore,
@@ -43,31 +44,41 @@ type Authority = Pick<
   | "createApiKey"
   | "updateApiKey"
   | "revokeApiKey"
+  | "openLease"
+  | "renewLease"
+  | "returnLease"
+  | "changeLeaseSettings"
+  | "raiseLeaseEpoch"
 >;
 
 /** Each call is a turn of its own, as in the object's methods of the same names. */
-function oneByOne(ledger: Ledger, now: () => number): Authority {
+function oneByOne(ledgerNow: () => Ledger, now: () => number): Authority {
   const turn = (caller?: Parameters<Authority["reserve"]>[1]) => ({ nowMs: now(), caller });
   return {
-    reserve: async (body, caller) => ledger.reserve(body, turn(caller)),
-    commit: async (id, body, caller) => ledger.commit(id, body, turn(caller)),
-    release: async (id, body, caller) => ledger.release(id, body, turn(caller)),
-    extend: async (id, body, caller) => ledger.extend(id, body, turn(caller)),
-    event: async (body, caller) => ledger.event(body, turn(caller)),
-    decide: async (body, caller) => ledger.decide(body, turn(caller)),
-    balances: async (query, caller) => ledger.balances(query, turn(caller)),
-    updateTenant: async (body) => ledger.updateTenant(body, turn()),
-    createBudget: async (body, caller) => ledger.createBudget(body, turn(caller)),
-    updateBudget: async (name, body) => ledger.updateBudget(name, body, turn()),
-    freezeBudget: async (name, body) => ledger.freezeBudget(name, body, turn()),
-    unfreezeBudget: async (name, body) => ledger.unfreezeBudget(name, body, turn()),
-    fund: async (name, body, caller) => ledger.fund(name, body, turn(caller)),
-    setPeriod: async (name, body, caller) => ledger.setPeriod(name, body, turn(caller)),
-    createPolicy: async (body, caller) => ledger.createPolicy(body, turn(caller)),
-    updatePolicy: async (id, body, caller) => ledger.updatePolicy(id, body, turn(caller)),
-    createApiKey: async (body, minted) => ledger.createApiKey(body, minted, turn()),
-    updateApiKey: async (id, body) => ledger.updateApiKey(id, body, turn()),
-    revokeApiKey: async (id, query) => ledger.revokeApiKey(id, query, turn()),
+    reserve: async (body, caller) => ledgerNow().reserve(body, turn(caller)),
+    commit: async (id, body, caller) => ledgerNow().commit(id, body, turn(caller)),
+    release: async (id, body, caller) => ledgerNow().release(id, body, turn(caller)),
+    extend: async (id, body, caller) => ledgerNow().extend(id, body, turn(caller)),
+    event: async (body, caller) => ledgerNow().event(body, turn(caller)),
+    decide: async (body, caller) => ledgerNow().decide(body, turn(caller)),
+    balances: async (query, caller) => ledgerNow().balances(query, turn(caller)),
+    updateTenant: async (body) => ledgerNow().updateTenant(body, turn()),
+    createBudget: async (body, caller) => ledgerNow().createBudget(body, turn(caller)),
+    updateBudget: async (name, body) => ledgerNow().updateBudget(name, body, turn()),
+    freezeBudget: async (name, body) => ledgerNow().freezeBudget(name, body, turn()),
+    unfreezeBudget: async (name, body) => ledgerNow().unfreezeBudget(name, body, turn()),
+    fund: async (name, body, caller) => ledgerNow().fund(name, body, turn(caller)),
+    setPeriod: async (name, body, caller) => ledgerNow().setPeriod(name, body, turn(caller)),
+    createPolicy: async (body, caller) => ledgerNow().createPolicy(body, turn(caller)),
+    updatePolicy: async (id, body, caller) => ledgerNow().updatePolicy(id, body, turn(caller)),
+    createApiKey: async (body, minted) => ledgerNow().createApiKey(body, minted, turn()),
+    updateApiKey: async (id, body) => ledgerNow().updateApiKey(id, body, turn()),
+    revokeApiKey: async (id, query) => ledgerNow().revokeApiKey(id, query, turn()),
+    openLease: async (body, caller) => ledgerNow().openLease(body, turn(caller)),
+    renewLease: async (id, body, caller) => ledgerNow().renewLease(id, body, turn(caller)),
+    returnLease: async (id, body, caller) => ledgerNow().returnLease(id, body, turn(caller)),
+    changeLeaseSettings: async (body) => ledgerNow().changeLeaseSettings(body, turn()),
+    raiseLeaseEpoch: async () => ledgerNow().raiseLeaseEpoch(turn()),
   };
 }
 
@@ -78,12 +89,15 @@ const step = fc.record({
   what: fc.oneof(
     { weight: 6, arbitrary: fc.constant("reserve" as const) },
     { weight: 6, arbitrary: fc.constantFrom("commit", "release", "extend", "event", "decide") },
+    { weight: 6, arbitrary: fc.constantFrom("lease", "renew", "return") },
+    { weight: 1, arbitrary: fc.constantFrom("refund", "epoch") },
     { weight: 3, arbitrary: fc.constantFrom("balances", "fund", "freeze", "unfreeze", "budget", "limit") },
     { weight: 2, arbitrary: fc.constantFrom("suspend", "activate", "key", "revoke", "period") },
     { weight: 1, arbitrary: fc.constantFrom("policy", "ratelimit") },
   ),
   who: fc.constantFrom("one" as const, "one" as const, "two" as const, "operator" as const),
   key: fc.constantFrom("a", "b", "c", "d", "e"),
+  sequence: fc.integer({ min: 1, max: 4 }),
   agent: fc.boolean(),
   amount: fc.integer({ min: 0, max: 60 }),
 });
@@ -96,6 +110,9 @@ function ask(authority: Authority, tenant: string, one: Step, mark = ""): Promis
   const subject = agent ? { tenant, agent: "x" } : { tenant };
   const name = { scope: agent ? `tenant:${tenant}/agent:x` : `tenant:${tenant}`, unit: UNIT };
   const id = new ReservationIds([env.PURSER_HASH_SECRET]).issue(tenant, key, DAY);
+  const leaseId = new LeaseIds([env.PURSER_HASH_SECRET]).issue(tenant, `1 ${key}`, DAY);
+  const { sequence } = one;
+  const report = { epoch: 1, subject, unit: UNIT, sequence, spent: sequence * 5, held: amount, returned: 0 };
   const idempotency_key = `${mark}${one.what}-${key}`;
   switch (one.what) {
     case "reserve":
@@ -148,6 +165,26 @@ function ask(authority: Authority, tenant: string, one: Step, mark = ""): Promis
         description: mark,
         rate_limits: amount % 2 === 0 ? {} : { max_reservations_per_minute: 1 + (amount % 4) },
       });
+    case "lease":
+      return authority.openLease(
+        {
+          idempotency_key: `${mark}${key}`,
+          subject,
+          unit: UNIT,
+          want: amount + 1,
+          holder: `${mark}h`,
+          ttl_ms: 2_000,
+        },
+        caller,
+      );
+    case "renew":
+      return authority.renewLease(leaseId, { ...report, want: amount }, caller);
+    case "return":
+      return authority.returnLease(leaseId, report, caller);
+    case "refund":
+      return authority.changeLeaseSettings({ on_expiry: amount % 2 === 0 ? "charge" : "refund" });
+    case "epoch":
+      return authority.raiseLeaseEpoch();
     default:
       throw new Error(`no such step: ${one.what}`);
   }
@@ -176,6 +213,8 @@ function contentsOf(store: LedgerStore) {
     apiKeys: [...store.scanApiKeys()],
     policies: store.readPolicies(),
     audit: [...store.scanAudit()],
+    leases: [...store.scanLeases({ below: everywhere, rowsMax: 10_000 })],
+    leaseSettings: store.readLeaseSettings(),
     reservations: [
       ...store.scanReservations({
         ...scan,
@@ -234,8 +273,12 @@ test("groups of everything give the answers and the rows of the same calls one a
     const tenant = freshTenantName();
     let nowMs = START_MS;
     const memory = new MemoryStore();
-    const ledger = new Ledger({ tenant, store: memory, secrets: [env.PURSER_HASH_SECRET] });
-    const apart = oneByOne(ledger, () => nowMs);
+    const open = () => new Ledger({ tenant, store: memory, secrets: [env.PURSER_HASH_SECRET] });
+    let ledger = open();
+    const apart = oneByOne(
+      () => ledger,
+      () => nowMs,
+    );
     ledger.createTenant({ tenant_id: tenant, name: tenant }, { nowMs });
     await settle(apart, tenant);
     await within(stubOf(tenant), START_MS, async (budget, state) => {
@@ -256,6 +299,8 @@ test("groups of everything give the answers and the rows of the same calls one a
           if (outcome?.status === "rejected") {
             expect(fault === "commit" || marks[n] === MARK, `${one.what}: ${outcome.reason}`).toBe(true);
             counts[fault === "commit" ? "undone" : "failed"] += 1;
+            // The object forgot what it remembered, so who was refused on a budget that is lent is not waited for.
+            ledger = open();
           } else {
             expect(outcome?.value).toEqual(await ask(apart, tenant, one, marks[n]));
             counts.answered += 1;
@@ -266,7 +311,7 @@ test("groups of everything give the answers and the rows of the same calls one a
       await state.storage.deleteAlarm();
     });
   });
-  await fc.assert(property, { numRuns: 100 });
+  await fc.assert(property, { numRuns: 70 });
   // What the property is about did happen.
   for (const count of Object.values(counts)) expect(count).toBeGreaterThan(20);
 });

@@ -62,6 +62,34 @@ const event =
   };
 const balances: Step = (budget, tenant) => budget.balances({ tenant });
 
+/** Open a lease under `key`, and remember the id by it. */
+const lease =
+  (key: string, want: number, ttl_ms = 60_000): Step =>
+  async (budget, tenant, ids) => {
+    const request = { idempotency_key: key, subject: { tenant }, unit: "TOKENS" as const, want, ttl_ms };
+    const reply = await budget.openLease(request);
+    if (reply.ok) ids[key] = reply.body.lease_id;
+    return reply;
+  };
+const reportOf = (sequence: number, spent: number) => ({
+  epoch: 1,
+  unit: "TOKENS" as const,
+  sequence,
+  spent,
+  held: 0,
+  returned: 0,
+});
+const renew =
+  (key: string, sequence: number, spent: number, want: number): Step =>
+  (budget, _, ids) =>
+    budget.renewLease(ids[key] ?? "", { ...reportOf(sequence, spent), want });
+const giveBack =
+  (key: string, sequence: number, spent: number): Step =>
+  (budget, _, ids) =>
+    budget.returnLease(ids[key] ?? "", reportOf(sequence, spent));
+const refunding: Step = (budget) => budget.changeLeaseSettings({ on_expiry: "refund", grace_ms: 0 });
+const newEpoch: Step = (budget) => budget.raiseLeaseEpoch();
+
 const HOUR_MS = 3_600_000;
 const policy =
   (perMinute: number): Step =>
@@ -86,7 +114,13 @@ const STORY: readonly [number, Step][] = [
   [20, fund],
   [20, event("e", 2)],
   [20, decide("f", 40)],
-  [2000, reserve("c", 58)],
+  [20, lease("l", 20, 1_000)],
+  [500, renew("l", 1, 1, 6)],
+  [600, giveBack("l", 2, 1)],
+  [600, lease("m", 5, 1_000)],
+  [1700, renew("m", 1, 1, 5)],
+  [2000, giveBack("m", 2, 2)],
+  [2000, reserve("c", 52)],
   [2000, commit("a", 45)],
   [2100, release("c")],
   [2200, reserve("d", 1)],
@@ -99,6 +133,9 @@ const STORY: readonly [number, Step][] = [
   [3000, fund],
   [3000, event("e", 2)],
   [3000, decide("f", 40)],
+  [3000, lease("l", 20, 1_000)],
+  [3000, giveBack("l", 2, 1)],
+  [3000, renew("m", 1, 1, 5)],
   [3000, commit("b", 1)],
   [3000, balances],
 ];
@@ -126,7 +163,7 @@ describe("eviction", () => {
   test("between any two steps, or between all of them, changes no answer", async () => {
     const undisturbed = await play(() => false);
     expect(undisturbed.at(-2)).toContain("RESERVATION_EXPIRED");
-    expect(undisturbed.at(-1)).toContain('"remaining":{"unit":"TOKENS","amount":"58n"}');
+    expect(undisturbed.at(-1)).toContain('"remaining":{"unit":"TOKENS","amount":"55n"}');
     for (let index = 0; index < STORY.length - 1; index += 1) {
       expect(await play((at) => at === index)).toEqual(undisturbed);
     }
@@ -170,6 +207,17 @@ describe("a throw inside a decision", () => {
       1001,
       reserve("x", 100),
     ],
+    ["a lease", [], 0, lease("l", 10)],
+    ["a report", [lease("l", 10)], 0, renew("l", 1, 5, 20)],
+    ["a return", [lease("l", 10)], 0, giveBack("l", 1, 5)],
+    ["a late return", [lease("l", 10, 1_000)], HOUR_MS, giveBack("l", 1, 5)],
+    [
+      "a report that moves its lease to a new window",
+      [period, lease("l", 10, 600_000)],
+      599_000,
+      renew("l", 1, 5, 20),
+    ],
+    ["a new epoch", [lease("l", 10), lease("m", 10)], 0, newEpoch],
     ["balances that settle what expired", [reserve("a", 60, 1000)], 1001, balances],
   ];
   test.each(cases)(
@@ -269,6 +317,29 @@ describe("rows written", () => {
     const rows: number[] = [];
     for (let index = 0; index < 7; index += 1) rows.push(await rowsOf(2 * HOUR_MS, reserve(`r${index}`, 1)));
     expect(rows).toEqual([3, 2, 2, 3, 2, 2, 3]);
+  });
+
+  test("a lease: 1 and 1 a budget; a renewal 1, and 1 if the budget changes; 2 and 1 at its end", async () => {
+    const { tenant, stub } = await tenantWith(1_000_000);
+    const ids: Record<string, string> = {};
+    const rowsOf = (afterMs: number, step: Step) =>
+      within(stub, START_MS + afterMs, (budget, state) =>
+        countRows(budget, state, () => step(budget, tenant, ids)),
+      );
+    expect(await rowsOf(0, lease("l", 10))).toBe(2);
+    expect(await rowsOf(0, lease("l", 10))).toBe(0);
+    // A new life and nothing else; then spending, and more.
+    expect(await rowsOf(1, renew("l", 1, 0, 10))).toBe(1);
+    expect(await rowsOf(2, renew("l", 2, 5, 10))).toBe(2);
+    expect(await rowsOf(2, renew("l", 2, 5, 10))).toBe(0);
+    expect(await rowsOf(3, giveBack("l", 3, 7))).toBe(3);
+    expect(await rowsOf(4, giveBack("l", 4, 8))).toBe(2);
+    await rowsOf(5, lease("m", 10, 1_000));
+    expect(await rowsOf(10_000, balances)).toBe(3);
+    // One more for each index that knows of it: what a refunded one may have spent is a sum.
+    await rowsOf(10_000, refunding);
+    await rowsOf(10_000, lease("n", 10, 1_000));
+    expect(await rowsOf(12_000, balances)).toBe(4);
   });
 
   test("at most 6 per reserve + commit over their whole life, pruning included", async () => {

@@ -66,12 +66,17 @@ export abstract class LeaseRows extends ReservationStore implements LeaseStore {
   }
 
   updateLease(lease: LeaseRecord): void {
-    const isOpen = lease.endedAtMs === undefined;
-    this.exec(
+    if (lease.endedAtMs === undefined) this.#update(lease, "", "ended = 0");
+    // A report that comes late finds it in the other half, where nothing but its figures changes.
+    else if (this.#update(lease, ", ended = 1", "ended = 0") === 0) this.#update(lease, "", "ended = 1");
+  }
+
+  #update(lease: LeaseRecord, moving: string, half: string): number {
+    return this.exec(
       `UPDATE leases SET scopes = ?, windows = ?, granted = CAST(? AS INTEGER), spent = CAST(? AS INTEGER),
          returned = CAST(? AS INTEGER), held = CAST(? AS INTEGER), charged = CAST(? AS INTEGER), sequence = ?,
-         shortage = ?, ttl_ms = ?, status = ?, renewed_at_ms = ?, expires_at_ms = ?, ended_at_ms = ?
-         ${isOpen ? "WHERE ended = 0" : ", ended = 1 WHERE ended IN (0, 1)"} AND id = ?`,
+         shortage = ?, ttl_ms = ?, status = ?, renewed_at_ms = ?, expires_at_ms = ?, ended_at_ms = ?${moving}
+       WHERE ${half} AND id = ?`,
       json(lease.scopes),
       jsonOrNull(lease.windows),
       int64Text(lease.granted),

@@ -41,6 +41,7 @@ const step = fc.oneof(
       held: fc.bigInt({ min: 0n, max: 60n }),
       returned: fc.bigInt({ min: -1n, max: 40n }),
       want: fc.oneof(amount, fc.constant("return" as const)),
+      needed: amount,
     }),
   },
   {
@@ -161,7 +162,7 @@ class Pair {
     });
   }
 
-  #report({ pick, ahead, want, ...told }: Step & { kind: "report" }): void {
+  #report({ pick, ahead, want, needed, ...told }: Step & { kind: "report" }): void {
     const lease = this.model.leases[pick % Math.max(1, this.model.leases.length)];
     if (lease === undefined) return;
     const positiveOf = (value: bigint) => (value < 0n ? 0n : value);
@@ -171,12 +172,13 @@ class Pair {
       held: told.held,
       returned: positiveOf(lease.returned + told.returned),
     };
-    const expected = this.model.report(lease, report, want);
+    const min = want === "return" || needed > want ? 0n : needed;
+    const expected = this.model.report(lease, report, want, min);
     const request = { ...report, epoch: this.#epochs.get(lease.id) ?? 0, unit: "TOKENS" as const };
     const ask = (): Reply<LeaseBody> =>
       want === "return"
         ? this.authority.returnLease(lease.id, request)
-        : this.authority.renewLease(lease.id, { ...request, want });
+        : this.authority.renewLease(lease.id, { ...request, want, min });
     const reply = ask();
     expect(reply.ok ? "200" : verdictOf(reply)).toBe(/^\d/.test(expected) ? expected : "200");
     if (!reply.ok) return;

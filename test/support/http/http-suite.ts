@@ -5,6 +5,7 @@ import { beforeAll, describe } from "vitest";
 import { accessSuite } from "./access-suite.ts";
 import { callerOf, type Front, type Known } from "./front.ts";
 import { governanceSuite } from "./governance-suite.ts";
+import { leaseSuite } from "./lease-suite.ts";
 import { policySuite } from "./policy-suite.ts";
 import { runtimeSuite } from "./runtime-suite.ts";
 import { tokenSuite } from "./token-suite.ts";
@@ -22,6 +23,7 @@ export function httpSuite(front: Front): void {
     accessSuite(front, caller, keys);
     wireSuite(front, caller, keys);
     tokenSuite(front, caller, keys);
+    leaseSuite(front, caller, keys);
     governanceSuite(front, caller);
     policySuite(caller);
   });
