@@ -84,7 +84,7 @@ export class LedgerCore extends HoldBook {
 
   writeLeaseSettings(settings: LeaseSettings): void {
     this.store.writeLeaseSettings(settings);
-    this.forgetHolds();
+    this.leases.settings = settings;
   }
 
   /** What the policies say about a request on these scopes. */

@@ -86,7 +86,7 @@ export abstract class HoldBook extends AccountBook {
     return this.#firstDue()?.deadlineMs;
   }
 
-  /** After a turn that was undone, or settings that were written. */
+  /** After a turn that was undone. */
   protected forgetHolds(): void {
     this.#deadlines = undefined;
     this.#leases = undefined;

@@ -21,7 +21,8 @@ interface Lent {
 }
 
 export class LeaseBook {
-  readonly settings: LeaseSettings;
+  /** As the store has them. */
+  settings: LeaseSettings;
   readonly deadlines = new Deadlines();
   readonly #entries = new Map<string, Entry>();
   /** By account; one without a holder has no entry. */
