@@ -99,7 +99,9 @@ function believed(
 ): Report {
   if (token === undefined) return report;
   const { remaining } = tightestOf(core, core.readAccounts(heldBy(core, lease), lease.unit, nowMs));
-  const room = lease.spent + lease.charged + outstandingOf(lease) + most(remaining, 0n);
+  // What was heard before was cut to the room there was then.
+  const more = lease.charged + outstandingOf(lease) + most(remaining, 0n);
+  const room = report.sequence === lease.sequence ? lease.spent : lease.spent + more;
   const spent = least(report.spent, room);
   const told = { spent, held: least(report.held, room - spent) };
   if (report.isLast) return { ...report, ...told };

@@ -578,6 +578,8 @@ describe("a holder with a token", () => {
     expect(renewed.outstanding).toBe(40n);
     expect(renewed.balances).toHaveLength(1);
     expect(figures()).toEqual(["60/40/0", "60/40/0"]);
+    // Once more the same, and the cap has room again: not another report.
+    bodyOf(ledger.renewLease(lease.lease_id, { ...told(1, 60), want: 100 }, as(caller)));
     bodyOf(ledger.returnLease(lease.lease_id, told(2, 2n ** 60n), as(caller)));
     expect(figures()).toEqual(["100/0/0", "100/0/0"]);
     bodyOf(ledger.returnLease(lease.lease_id, told(2, 2n ** 60n), as(caller)));
