@@ -19,6 +19,7 @@ function sources(variant: "" | ".workerd") {
       { find: /^purser\/ledger$/, replacement: source("ledger") },
       { find: /^purser\/client$/, replacement: file("src/client.ts") },
       { find: /^purser\/journal-(\w+)$/, replacement: file("src/journal/$1.ts") },
+      { find: /^purser\/tabs$/, replacement: file("src/tabs.ts") },
       { find: /^purser\/estimates$/, replacement: file("src/estimates.ts") },
     ],
   };

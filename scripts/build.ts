@@ -43,6 +43,7 @@ const ENTRIES = [
   "ledger.workerd",
   "client",
   "estimates",
+  "tabs",
   "journal/indexeddb",
   "journal/file",
 ];

@@ -1,0 +1,381 @@
+// The leading tab: it holds one lease at the authority, the trunk, and lends slices of it to every tab, itself included. Invariant:
+// what it lends or gives back stands in a book that the other tabs have before anybody acts on it, so whoever leads next
+// knows at least what was lent. It asks the authority one thing at a time. Who may call: the tabs' authority.
+
+import type { AuthorityDenial, CallOptions, Denied } from "../authority/authority.ts";
+import type {
+  LeaseAuthority,
+  Leased,
+  LeaseName,
+  LeaseRenewal,
+  LeaseReport,
+  LeaseRequest,
+} from "../authority/leases.ts";
+import type { Unit } from "../ledger/schema.ts";
+import type { Subject } from "../ledger/scope.ts";
+import type { TabBook, TabSlice, Trunk } from "./tab-book.ts";
+import * as Book from "./tab-book.ts";
+import { TAB_LIMITS } from "./tab-limits.ts";
+import { noLeader, type TabAsk, type TabReply } from "./tab-messages.ts";
+
+/** Both clocks at one moment, in milliseconds of their own. */
+export interface TabMoment {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
+export interface TabLeaderParts {
+  readonly authority: LeaseAuthority;
+  readonly unit: Unit;
+  readonly subject: Subject | undefined;
+  readonly ttlMs: number | undefined;
+  readonly holder: string | undefined;
+  readonly now: () => TabMoment;
+  readonly newKey: () => string;
+  /** Tells the other tabs the book; resolves once it has reached them. */
+  readonly publish: (book: TabBook) => Promise<void>;
+}
+
+export class TabLeader {
+  readonly #parts: TabLeaderParts;
+  #book: TabBook;
+  /** When the present trunk may be used no longer, and when it is to be renewed; unknown until the authority has answered. */
+  #life: { readonly until: TabMoment; readonly renewAtMs: number } | undefined;
+  /** Why the authority gave less than was wanted when it was last asked. */
+  #shortage: AuthorityDenial | undefined;
+  #recall = 0;
+  #line: Promise<unknown> = Promise.resolve();
+  readonly #opening = new Map<string, Promise<TabReply>>();
+
+  /** @param book - what is known of earlier leaders */
+  constructor(parts: TabLeaderParts, book: TabBook) {
+    this.#parts = parts;
+    this.#book = { ...book, term: book.term + 1, serial: 0 };
+  }
+
+  get book(): TabBook {
+    return this.#book;
+  }
+
+  /** Tells everyone that it leads, and hears from the authority what has become of the trunk. */
+  async begin(): Promise<void> {
+    await this.#publish();
+    if (Book.presentTrunk(this.#book) === undefined) return;
+    // If the authority cannot be reached now, it is asked again with the first call.
+    await this.#inLine(() => this.#callUp(0)).catch(() => undefined);
+  }
+
+  async serve(ask: TabAsk, options?: CallOptions): Promise<TabReply> {
+    switch (ask.op) {
+      case "lease":
+        return this.#leaseOnce(ask.request, options);
+      case "renew":
+        return this.#renew(ask.lease, ask.renewal, options);
+      case "return":
+        return this.#return(ask.lease, ask.report, options);
+    }
+  }
+
+  /**
+   * Gives back what nobody has; with nothing lent, the trunk itself.
+   * @param isGoing - the page may be gone before anything else happens: everything is said at once
+   */
+  async giveBack(isGoing = false): Promise<void> {
+    const trunk = Book.presentTrunk(this.#book);
+    if (trunk === undefined) return;
+    this.#book = Book.withReturn(this.#book, trunk, Book.freeOf(this.#book, trunk));
+    const isLast = Book.lentOf(this.#book, trunk) === 0;
+    if (isLast) this.#book = Book.withEnd(this.#book, trunk);
+    const { name, report } = this.#nextReport(trunk);
+    const published = this.#publish();
+    if (!isGoing) await published;
+    const { authority } = this.#parts;
+    const options = isGoing ? { keepalive: true } : undefined;
+    if (!isLast) await authority.renewLease(name, { ...report, want: 0 }, options);
+    else {
+      await authority.returnLease(name, report, options);
+      this.#book = Book.withHeard(this.#book, trunk);
+    }
+    await this.#publish();
+  }
+
+  /** The same question may come twice, from a tab that asks again whoever leads now: it is one slice. */
+  #leaseOnce(request: LeaseRequest, options?: CallOptions): Promise<TabReply> {
+    const id = request.idempotencyKey ?? this.#parts.newKey();
+    const underWay = this.#opening.get(id);
+    if (underWay !== undefined) return underWay;
+    const reply = this.#lease(id, request, options).finally(() => this.#opening.delete(id));
+    this.#opening.set(id, reply);
+    return reply;
+  }
+
+  async #lease(id: string, request: LeaseRequest, options?: CallOptions): Promise<TabReply> {
+    const known = Book.sliceOf(this.#book, id);
+    if (known !== undefined) return this.#answer(id, known, request.ttlMs);
+    const want = Number(request.want);
+    const min = Number(request.min ?? 1);
+    await this.#supplied(want, options, (failure) => {
+      const trunk = Book.presentTrunk(this.#book);
+      const granted =
+        trunk === undefined ? 0 : this.#fit(trunk, { missing: want, idle: 0, min, newcomers: 1 });
+      const isUsable = failure === undefined || this.#leftMs() > 0;
+      if (trunk === undefined || granted < min || !isUsable) {
+        if (failure !== undefined) throw failure;
+        return;
+      }
+      this.#book = Book.withSlice(this.#book, trunk, id, { granted, want });
+    });
+    const slice = Book.sliceOf(this.#book, id);
+    if (slice === undefined) return this.#denied(want);
+    await this.#publish();
+    return this.#answer(id, slice, request.ttlMs);
+  }
+
+  async #renew({ leaseId }: LeaseName, renewal: LeaseRenewal, options?: CallOptions): Promise<TabReply> {
+    const isNew = this.#hear(leaseId, renewal, false);
+    const want = Number(renewal.want);
+    /** The slice and how much it wants, as long as it is one of the present trunk. */
+    const place = () => {
+      const slice = Book.sliceOf(this.#book, leaseId);
+      const trunk = Book.presentTrunk(this.#book);
+      if (slice === undefined || slice.isReturned || trunk?.number !== slice.trunk) return undefined;
+      return { slice, trunk, missing: Math.max(0, want - Book.lentTo(slice)) };
+    };
+    if (isNew && place() !== undefined) {
+      let more = 0;
+      await this.#supplied(place()?.missing ?? 0, options, (failure) => {
+        const found = place();
+        if (failure !== undefined && this.#leftMs() <= 0) throw failure;
+        if (found === undefined) return;
+        const { slice, trunk, missing } = found;
+        const min = Math.max(0, Number(renewal.min ?? 0) - Book.lentTo(slice));
+        more = this.#fit(trunk, { missing, idle: Book.idleIn(slice), min, newcomers: 0 });
+        this.#book = Book.withGrowth(this.#book, leaseId, { more, want });
+      });
+      if (more > 0) await this.#publish();
+    }
+    return this.#answer(leaseId, Book.sliceOf(this.#book, leaseId), renewal.ttlMs);
+  }
+
+  async #return({ leaseId }: LeaseName, report: LeaseReport, options?: CallOptions): Promise<TabReply> {
+    const before = Book.sliceOf(this.#book, leaseId);
+    if (this.#hear(leaseId, report, true)) {
+      // The last word on it: nobody says it again to whoever leads next.
+      await this.#publish();
+      await this.#tellPast(options);
+    }
+    return this.#answer(leaseId, Book.sliceOf(this.#book, leaseId) ?? before, 0, true);
+  }
+
+  /** Books a slice's report, unless one with its number was heard. @returns whether it was new */
+  #hear(id: string, report: LeaseReport, isLast: boolean): boolean {
+    const slice = Book.sliceOf(this.#book, id);
+    if (slice === undefined || report.sequence <= slice.sequence) return false;
+    const figures = {
+      spent: Number(report.spent),
+      held: Number(report.held),
+      returned: Number(report.returned),
+    };
+    this.#book = Book.withReport(this.#book, id, { ...figures, sequence: report.sequence }, isLast);
+    return true;
+  }
+
+  /** Runs `decide` once as much is free, or once the authority has said what there is, or could not be reached. */
+  async #supplied(
+    need: number,
+    options: CallOptions | undefined,
+    decide: (failure: unknown) => void,
+  ): Promise<void> {
+    if (this.#isSupplied(need)) {
+      decide(undefined);
+      return;
+    }
+    await this.#inLine(async () => {
+      let failure: unknown;
+      if (!this.#isSupplied(need)) {
+        await this.#callUp(need, options).catch((error: unknown) => {
+          failure = error;
+        });
+      }
+      decide(failure);
+    });
+  }
+
+  #isSupplied(need: number): boolean {
+    const trunk = Book.presentTrunk(this.#book);
+    if (trunk === undefined || this.#life === undefined) return false;
+    if (this.#parts.now().monotonicMs >= this.#life.renewAtMs || this.#leftMs() <= 0) return false;
+    return Book.freeOf(this.#book, trunk) >= need;
+  }
+
+  /** What one tab may get now: what it misses, or as much as brings it to its share where there is too little for all. */
+  #fit(
+    trunk: Trunk,
+    tab: { readonly missing: number; readonly idle: number; readonly min: number; readonly newcomers: 0 | 1 },
+  ): number {
+    const granted = Math.min(tab.missing, Book.freeOf(this.#book, trunk));
+    if (!this.#isShort) return granted;
+    const share = Book.evenShare(this.#book, trunk, tab.newcomers);
+    return Math.min(granted, Math.max(tab.min, share - tab.idle));
+  }
+
+  get #isShort(): boolean {
+    return this.#shortage !== undefined || this.#recall > 0;
+  }
+
+  /** One call to the authority: opens a trunk or renews it, so that `need` is free and there is some for the next calls. */
+  async #callUp(need: number, options?: CallOptions): Promise<void> {
+    const trunk = Book.presentTrunk(this.#book);
+    if (trunk === undefined) return this.#open(need, options);
+    const isSpare = need === 0 && this.#recall > 0;
+    if (isSpare) {
+      const back = Math.min(this.#recall, Book.freeOf(this.#book, trunk));
+      this.#book = Book.withReturn(this.#book, trunk, back);
+    }
+    const { name, report } = this.#nextReport(trunk);
+    await this.#publish();
+    const want = report.held + Math.max(need, isSpare ? 0 : Book.wantedOf(this.#book, trunk));
+    const sent = this.#parts.now();
+    const { authority, ttlMs } = this.#parts;
+    const renewal = { ...report, want, ...(ttlMs !== undefined && { ttlMs }) };
+    const answer = await authority.renewLease(name, renewal, options).catch((error: unknown) => {
+      if ((error as { code?: unknown }).code !== "NOT_FOUND") throw error;
+      return undefined;
+    });
+    if (answer === undefined) this.#book = Book.without(this.#book, trunk.number);
+    else this.#take(trunk, answer, sent);
+    if (answer?.state === "active") return;
+    if (answer !== undefined) this.#book = Book.withEnd(this.#book, trunk);
+    await this.#tellPast(options);
+    if (need > 0) await this.#open(need, options);
+  }
+
+  async #open(need: number, options?: CallOptions): Promise<void> {
+    const { authority, unit, subject, ttlMs, holder, newKey, now } = this.#parts;
+    // As much again as is asked for: the next tab, or the next call, finds something.
+    const opening = this.#book.opening ?? { key: newKey(), want: 2 * Math.max(1, need) };
+    this.#book = { ...this.#book, opening };
+    await this.#publish();
+    const sent = now();
+    const request = {
+      ...(subject !== undefined && { subject }),
+      unit,
+      want: opening.want,
+      idempotencyKey: opening.key,
+      ...(ttlMs !== undefined && { ttlMs }),
+      ...(holder !== undefined && { holder }),
+    };
+    const answer = await authority.lease(request, options).catch((error: unknown) => {
+      if ((error as { outcome?: unknown }).outcome === "refused") this.#forgetOpening();
+      throw error;
+    });
+    if (!answer.ok) {
+      this.#forgetOpening();
+      this.#shortage = answer.denial;
+      return;
+    }
+    const { leaseId, epoch, granted, sequence, affectedScopes } = answer;
+    const name = { leaseId, epoch, unit, ...(subject !== undefined && { subject }) };
+    this.#book = Book.withTrunk(this.#book, { name, affectedScopes, granted: granted.amount, sequence });
+    const trunk = this.#book.trunks.at(-1);
+    if (trunk === undefined) return;
+    this.#take(trunk, answer, sent);
+    if (answer.state === "ended") this.#book = Book.withEnd(this.#book, trunk);
+  }
+
+  #forgetOpening(): void {
+    const { opening: _, ...rest } = this.#book;
+    this.#book = rest;
+  }
+
+  #take(trunk: Trunk, answer: Leased, sent: TabMoment): void {
+    const { granted, sequence, remainingTtlMs, recall, shortage } = answer;
+    this.#book = Book.withAnswer(this.#book, trunk, { granted: granted.amount, sequence });
+    const usableMs = Math.max(0, remainingTtlMs - TAB_LIMITS.marginMs);
+    this.#life = {
+      until: { monotonicMs: sent.monotonicMs + usableMs, wallMs: sent.wallMs + usableMs },
+      renewAtMs: sent.monotonicMs + remainingTtlMs * TAB_LIMITS.renewShare,
+    };
+    this.#recall = recall;
+    this.#shortage = shortage;
+  }
+
+  /** Numbers the next report on a trunk; the number is told to the others with the book. */
+  #nextReport(trunk: Trunk): { readonly name: LeaseName; readonly report: Book.SliceReport } {
+    this.#book = Book.withNextReport(this.#book, trunk);
+    const present = this.#book.trunks.find(({ number }) => number === trunk.number) ?? trunk;
+    return { name: trunk.name, report: Book.reportOf(this.#book, present) };
+  }
+
+  /** Tells the authority what is new of trunks that are over. What fails now is told with a later call. */
+  async #tellPast(options?: CallOptions): Promise<void> {
+    for (const trunk of this.#book.trunks.filter(({ isDue }) => isDue)) {
+      const { name, report } = this.#nextReport(trunk);
+      await this.#publish();
+      try {
+        await this.#parts.authority.returnLease(name, report, options);
+        this.#book = Book.withHeard(this.#book, trunk);
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== "NOT_FOUND") return;
+        this.#book = Book.without(this.#book, trunk.number);
+      }
+    }
+  }
+
+  /** What a slice's tab is told. A slice that is not known is one of a trunk that was forgotten: it is over. */
+  #answer(leaseId: string, slice: TabSlice | undefined, ttlMs?: number, isOver = false): Leased {
+    const { unit, now } = this.#parts;
+    const trunk = this.#book.trunks.find(({ number }) => number === slice?.trunk);
+    const isActive = slice !== undefined && !slice.isReturned && trunk?.isOver === false && !isOver;
+    const leftMs = isActive ? this.#leftMs() : 0;
+    if (isActive && leftMs <= 0) throw noLeader("the lease that the tabs share could not be renewed in time");
+    const remainingTtlMs = Math.floor(Math.min(leftMs, ttlMs ?? leftMs));
+    return {
+      ok: true,
+      leaseId,
+      epoch: slice?.trunk ?? 0,
+      sequence: slice?.sequence ?? 0,
+      state: isActive ? "active" : "ended",
+      granted: { unit, amount: slice?.granted ?? 0 },
+      outstanding: slice === undefined ? 0 : Book.lentTo(slice),
+      recall: isActive && this.#isShort ? this.#recallFrom(slice, trunk) : 0,
+      remainingTtlMs,
+      graceMs: 0,
+      expiresAtMs: now().wallMs + remainingTtlMs,
+      onExpiry: "charge",
+      ...(isActive && this.#shortage !== undefined && { shortage: this.#shortage }),
+      affectedScopes: trunk?.affectedScopes ?? [],
+    };
+  }
+
+  #recallFrom(slice: TabSlice, trunk: Trunk): number {
+    return Math.max(0, Book.idleIn(slice) - Book.evenShare(this.#book, trunk, 0));
+  }
+
+  #denied(requested: number): Denied {
+    const denial: AuthorityDenial = this.#shortage ?? {
+      code: "BUDGET_EXCEEDED",
+      message: `The tabs have less than ${requested} left between them`,
+      retry: "when-released",
+    };
+    return { ok: false, denial };
+  }
+
+  #leftMs(): number {
+    if (this.#life === undefined) return 0;
+    const { until } = this.#life;
+    const now = this.#parts.now();
+    return Math.min(until.monotonicMs - now.monotonicMs, until.wallMs - now.wallMs);
+  }
+
+  #inLine<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#line.then(work);
+    this.#line = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #publish(): Promise<void> {
+    this.#book = { ...this.#book, serial: this.#book.serial + 1 };
+    return this.#parts.publish(this.#book);
+  }
+}

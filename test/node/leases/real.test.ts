@@ -1,0 +1,122 @@
+// Leases with nothing simulated: pages of a real Chromium, processes, and workerd over its files, killed in the middle of their work.
+// Whatever dies, the tenant's limit is kept to the token, and what was lent is back by the end of ttl and grace.
+
+import { setTimeout as delay } from "node:timers/promises";
+import { HttpAuthority } from "purser/client";
+import { expect, test } from "vitest";
+import type { LeaseState } from "../../../src/authority/leases.ts";
+import { COMMAND_TIMEOUT_MS } from "../support/commands.ts";
+import { type Holder, Rig } from "./rig.ts";
+
+const ALLOCATED = 500_000;
+const TTL_MS = 2_000;
+const GRACE_MS = 500;
+const POLL_MS = 50;
+
+/** Resolves each time that the holders together are known to have spent a share of the budget. */
+function shares(rig: Rig, holders: readonly Holder[]) {
+  const waiting = new Set<() => void>();
+  rig.onSpent = () => {
+    for (const look of waiting) look();
+  };
+  return (share: number): Promise<void> =>
+    new Promise((resolve) => {
+      const look = (): void => {
+        const spent = holders.reduce((sum, holder) => sum + holder.spent(), 0);
+        if (spent < share * ALLOCATED) return;
+        waiting.delete(look);
+        resolve();
+      };
+      waiting.add(look);
+      look();
+    });
+}
+
+/** What was lent is settled by itself: the authority's own answer says when. */
+async function untilReclaimed(rig: Rig): Promise<{ readonly ms: number }> {
+  const startedMs = performance.now();
+  while ((await rig.balance()).reserved > 0) await delay(POLL_MS);
+  return { ms: Math.round(performance.now() - startedMs) };
+}
+
+async function leasesOf(rig: Rig): Promise<readonly LeaseState[]> {
+  const authority = new HttpAuthority({ baseUrl: rig.url, apiKey: rig.apiKey, subject: { tenant: "acme" } });
+  const rows: LeaseState[] = [];
+  for await (const row of authority.leases()) rows.push(row);
+  return rows;
+}
+
+test("five pages and two processes lease from one tenant; two pages, a process and workerd are killed", {
+  timeout: COMMAND_TIMEOUT_MS,
+}, async () => {
+  await using rig = await Rig.open(ALLOCATED);
+  await rig.setLeases({ on_expiry: "charge", ttl_ms_max: TTL_MS, grace_ms: GRACE_MS });
+  const pages = await Promise.all(Array.from({ length: 5 }, () => rig.openPage(false)));
+  const processes = [rig.openProcess(), rig.openProcess()];
+  const [firstPage, secondPage, ...livePages] = pages;
+  const [firstProcess, ...liveProcesses] = processes;
+  if (firstPage === undefined || secondPage === undefined || firstProcess === undefined) throw new Error();
+  const reached = shares(rig, [...pages, ...processes]);
+
+  await reached(0.15);
+  await firstPage.kill();
+  await reached(0.25);
+  await rig.restartAuthority();
+  await reached(0.4);
+  await secondPage.kill();
+  await reached(0.5);
+  await firstProcess.kill();
+  const worked = await Promise.all([...livePages, ...liveProcesses].map((holder) => holder.worked));
+
+  const reclaimed = await untilReclaimed(rig);
+  const balance = await rig.balance();
+  const leases = await leasesOf(rig);
+  console.log("real leases:", { ...balance, leases: leases.length, reclaimedAfterMs: reclaimed.ms });
+  expect(balance).toMatchObject({ reserved: 0, debt: 0 });
+  expect(balance.spent).toBeLessThanOrEqual(ALLOCATED);
+  // To the token: what the living spent is what their leases were charged; the rest was charged to the dead.
+  const charged = new Map(leases.map(({ leaseId, spent, charged: rest }) => [leaseId, spent + rest]));
+  for (const { leaseId, spent } of worked.flatMap((each) => each.leases)) {
+    expect(charged.get(leaseId)).toBe(spent);
+    charged.delete(leaseId);
+  }
+  const ofTheLiving = worked.flatMap((each) => each.leases).reduce((sum, { spent }) => sum + spent, 0);
+  const ofTheDead = [...charged.values()].reduce((sum, each) => sum + each, 0);
+  expect(ofTheLiving + ofTheDead).toBe(balance.spent);
+  expect(ofTheDead).toBeGreaterThanOrEqual(firstPage.spent() + secondPage.spent() + firstProcess.spent());
+  expect(leases.filter(({ status }) => status === "EXPIRED").length).toBeGreaterThanOrEqual(3);
+});
+
+test("three tabs share one lease; the leading one is killed, the next one leads, and the limit is kept", {
+  timeout: COMMAND_TIMEOUT_MS,
+}, async () => {
+  await using rig = await Rig.open(ALLOCATED);
+  await rig.setLeases({ on_expiry: "charge", ttl_ms_max: TTL_MS, grace_ms: GRACE_MS });
+  const tabs = await Promise.all(Array.from({ length: 3 }, () => rig.openPage(true)));
+  const reached = shares(rig, tabs);
+  const leading = async () => {
+    const leads = await Promise.all(tabs.map(({ page }) => page.evaluate("leads()")));
+    return leads.indexOf(true);
+  };
+
+  await reached(0.2);
+  const leader = tabs[await leading()];
+  if (leader === undefined) throw new Error("no tab leads");
+  const others = tabs.filter((tab) => tab !== leader);
+  await leader.kill();
+  const killedMs = performance.now();
+  await Promise.race(others.map(({ page }) => page.waitForFunction("leads()", undefined, { polling: 10 })));
+  const handedOverMs = Math.round(performance.now() - killedMs);
+  const worked = await Promise.all(others.map((tab) => tab.worked));
+
+  await untilReclaimed(rig);
+  const balance = await rig.balance();
+  const leases = await leasesOf(rig);
+  const decisions = worked.reduce((sum, each) => sum + each.decisions, 0);
+  console.log("real tabs:", { ...balance, leases: leases.length, handedOverMs, decisions });
+  expect(balance).toMatchObject({ reserved: 0, debt: 0 });
+  expect(balance.spent).toBeLessThanOrEqual(ALLOCATED);
+  const spent = worked.flatMap((each) => each.leases).reduce((sum, each) => sum + each.spent, 0);
+  expect(balance.spent).toBeGreaterThanOrEqual(spent + leader.spent());
+  expect(balance.spent).toBe(leases.reduce((sum, each) => sum + each.spent + each.charged, 0));
+});

@@ -1,0 +1,354 @@
+// Several tabs on one lease, over channels, locks and deaths that a script orders, against the real ledger: what each is told,
+// hand-over, and for any order of events that nobody's money is spent twice and none is lost. Real tabs: test/node/tabs.
+
+import fc from "fast-check";
+import { LocalAuthority, LocalLedger, MemoryStore } from "purser/ledger";
+import { TabAuthority, type TabAuthorityOptions } from "purser/tabs";
+import { describe, expect, test } from "vitest";
+import { AuthorityError } from "../../../src/authority/errors.ts";
+import type { LeaseAuthority } from "../../../src/authority/leases.ts";
+import { Chance } from "../../simulation/engine/chance.ts";
+import { settled, type Tab, TabHub } from "../../support/tab-hub.ts";
+import { TabSpender } from "../../support/tab-spender.ts";
+
+const TTL_MS = 60_000;
+const GRACE_MS = 5_000;
+
+type Fault = "lost request" | "lost reply";
+
+function rig(allocated: number, seed = 1) {
+  const hub = new TabHub(new Chance(seed));
+  const store = new MemoryStore();
+  const ledger = new LocalLedger({ tenant: "acme", now: () => hub.nowMs, store });
+  const made = ledger.createBudget({
+    scope: "tenant:acme",
+    unit: "TOKENS",
+    allocated: { unit: "TOKENS", amount: allocated },
+  });
+  if (!made.ok) throw new Error(made.message);
+  const local = new LocalAuthority({ ledger });
+  /** What becomes of the next calls to the authority. */
+  const faults: Fault[] = [];
+  const calls: string[] = [];
+
+  /** The authority as a tab reaches it: request and answer each take their time, and a dead tab hears nothing. */
+  const reached = (tab: Tab): LeaseAuthority => {
+    const carry = <T>(name: string, call: () => Promise<T>): Promise<T> =>
+      new Promise((resolve, reject) => {
+        calls.push(name);
+        const lost = (): void => {
+          if (tab.isAlive)
+            reject(new AuthorityError("AUTHORITY_UNAVAILABLE", "cut off", { outcome: "unknown" }));
+        };
+        hub.later(() => {
+          const fault = faults.shift();
+          if (fault === "lost request") return lost();
+          void call().then(
+            (answer) => hub.later(() => (fault === undefined ? tab.isAlive && resolve(answer) : lost())),
+            (error: unknown) => hub.later(() => tab.isAlive && reject(error)),
+          );
+        });
+      });
+    return {
+      lease: (request) => carry("lease", () => local.lease(request)),
+      renewLease: (name, renewal) => carry("renew", () => local.renewLease(name, renewal)),
+      returnLease: (name, report) => carry("return", () => local.returnLease(name, report)),
+      leases: (query) => local.leases(query),
+      exposure: () => local.exposure(),
+    };
+  };
+  const open = (options: Partial<TabAuthorityOptions> = {}) => {
+    const tab = hub.open();
+    const tabs = new TabAuthority({
+      authority: reached(tab),
+      unit: "TOKENS",
+      name: "agents",
+      ...tab.surroundings,
+      ...options,
+    });
+    return { tab, tabs, spender: new TabSpender(tabs) };
+  };
+  /** Lets everything happen that can, and waits for the promise. */
+  const during = async <T>(work: Promise<T>): Promise<T> => {
+    const outcome = work.then(
+      (value) => ({ value }),
+      (error: unknown) => ({ error }),
+    );
+    await settled();
+    await hub.drain();
+    const ended = await Promise.race([outcome, settled().then(() => undefined)]);
+    if (ended === undefined) throw new Error("nothing is left to happen, and it has not ended");
+    if ("error" in ended) throw ended.error;
+    return ended.value;
+  };
+  const rows = () => [
+    ...store.scanLeases({ below: { createdAtMs: Number.MAX_SAFE_INTEGER, id: "~" }, rowsMax: 100 }),
+  ];
+  /** What the authority has set aside for the tabs, spent or not. */
+  const setAside = (): number =>
+    rows().reduce((sum, { granted, returned, spent, charged, endedAtMs }) => {
+      const out = endedAtMs === undefined ? granted - returned - spent : 0n;
+      return sum + Number(spent + charged + (out > 0n ? out : 0n));
+    }, 0);
+  const figures = () => {
+    ledger.balances(); // settles what is due
+    const [account] = store.readAccounts(["tenant:acme"], "TOKENS");
+    if (account === undefined) throw new Error("no budget");
+    const { spent, reserved, debt } = account;
+    return { spent: Number(spent), reserved: Number(reserved), debt: Number(debt) };
+  };
+  return { hub, ledger, local, faults, calls, open, during, rows, setAside, figures };
+}
+
+describe("tabs", () => {
+  test("share one lease of the authority, and each decides on its own slice of it", async () => {
+    const { open, during, rows, figures } = rig(1_000);
+    const [first, second, third] = [open(), open(), open()];
+    for (const { spender } of [first, second, third]) {
+      expect(await during(spender.open(50))).toMatchObject({
+        ok: true,
+        state: "active",
+        granted: { amount: 50 },
+      });
+      spender.spend(40);
+    }
+    expect([first, second, third].map(({ tabs }) => tabs.leads)).toEqual([true, false, false]);
+    expect(rows()).toHaveLength(1);
+    for (const { spender } of [first, second, third]) await during(spender.return());
+    for (const { tabs } of [third, second, first]) await during(tabs.dispose());
+    expect(figures()).toEqual({ spent: 120, reserved: 0, debt: 0 });
+  });
+
+  test("a renewal reports, prolongs and grows; most of them need no call to the authority", async () => {
+    const { open, during, calls, hub } = rig(100_000);
+    const [first, second] = [open(), open()];
+    await during(first.spender.open(1_000));
+    await during(second.spender.open(1_000));
+    for (let round = 0; round < 20; round += 1) {
+      for (const { spender } of [first, second]) {
+        spender.spend(100);
+        expect(await during(spender.renew(1_000))).toMatchObject({ state: "active", outstanding: 1_000 });
+      }
+      await hub.advance(100);
+    }
+    expect(calls.length).toBeLessThan(8);
+  });
+
+  test("when the leading tab dies, the next leads at once with the same lease, and what was spent counts", async () => {
+    const { open, during, rows, hub, figures } = rig(1_000);
+    const [first, second, third] = [open(), open(), open()];
+    for (const { spender } of [first, second, third]) {
+      await during(spender.open(100));
+      spender.spend(60);
+    }
+    const atMs = hub.nowMs;
+    first.tab.kill(0);
+    first.spender.isDead = true;
+    expect(await during(second.spender.renew(100))).toMatchObject({ state: "active", outstanding: 100 });
+    expect(second.tabs.leads).toBe(true);
+    expect(hub.nowMs - atMs).toBeLessThanOrEqual(1_000);
+    expect(await during(third.spender.renew(50))).toMatchObject({ state: "active" });
+    expect(rows()).toHaveLength(1);
+    second.spender.spend(30);
+    for (const { spender } of [second, third]) await during(spender.return());
+    for (const { tabs } of [third, second]) await during(tabs.dispose());
+    // The dead tab's 100 may have been spent, so they count as spent once the lease is over; everything else to the token.
+    await hub.advance(TTL_MS + GRACE_MS + 1);
+    expect(figures()).toEqual({ spent: 60 + 30 + 60 + 100, reserved: 0, debt: 0 });
+  });
+
+  test("what was asked of a leader that died is answered by the next one", async () => {
+    const { open, hub } = rig(1_000);
+    const [first, second] = [open(), open()];
+    await hub.drain();
+    const opening = second.spender.open(10);
+    first.tab.kill(0);
+    await hub.drain();
+    expect(await opening).toMatchObject({ ok: true, granted: { amount: 10 } });
+  });
+
+  test("near exhaustion slices shrink, the idle ones are asked back, and who gets nothing hears why", async () => {
+    const { open, during } = rig(100);
+    const [first, second, third] = [open(), open(), open()];
+    await during(first.spender.open(90));
+    expect(await during(second.spender.open(50))).toMatchObject({ ok: true, granted: { amount: 10 } });
+    const answer = await during(first.spender.renew(90));
+    expect(answer.recall).toBeGreaterThan(0);
+    await during(first.spender.renew(50, answer.recall));
+    expect((await during(second.spender.renew(50))).outstanding).toBeGreaterThan(30);
+    for (const { spender } of [first, second]) spender.spend(100);
+    await during(first.spender.renew(90));
+    await during(second.spender.renew(90));
+    for (const { spender } of [first, second]) spender.spend(100);
+    expect(await during(third.spender.open(50, 20))).toMatchObject({
+      ok: false,
+      denial: { code: "BUDGET_EXCEEDED" },
+    });
+    expect(first.spender.spent + second.spender.spent).toBeLessThanOrEqual(100);
+  });
+
+  test("the authority is cut off: slices last to the lease's end, then the tabs hear that it is unreachable", async () => {
+    const { open, during, faults, hub } = rig(1_000);
+    const [first, second] = [open(), open()];
+    await during(first.spender.open(50));
+    await during(second.spender.open(50));
+    faults.push(...Array.from({ length: 40 }, (): Fault => "lost request"));
+    await hub.advance(TTL_MS / 2 + 1);
+    expect(await during(second.spender.renew(60))).toMatchObject({ state: "active", outstanding: 50 });
+    await hub.advance(TTL_MS / 2);
+    for (const { spender } of [first, second]) {
+      await expect(during(spender.renew(60))).rejects.toMatchObject({ code: "AUTHORITY_UNAVAILABLE" });
+    }
+    faults.length = 0;
+    // The authority has it reclaimed by then; what was told late is what was charged.
+    await hub.advance(GRACE_MS + 1);
+    expect(await during(second.spender.renew(60))).toMatchObject({ state: "ended" });
+  });
+
+  test("the lease ends at the authority: the tabs hear so, correct what was charged, and share another", async () => {
+    const { open, during, ledger, figures, rows } = rig(1_000);
+    const [first, second] = [open(), open()];
+    for (const { spender } of [first, second]) {
+      await during(spender.open(100));
+      spender.spend(30);
+    }
+    ledger.raiseLeaseEpoch();
+    expect(figures()).toMatchObject({ spent: 200 });
+    const renewals = [];
+    for (const { spender } of [first, second]) renewals.push(await during(spender.renew(200)));
+    expect(renewals).toMatchObject([{ state: "ended" }, { state: "ended" }]);
+    for (const { spender } of [first, second]) await during(spender.return());
+    expect(figures()).toMatchObject({ spent: 60, debt: 0 });
+    const again = new TabSpender(second.tabs);
+    expect(await during(again.open(10))).toMatchObject({ ok: true, state: "active" });
+    expect(rows()).toHaveLength(2);
+  });
+
+  test("a page that goes gives back what nobody has, also where it was the last one", async () => {
+    const { open, during, hub, figures } = rig(1_000);
+    const { tab, spender } = open();
+    await during(spender.open(100));
+    spender.spend(70);
+    tab.page.dispatchEvent(new Event("pagehide"));
+    void spender.return();
+    tab.page.dispatchEvent(new Event("pagehide"));
+    await hub.drain();
+    tab.kill(1);
+    await hub.advance(TTL_MS + GRACE_MS + 1);
+    expect(figures()).toEqual({ spent: 70, reserved: 0, debt: 0 });
+  });
+
+  test("a slice that nobody waits for any more goes back", async () => {
+    const { open, during, hub } = rig(100);
+    const [first, second] = [open(), open()];
+    await during(first.spender.open(10));
+    const stop = new AbortController();
+    const asked = second.tabs.lease({ unit: "TOKENS", want: 80 }, { signal: stop.signal });
+    stop.abort(new Error("not any more"));
+    await expect(asked).rejects.toThrow("not any more");
+    await hub.drain();
+    expect(await during(first.spender.renew(90))).toMatchObject({ outstanding: 90 });
+  });
+
+  test("no tab leads: a call waits, and then says so", async () => {
+    const { open, hub } = rig(100);
+    const { tabs } = open({
+      locks: { request: () => new Promise(() => undefined), query: async () => ({}) },
+    });
+    const asked = tabs.lease({ unit: "TOKENS", want: 10 });
+    const refused = expect(asked).rejects.toMatchObject({
+      code: "AUTHORITY_UNAVAILABLE",
+      outcome: "unknown",
+    });
+    await hub.advance(20_000);
+    await refused;
+  });
+
+  test("a tab that has left says so, and another unit or subject is an error", async () => {
+    const { open, during } = rig(100);
+    const { tabs } = open();
+    expect(() => tabs.lease({ unit: "CREDITS", want: 1 })).toThrow(/unit must be TOKENS/);
+    expect(() => tabs.lease({ unit: "TOKENS", want: 1, subject: { agent: "other" } })).toThrow(
+      /subject must be/,
+    );
+    expect(() => open({ name: "" })).toThrow(/name must have/);
+    await during(tabs.dispose());
+    await tabs.dispose();
+    await expect(tabs.lease({ unit: "TOKENS", want: 1 })).rejects.toMatchObject({
+      code: "AUTHORITY_UNAVAILABLE",
+    });
+  });
+});
+
+/** Tabs come, spend, report, leave and die in any order, and the way to the authority breaks. */
+async function anyCourse(seed: number): Promise<void> {
+  const chance = new Chance(seed);
+  const allocated = chance.pick([50, 300, 5_000]);
+  const { hub, faults, open, setAside, figures, during } = rig(allocated, seed);
+  const isFaulty = chance.happens(0.5);
+  const mayDie = chance.happens(0.6);
+  const all: ReturnType<typeof open>[] = [];
+  const check = (): void => {
+    const { spent, reserved, debt } = figures();
+    expect(spent + reserved).toBeLessThanOrEqual(allocated);
+    expect(debt).toBe(0);
+    const reach = all.reduce((sum, { spender }) => sum + spender.reach, 0);
+    expect(reach, "what tabs can spend is set aside").toBeLessThanOrEqual(setAside());
+  };
+  const quietly = (work: Promise<unknown>): void => void work.catch(() => undefined);
+  for (let step = 0; step < 150; step += 1) {
+    const alive = all.filter(({ tab }) => tab.isAlive);
+    const what = chance.weighted({
+      event: 30,
+      open: alive.length < 4 ? 2 : 0,
+      act: alive.length > 0 ? 15 : 0,
+      kill: mayDie && alive.length > 0 ? 1 : 0,
+      time: 2,
+      fault: isFaulty ? 1 : 0,
+    });
+    if (what === "event") await hub.step();
+    if (what === "open") all.push(open());
+    if (what === "time") await hub.advance(chance.pick([10, 1_000, 31_000, 70_000]));
+    if (what === "fault") faults.push(chance.pick<Fault>(["lost request", "lost reply"]));
+    if (what === "kill") {
+      const { tab, spender } = chance.pick(alive);
+      spender.isDead = true;
+      tab.kill(chance.next());
+    }
+    if (what === "act") {
+      const { spender } = chance.pick(alive);
+      const amount = chance.between(1, 60);
+      const act = chance.weighted({ spend: 5, hold: 2, settle: 2, renew: 5, return: 1 });
+      if (spender.isOpening) continue;
+      if (spender.lease === undefined) quietly(spender.open(amount));
+      else if (act === "spend") spender.spend(amount);
+      else if (act === "hold") spender.hold(amount);
+      else if (act === "settle") spender.settle(amount);
+      else if (act === "renew") quietly(spender.renew(amount, chance.pick([0, 0, amount])));
+      else quietly(spender.return());
+    }
+    await settled();
+    check();
+  }
+  faults.length = 0;
+  await hub.drain();
+  check();
+  for (const { tab, tabs, spender } of all) {
+    if (!tab.isAlive) continue;
+    spender.settle(spender.held);
+    if (spender.lease !== undefined) await during(spender.return());
+    check();
+    await during(tabs.dispose());
+    check();
+  }
+  await hub.advance(TTL_MS + GRACE_MS + 1);
+  const truth = all.reduce((sum, { spender }) => sum + spender.spent, 0);
+  const after = figures();
+  expect(after).toMatchObject({ reserved: 0, debt: 0 });
+  expect(after.spent).toBeGreaterThanOrEqual(truth);
+  if (!mayDie && !isFaulty) expect(after.spent).toBe(truth);
+}
+
+test("for any order of events nothing is overspent, and nothing that was spent is lost", async () => {
+  await fc.assert(fc.asyncProperty(fc.integer({ min: 1, max: 1_000_000 }), anyCourse), { numRuns: 60 });
+});
