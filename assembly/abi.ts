@@ -88,6 +88,10 @@ export const HEADER_SEQUENCE: u32 = 28;
 export const COUNTER_META: u32 = 8;
 /** Where a counter keeps the guard bits of permits, a slice of credit, a tenant's group. */
 export const COUNTER_GUARDS: u32 = 96;
+/** Where a counter counts how often it refused. */
+export const COUNTER_DENIED: u32 = 48;
+/** Where a token budget notes that somebody supplies it, and wants to be told when it refuses. */
+export const COUNTER_SUPPLIED: u32 = 120;
 /** Where a counter keeps how many wait for one of its permits. */
 export const COUNTER_WAITING: u32 = 92;
 

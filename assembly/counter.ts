@@ -103,7 +103,10 @@ export function counterTake(handle: f64, amount: f64): i32 {
   }
 }
 
-/** Gives `amount` back, capped at what is out; what the cap swallows is counted as over-released. */
+/**
+ * Gives `amount` back, capped at what is out; what the cap swallows is counted as over-released. To a token budget only
+ * what `counterFit` took may be given: whoever took it knows.
+ */
 export function counterGive(handle: f64, amount: f64): i32 {
   if (!isAmount(amount)) return Status.AmountInvalid;
   const counter = counterOf(handle);
@@ -111,7 +114,8 @@ export function counterGive(handle: f64, amount: f64): i32 {
   // Reads the word and meta; changes the word. Ends as counterTake's loop does; there is no state midway.
   while (true) {
     const word = bare(atomic.load<u64>(counter + COUNTER_OUT));
-    if (atomic.load<u64>(counter + COUNTER_META) != metaOf(handle, Kind.Counter)) return checkHandle(handle, Kind.Counter);
+    const meta = atomic.load<u64>(counter + COUNTER_META);
+    if (meta != metaOf(handle, Kind.Counter) && meta != metaOf(handle, Kind.Tokens)) return checkHandle(handle, Kind.Counter);
     const out = valueOf(word);
     const given = min<u64>(<u64>amount, out);
     if (atomic.cmpxchg<u64>(counter + COUNTER_OUT, word, withValue(word, out - given)) == word) {

@@ -46,7 +46,11 @@ function outAfter(counter: u32, out: u64, least: u64, most: u64): u64 {
   return out + least > capacity ? NONE : min<u64>(out + most, capacity);
 }
 
-/** Takes as much as fits of a counter. @returns what was taken, or −status */
+/**
+ * Takes as much as fits of a counter; of a token budget too, without a hold. What nobody gives back stays out there: so a
+ * slice goes back to who lent it, the mirror of a grant, and no take can have it meanwhile.
+ * @returns what was taken, or −status
+ */
 export function counterFit(handle: f64, least: f64, most: f64): f64 {
   const range = checkRange(least, most);
   if (range != Status.Ok) return -(<f64>range);
@@ -56,7 +60,9 @@ export function counterFit(handle: f64, least: f64, most: f64): f64 {
   while (true) {
     const word = atomic.load<u64>(counter + COUNTER_OUT);
     const meta = atomic.load<u64>(counter + COUNTER_META);
-    if (meta != metaOf(handle, Kind.Counter)) return -(<f64>checkHandle(handle, Kind.Counter));
+    if (meta != metaOf(handle, Kind.Counter) && meta != metaOf(handle, Kind.Tokens)) {
+      return -(<f64>checkHandle(handle, Kind.Counter));
+    }
     if (isLocked(word)) continue;
     const out = valueOf(word);
     const next = outAfter(counter, out, <u64>least, <u64>most);

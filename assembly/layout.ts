@@ -26,6 +26,7 @@
 //             +92 u32 waiting for a permit       +96 u64 guard bits of permits, a slice of credit, a tenant's group
 //             +104 u64 generation << 32 | slot of the first cell + 1     +112 u64 lent to cells
 //             +120 u64 what a thread that collects wants (all three for credit alone: credit.ts)
+//             +120 u32 of tokens: whether a lease supplies it (the host's alone: src/kernel/supply.ts)
 //   Rates (rate.ts) keep their arrival time in the contended word, their burst in the capacity, and limit and window where
 //   permits keep their guards.
 //   Permits (permit.ts) keep their fields in the contended word, their limits in the capacity, and use `consumed` to number
@@ -43,7 +44,7 @@
 //   While it is a thread's cell (credit.ts): +24 u64 its budget's meta word, +48 u32 slot of the next cell + 1, +52 u32 how many cells from here on,
 //   +56 u64 the cell word.
 
-export { COUNTER_GUARDS, COUNTER_META, COUNTER_WAITING, HEADER_LOCK, HEADER_SEQUENCE } from "./abi";
+export { COUNTER_DENIED, COUNTER_GUARDS, COUNTER_META, COUNTER_WAITING, HEADER_LOCK, HEADER_SEQUENCE } from "./abi";
 import {
   COUNTER_BYTES,
   HEADER_BYTES,
@@ -72,7 +73,6 @@ export const COUNTER_CAPACITY: u32 = 16;
 export const COUNTER_STAMP: u32 = 24;
 export const COUNTER_CONSUMED: u32 = 32;
 export const COUNTER_HIGH_WATER: u32 = 40;
-export const COUNTER_DENIED: u32 = 48;
 export const COUNTER_OVER_RELEASED: u32 = 56;
 export const COUNTER_KEY_HIGH: u32 = 64;
 export const COUNTER_KEY_LOW: u32 = 72;

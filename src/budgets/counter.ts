@@ -13,7 +13,7 @@ export interface Counter {
 
   /** Takes `amount` if it fits and there is no debt; a refusal is counted. */
   take(amount: number): boolean;
-  /** Takes as much as fits of a range. @returns what was taken; null if less than its `min` fits, which is counted */
+  /** Takes as much as fits of a range; of tokens too, without a reservation. @returns what was taken; null if less than its `min` fits, which is counted */
   fit(range: AmountRange): number | null;
   /** Gives `amount` back, capped at what is out; the rest is counted as over-released. */
   give(amount: number): void;

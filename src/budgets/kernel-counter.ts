@@ -7,6 +7,7 @@ import { BudgetOverflowError } from "../errors.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
 import * as Status from "../kernel/generated/Status.ts";
 import { type Kernel, openIn } from "../kernel/kernel.ts";
+import { tellSupplier } from "../kernel/supply.ts";
 import type { AmountRange } from "./amount-range.ts";
 import type { Counter } from "./counter.ts";
 import type { BudgetOptions } from "./kernel-budget.ts";
@@ -56,8 +57,8 @@ export class KernelCounter implements Counter {
     const slot = kernel.exports.holdReserve(this.handle, estimate, owner, ticket, expiresAtMs, hint);
     if (slot >= 0) return new TokenReservation(estimate, this.#refund, this, ticket, slot, owner);
     kernel.slotFreed(hint);
-    if (slot === -Status.Exceeds || slot === -Status.InDebt) return null;
-    throw this.failure(-slot);
+    this.granted(slot);
+    return null;
   }
 
   reserveFit(range: AmountRange, expiresAtMs: number): TokenReservation | null {
@@ -131,11 +132,12 @@ export class KernelCounter implements Counter {
     return this.#counted(this.kernel.exports.heldCount(this.handle));
   }
 
-  /** What the kernel granted, which is an amount or −status. */
+  /** What the kernel granted, which is an amount or −status. Whoever supplies the budget hears of a refusal. */
   protected granted(answer: number): number | null {
     if (answer >= 0) return answer;
-    if (answer === -Status.Exceeds || answer === -Status.InDebt) return null;
-    throw this.failure(-answer);
+    if (answer !== -Status.Exceeds && answer !== -Status.InDebt) throw this.failure(-answer);
+    tellSupplier(this.kernel, this.handle);
+    return null;
   }
 
   #counted(value: number): number {

@@ -117,6 +117,60 @@ export const ORDERS: Worlds = {
     },
   },
 
+  "a recall beside a reservation and a settlement: what is recalled, nobody has": {
+    preemptions: 3,
+    build: (kernel) => {
+      prepared(kernel);
+      const tokens = open(kernel, Kind.Tokens, 10);
+      const slot = kernel.holdReserve(tokens, 4, ME, 1, 0, 0);
+      let recalled = -1;
+      let reserved: number = Status.Ok;
+      const settle: Program = async (call) => void (await call("holdSettle", tokens, slot, ME, 1, 1, ME));
+      const recall: Program = async (call) => {
+        recalled = await call("counterFit", tokens, 0, 10);
+      };
+      const reserve: Program = async (call) => {
+        reserved = await call("holdReserve", tokens, 6, YOU, 1, 0, 1);
+      };
+      return {
+        kernel,
+        programs: [settle, recall, reserve],
+        check() {
+          const held = reserved >= 0 ? 6 : 0;
+          strictEqual(kernel.heldAmount(tokens), held);
+          strictEqual(recalled >= 0, true);
+          // 10 = 1 consumed + what is held + what went back + what is left.
+          deepStrictEqual(figures(kernel, tokens), {
+            available: 9 - held - recalled,
+            debt: 0,
+            consumed: 1,
+          });
+        },
+      };
+    },
+  },
+
+  "two takes without a hold and a give: what fits is taken once": {
+    build: (kernel) => {
+      prepared(kernel);
+      const tokens = open(kernel, Kind.Tokens, 10);
+      const taken: number[] = [];
+      const take: Program = async (call) => {
+        const got = await call("counterFit", tokens, 6, 6);
+        taken.push(got);
+        if (got === 6) strictEqual(await call("counterGive", tokens, 2), Status.Ok);
+      };
+      return {
+        kernel,
+        programs: [take, take],
+        check() {
+          deepStrictEqual([...taken].sort(), [-Status.Exceeds, 6].sort());
+          deepStrictEqual(figures(kernel, tokens), { available: 6, debt: 0, consumed: 0 });
+        },
+      };
+    },
+  },
+
   "two settlements of one hold: one counts": {
     preemptions: 3,
     build: (kernel) => {

@@ -102,6 +102,7 @@ test.each(AMOUNTS)("AtomicTokenBudget, %s: private and shared by name answer ali
     { weight: 2, arbitrary: fc.record({ op: fc.constant("cancel" as const), which }) },
     { weight: 1, arbitrary: fc.record({ op: fc.constant("disarm" as const), which }) },
     { weight: 1, arbitrary: fc.record({ op: fc.constant("expire" as const), nowMs: timeMs }) },
+    { weight: 1, arbitrary: fc.record({ op: fc.constant("take" as const), amount: amounts }) },
     ...common(amounts),
   );
   fc.assert(
@@ -150,6 +151,10 @@ test.each(AMOUNTS)("AtomicTokenBudget, %s: private and shared by name answer ali
           refunds.push(taken);
         } else if (current.op === "expire") {
           both((budget) => budget.expire(current.nowMs));
+        } else if (current.op === "take") {
+          // What LeasedBudget does with its slice.
+          both((budget) => budget.counter.fit({ min: current.amount % 7, want: current.amount }));
+          both((budget) => budget.counter.fit({ min: 0, want: 5 }) !== null && budget.counter.give(5));
         } else if (current.op === "grant") {
           both((budget) => budget.grant(current.amount));
         } else {

@@ -200,10 +200,10 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
     const { exports, bytes, ids } = prepare();
     const before = bytes();
     expect(exports.counterTake(ids.tokens, 1)).toBe(Status.WrongKind);
-    expect(exports.counterGive(ids.tokens, 1)).toBe(Status.WrongKind);
+    expect(exports.counterGive(ids.permits, 1)).toBe(Status.WrongKind);
     expect(exports.holdReserve(ids.rows, 1, ids.owner, 5, 0, 0)).toBe(-Status.WrongKind);
     expect(exports.heldAmount(ids.rows)).toBe(-Status.WrongKind);
-    for (const other of [ids.tokens, ids.permits, ids.rate, ids.lent]) {
+    for (const other of [ids.permits, ids.rate, ids.lent]) {
       expect(exports.counterFit(other, 1, 2)).toBe(-Status.WrongKind);
     }
     for (const other of [ids.rows, ids.tokens, ids.permits, ids.rate]) {
