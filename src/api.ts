@@ -50,3 +50,4 @@ export {
   Kernel,
   type KernelOptions,
 } from "./kernel/kernel.ts";
+export * from "./lease/index.ts";

@@ -1,6 +1,6 @@
 // What a client takes from the platform: chance for keys and waits, clocks, timers, and a last word. The one place in
-// src/ with defaults for these; each can be handed in, and tests do. Who may call: the ways to an authority, once, when
-// opened.
+// src/ with defaults for these; each can be handed in, and tests do. Who may call: the ways to an authority and the
+// holders of leases, once, when opened.
 
 /** A number in 0 … 1, 1 excluded, like `Math.random`. */
 export type Random = () => number;
@@ -69,4 +69,34 @@ export function platformWith(options: Surroundings): Required<Surroundings> {
   const all: Record<string, unknown> = { ...PLATFORM };
   for (const name of Object.keys(all)) all[name] = options[name as keyof Surroundings] ?? all[name];
   return all as unknown as Required<Surroundings>;
+}
+
+/** What the holder of a lease takes from the platform: of the above, and its page. */
+export interface HolderSurroundings
+  extends Pick<Surroundings, "newKey" | "random" | "sleep" | "monotonicNow" | "now" | "setTimer"> {
+  /** Tells when the page goes away or comes back: `pagehide` and `pageshow`, where there is a page. @returns what ends it */
+  readonly onPage?: (page: PageListener) => () => void;
+}
+
+export interface PageListener {
+  hide(): void;
+  show(): void;
+}
+
+/** What a window has, as far as it is needed here. */
+interface PageWindow {
+  addEventListener(type: "pagehide" | "pageshow", listener: () => void): void;
+  removeEventListener(type: "pagehide" | "pageshow", listener: () => void): void;
+}
+
+/** Threads have no page, and neither have Workers and Node. */
+export function onPage({ hide, show }: PageListener): () => void {
+  if (!("document" in globalThis)) return () => undefined;
+  const page = globalThis as unknown as PageWindow;
+  page.addEventListener("pagehide", hide);
+  page.addEventListener("pageshow", show);
+  return () => {
+    page.removeEventListener("pagehide", hide);
+    page.removeEventListener("pageshow", show);
+  };
 }

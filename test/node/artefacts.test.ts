@@ -10,8 +10,8 @@ import { ACCOUNTS_TEXT, KERNEL_TEXT, MEMORY_FLAG_OFFSET } from "../../src/kernel
 import { decodeWasm, encodeWasm } from "../../src/kernel/wasm-text.ts";
 
 const WASM_GZIP_BYTES_MAX = 8 * 1_024;
-/** The aim is 12 KiB; 14.5 is what it takes since the kernel also lends to threads, and grants of a range what fits. */
-const CORE_GZIP_BYTES_MAX = 14.5 * 1_024;
+/** The aim is 12 KiB; 14.6 is what it takes since the kernel also lends to threads, grants of a range what fits, and is leased. */
+const CORE_GZIP_BYTES_MAX = 14.75 * 1_024;
 /** The aim is 12 KiB; 15.3 is what it takes with heartbeat, journal and recovery (2.4), metered streams (2.1), leases (0.7) and tokens (0.7). */
 const CLIENT_GZIP_BYTES_MAX = 16 * 1_024;
 
@@ -249,7 +249,7 @@ describe("the package", () => {
     return gzipSync(outputFiles[0]?.contents ?? "").length;
   }
 
-  test("kernel and budgets come to at most 14.5 KiB gzipped", async () => {
+  test("kernel and budgets come to at most 14.75 KiB gzipped", async () => {
     const names = "{ createKernel, attachKernel, AtomicBudget, AtomicTokenBudget, withTokens }";
     expect(await gzipBytes(names, "dist/index.js")).toBeLessThanOrEqual(CORE_GZIP_BYTES_MAX);
   });

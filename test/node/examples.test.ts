@@ -12,6 +12,7 @@ import { chat } from "../../examples/client.ts";
 import { summarise } from "../../examples/estimates.ts";
 import { write } from "../../examples/fit.ts";
 import { brief } from "../../examples/graph.ts";
+import { answerAll } from "../../examples/lease.ts";
 import { runTool } from "../../examples/limits.ts";
 import { answer as streamed } from "../../examples/stream.ts";
 import { answer } from "../../examples/tenants.ts";
@@ -35,6 +36,7 @@ test.each([
   "estimates",
   "client",
   "stream",
+  "lease",
 ])("the README shows examples/%s.ts", (name) => {
   expect(readFileSync(file("README.md"), "utf8")).toContain(
     `\`\`\`ts\n${readFileSync(file(`examples/${name}.ts`), "utf8")}\`\`\``,
@@ -137,6 +139,15 @@ test("examples/stream.ts: shows the answer until it ends, its reader leaves, or 
   await expect(endless).rejects.toMatchObject({ code: "BUDGET_EXHAUSTED" });
   expect(shown).toBeGreaterThan(1_100);
   expect(shown).toBeLessThanOrEqual(1_300);
+});
+
+test("examples/lease.ts: spends a slice, gives back the rest, and is charged what it spent", async () => {
+  const authority = new LocalAuthority({ tenant: "acme", now: Date.now });
+  const allocated = { unit: "TOKENS", amount: 10_000 } as const;
+  authority.ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated });
+  const model = async (prompt: string) => ({ text: `${prompt}!`, input: 100, output: 50 });
+  expect(await answerAll(authority, ["a", "b", "c"], model)).toEqual(["a!", "b!", "c!"]);
+  expect(await authority.balances()).toMatchObject([{ spent: 450, reserved: 0, remaining: 9_550 }]);
 });
 
 test("examples/tenants.ts: holds what was really used, and gives back exactly that", async () => {

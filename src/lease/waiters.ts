@@ -1,0 +1,82 @@
+// Who waits for a top-up in one thread. Invariant: first come, first served; each is answered once, and leaves no timer
+// and no listener behind. Who may call: the keeper.
+
+import type { TokenReservation } from "../budgets/token-reservation.ts";
+import type { LeaseDenial } from "./denial.ts";
+
+/** What a waiting take comes to. */
+export type Reserved =
+  | { readonly ok: true; readonly reservation: TokenReservation }
+  | { readonly ok: false; readonly denial: LeaseDenial };
+
+export interface Wait {
+  readonly estimate: number;
+  readonly signal: AbortSignal | undefined;
+  /** Waits as long as it may, or until the signal aborts. */
+  readonly wait: (until: AbortSignal) => Promise<void>;
+  /** Takes it if it fits now. */
+  readonly take: () => TokenReservation | null;
+  readonly denial: () => LeaseDenial;
+}
+
+interface Waiter {
+  readonly wait: Wait;
+  readonly settle: (result: Reserved) => void;
+}
+
+export class Waiters {
+  readonly #line = new Set<Waiter>();
+
+  get size(): number {
+    return this.#line.size;
+  }
+
+  /** What all who wait want together. */
+  get wanted(): number {
+    let sum = 0;
+    for (const { wait } of this.#line) sum += wait.estimate;
+    return Math.min(sum, Number.MAX_SAFE_INTEGER);
+  }
+
+  join(wait: Wait): Promise<Reserved> {
+    const { signal, denial } = wait;
+    const left = new AbortController();
+    return new Promise<Reserved>((resolve, reject) => {
+      const leave = (): void => {
+        this.#line.delete(waiter);
+        left.abort();
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const waiter: Waiter = {
+        wait,
+        settle: (result) => {
+          leave();
+          resolve(result);
+        },
+      };
+      const onAbort = (): void => {
+        leave();
+        reject(signal?.reason);
+      };
+      wait.wait(left.signal).then(
+        () => waiter.settle({ ok: false, denial: denial() }),
+        () => undefined, // it was answered before
+      );
+      signal?.addEventListener("abort", onAbort, { once: true });
+      this.#line.add(waiter);
+    });
+  }
+
+  /** Serves the line in its order, as far as it goes. */
+  serve(): void {
+    for (const waiter of this.#line) {
+      const reservation = waiter.wait.take();
+      if (reservation === null) return;
+      waiter.settle({ ok: true, reservation });
+    }
+  }
+
+  denyAll(): void {
+    for (const waiter of [...this.#line]) waiter.settle({ ok: false, denial: waiter.wait.denial() });
+  }
+}

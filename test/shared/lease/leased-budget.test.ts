@@ -1,0 +1,476 @@
+// A leased budget by its promises: decisions without a call, whose doing a denial is, both clocks, the page's end, other
+// holders and other threads of the kernel. Over the real ledger, in virtual time.
+
+import { AtomicBudget, AtomicTokenBudget, allOf, createKernel, LeasedBudget } from "purser";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { LeaseWorld, settled } from "../../support/lease-world.ts";
+
+let world: LeaseWorld;
+beforeEach(() => {
+  world = new LeaseWorld(100_000);
+});
+
+const opened: LeasedBudget[] = [];
+async function open(options: Parameters<LeaseWorld["open"]>[0] = {}): Promise<LeasedBudget> {
+  const budget = await world.open(options);
+  opened.push(budget);
+  return budget;
+}
+afterEach(async () => {
+  world.isCutOff = false;
+  world.faults = [];
+  for (const budget of opened.splice(0)) await budget.close();
+});
+
+/** Spends `amount` through a reservation, or fails. */
+function spend(budget: LeasedBudget, amount: number): boolean {
+  const reservation = budget.tryReserveTokens(amount);
+  if (reservation === null) return false;
+  budget.recordUsage(reservation, amount, 0);
+  return true;
+}
+
+describe("spending", () => {
+  test("a slice is set aside, spent without a call, and what is left goes back", async () => {
+    const budget = await open({ slice: { first: 1_000 } });
+    expect(world.figures()).toMatchObject({ reserved: 1_000, spent: 0 });
+    expect(budget.authorityCalls).toBe(1);
+    for (let n = 0; n < 7; n++) expect(spend(budget, 100)).toBe(true);
+    expect(budget.authorityCalls).toBe(1);
+    expect(budget.exposure()).toEqual({ unit: "TOKENS", outstanding: 1_000, beyond: 0, reasons: [] });
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: 700, reserved: 0, debt: 0 });
+    expect(budget.tokensConsumed()).toBe(700);
+    expect(world.timers).toBe(0);
+    expect(world.pages.size).toBe(0);
+  });
+
+  test("at a steady rate a thousand decisions and more cost one call", async () => {
+    world = new LeaseWorld(10_000_000);
+    const budget = await open({ slice: { first: 1_000 } });
+    let denied = 0;
+    const burn = async (decisions: number): Promise<void> => {
+      for (let n = 1; n <= decisions; n++) {
+        if (!spend(budget, 3)) denied++;
+        if (n % 20 === 0) await world.advance(10);
+      }
+    };
+    await burn(20_000);
+    const before = { calls: budget.authorityCalls, decisions: budget.decisions };
+    await burn(60_000);
+    const calls = budget.authorityCalls - before.calls;
+    expect((budget.decisions - before.decisions) / calls).toBeGreaterThanOrEqual(1_000);
+    expect(denied).toBe(0);
+  });
+
+  test("an idle holder keeps little, and asks seldom", async () => {
+    const budget = await open({ slice: { first: 1_000 } });
+    await world.advance(600_000);
+    expect(budget.available).toBeLessThanOrEqual(200);
+    expect(budget.available).toBeGreaterThanOrEqual(100);
+    expect(budget.authorityCalls).toBeLessThanOrEqual(25);
+    expect(world.figures().reserved).toBe(budget.available);
+  });
+
+  test("of a range it grants what there is, and asks for more", async () => {
+    const budget = await open({ slice: { first: 100 } });
+    expect(budget.tryReserveTokens({ want: 5_000, min: 50 })?.estimate).toBe(100);
+    expect(budget.tryReserve({ want: 500, min: 1 })).toBe(null);
+    await world.advance(10);
+    expect(budget.tryReserve({ want: 500, min: 1 })).toBeGreaterThanOrEqual(400);
+  });
+
+  test("what tryReserve took is spent unless it is released", async () => {
+    const budget = await open();
+    expect(budget.tryReserve(60)).toBe(true);
+    expect(budget.tryReserve(60)).toBe(false);
+    budget.release(20);
+    budget.release(50);
+    expect(budget.overReleased).toBe(10);
+    expect(budget.tryReserve(30)).toBe(true);
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: 30, reserved: 0 });
+    budget.release(30);
+    await world.advance(100_000);
+    expect(world.figures()).toMatchObject({ spent: 30, reserved: 0 });
+  });
+
+  test("a call that outlives close is reported when it ends", async () => {
+    const budget = await open();
+    const reservation = budget.tryReserveTokens(80);
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: 0, reserved: 80 });
+    if (reservation !== null) budget.recordUsage(reservation, 30, 0);
+    await world.advance(0);
+    expect(world.figures()).toMatchObject({ spent: 30, reserved: 0 });
+    expect(world.timers).toBe(0);
+  });
+
+  test("usage beyond estimate and slice is charged, and shown as exposure until then", async () => {
+    const budget = await open();
+    const reservation = budget.tryReserveTokens(100);
+    if (reservation !== null) budget.recordUsage(reservation, 150, 0);
+    expect(budget.exposure()).toMatchObject({
+      beyond: 50,
+      reasons: [{ code: "USAGE_BEYOND_ESTIMATE", amount: 50 }],
+    });
+    expect(budget.tryReserveTokens(1)).toBeNull();
+    await world.advance(10);
+    expect(budget.exposure().beyond).toBe(0);
+    expect(budget.tryReserveTokens(1)).not.toBeNull();
+  });
+
+  test("takes part in allOf", async () => {
+    const kernel = createKernel({ shared: false });
+    const budget = await open({ kernel, name: "leased" });
+    const calls = new AtomicBudget(1, { kernel });
+    const both = allOf(budget, calls);
+    const first = both.tryReserve([40, 1]);
+    expect(first).not.toBeNull();
+    expect(both.tryReserve([40, 1])).toBeNull();
+    expect(budget.available).toBe(60);
+    first?.release();
+    expect(budget.available).toBe(100);
+  });
+});
+
+describe("waiting", () => {
+  test("who waits gets a top-up; first come, first served", async () => {
+    const budget = await open();
+    const order: number[] = [];
+    const waits = [400, 10, 300].map(async (estimate) => {
+      const reserved = await budget.reserve(estimate);
+      if (reserved.ok) order.push(reserved.reservation.estimate);
+    });
+    await world.advance(10_000);
+    await Promise.all(waits);
+    expect(order).toEqual([400, 10, 300]);
+    expect(world.timers).toBe(1); // its upkeep
+  });
+
+  test("what comes back here serves who waits", async () => {
+    world = new LeaseWorld(100);
+    const budget = await open();
+    const first = budget.tryReserveTokens(100);
+    const waiting = budget.reserve(60);
+    await world.advance(1_000);
+    if (first !== null) budget.recordUsage(first, 20, 0);
+    expect(await waiting).toMatchObject({ ok: true });
+  });
+
+  test("an abort rejects with its reason, and the time's end denies", async () => {
+    world = new LeaseWorld(100);
+    const budget = await open();
+    const held = budget.tryReserveTokens(50);
+    const controller = new AbortController();
+    const aborted = budget.reserve(80, { signal: controller.signal });
+    const late = budget.reserve(80, { maxWaitMs: 2_000 });
+    controller.abort("enough");
+    await expect(aborted).rejects.toBe("enough");
+    await world.advance(2_000);
+    expect(await late).toMatchObject({ ok: false, denial: { reason: "authority-exhausted" } });
+    expect(await budget.reserve(80, { maxWaitMs: 0 })).toMatchObject({ ok: false });
+    held?.cancel();
+    expect(budget.available).toBe(100);
+  });
+
+  test("where nothing can come back, who waits is denied at once", async () => {
+    world = new LeaseWorld(100);
+    const budget = await open();
+    const waiting = budget.reserve(101);
+    await world.advance(20_000);
+    expect(await waiting).toMatchObject({
+      ok: false,
+      denial: { reason: "authority-exhausted", shortage: { code: "BUDGET_EXCEEDED" } },
+    });
+  });
+});
+
+describe("whose doing a denial is", () => {
+  test("the slice's, the authority's, the line's, or nobody's any more", async () => {
+    world = new LeaseWorld(150);
+    const budget = await open();
+    expect(spend(budget, 90)).toBe(true);
+    expect(spend(budget, 50)).toBe(false);
+    expect(budget.explainDenial(50)).toMatchObject({ reason: "slice-short", requested: 50, available: 10 });
+    await world.advance(10);
+    expect(spend(budget, 50)).toBe(true);
+    expect(spend(budget, 50)).toBe(false);
+    await world.advance(10);
+    expect(budget.explainDenial(50)).toMatchObject({
+      reason: "authority-exhausted",
+      shortage: { code: "BUDGET_EXCEEDED", scope: "tenant:acme" },
+    });
+    world.isCutOff = true;
+    await world.advance(40_000);
+    expect(budget.explainDenial(50)).toMatchObject({ reason: "authority-unreachable" });
+    expect(budget.lastError).toMatchObject({ code: "AUTHORITY_UNAVAILABLE" });
+    world.isCutOff = false;
+    await budget.close();
+    expect(spend(budget, 1)).toBe(false);
+    expect(budget.explainDenial(1)).toMatchObject({ reason: "closed", retry: "never" });
+    expect(await budget.reserve(1)).toMatchObject({ ok: false, denial: { reason: "closed" } });
+  });
+
+  test("refused takes ask the authority no more often than its answers are worth", async () => {
+    world = new LeaseWorld(100);
+    const budget = await open();
+    expect(spend(budget, 100)).toBe(true);
+    for (let n = 0; n < 200; n++) {
+      expect(spend(budget, 1)).toBe(false);
+      await world.advance(50);
+    }
+    expect(budget.authorityCalls).toBeLessThanOrEqual(8);
+    // More is there again: it is found without anybody's help.
+    world.authority.ledger.fund(
+      { scope: "tenant:acme", unit: "TOKENS" },
+      { operation: "CREDIT", amount: { unit: "TOKENS", amount: 1_000 }, idempotency_key: "more" },
+    );
+    await world.advance(16_000);
+    expect(spend(budget, 1)).toBe(true);
+  });
+});
+
+describe("the lease's end", () => {
+  test.each([
+    ["the monotonic clock", (ms: number) => world.advance(ms)],
+    [
+      "the clock on the wall, while the other stood still",
+      async (ms: number) => {
+        world.skewMs += ms;
+        await world.advance(1_000);
+      },
+    ],
+  ])("without the authority it goes on to the end, by %s, and then denies", async (_, pass) => {
+    const budget = await open({ slice: { first: 1_000 } });
+    world.isCutOff = true;
+    await pass(50_000);
+    expect(spend(budget, 10)).toBe(true);
+    await pass(8_000);
+    // It may be one decision late: whoever looks at every decision pays for two clocks.
+    for (let n = 0; n < 70; n++) spend(budget, 1);
+    await world.advance(0);
+    expect(spend(budget, 10)).toBe(false);
+    expect(budget.explainDenial(10).reason).toBe("authority-unreachable");
+    expect(budget.available).toBe(0);
+    const spent = budget.tokensConsumed();
+    world.isCutOff = false;
+    world.skewMs = 0;
+    await world.advance(20_000);
+    expect(spend(budget, 10)).toBe(true);
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: spent + 10, reserved: 0, debt: 0 });
+  });
+
+  test("an allowance goes on beyond it, is declared, and is reported", async () => {
+    const budget = await open({ offlineAllowance: 40 });
+    expect(budget.exposure()).toMatchObject({
+      beyond: 40,
+      reasons: [{ code: "OFFLINE_ALLOWANCE", amount: 40 }],
+    });
+    world.isCutOff = true;
+    await world.advance(100_000);
+    expect(spend(budget, 41)).toBe(false);
+    expect(spend(budget, 40)).toBe(true);
+    await world.advance(100_000);
+    expect(spend(budget, 1)).toBe(false);
+    world.isCutOff = false;
+    await world.advance(20_000);
+    expect(spend(budget, 10)).toBe(true);
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: 50, reserved: 0 });
+  });
+
+  test("renewed in time, it lasts", async () => {
+    const budget = await open({ ttlMs: 1_000 });
+    await world.advance(60_000);
+    expect(spend(budget, 10)).toBe(true);
+    expect(budget.available).toBeGreaterThan(0);
+  });
+
+  test("reports at intervals where it is told to, if anything was spent", async () => {
+    const budget = await open({ reportEveryMs: 2_000, slice: { first: 1_000 } });
+    spend(budget, 70);
+    await world.advance(2_000);
+    expect(world.figures().spent).toBe(70);
+    const calls = budget.authorityCalls;
+    await world.advance(20_000);
+    expect(budget.authorityCalls).toBe(calls);
+  });
+
+  test("a new epoch ends the lease: what was spent is charged, and it goes on with another", async () => {
+    const budget = await open();
+    spend(budget, 30);
+    const reservation = budget.tryReserveTokens(20);
+    world.raiseEpoch();
+    expect(world.figures()).toMatchObject({ spent: 100, reserved: 0 });
+    await world.advance(31_000);
+    expect(world.figures()).toMatchObject({ spent: 50, reserved: budget.available });
+    if (reservation !== null) budget.recordUsage(reservation, 5, 0);
+    spend(budget, 10);
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: 45, reserved: 0, debt: 0 });
+  });
+
+  test("a frozen budget takes back what is idle, and lends again when it is thawed", async () => {
+    const name = { scope: "tenant:acme", unit: "TOKENS" } as const;
+    const budget = await open({ slice: { first: 1_000 } });
+    world.authority.ledger.freezeBudget(name);
+    await world.advance(40_000);
+    expect(world.figures().reserved).toBe(0);
+    expect(spend(budget, 1)).toBe(false);
+    expect(budget.explainDenial(1)).toMatchObject({ shortage: { code: "BUDGET_FROZEN" } });
+    world.authority.ledger.unfreezeBudget(name);
+    await world.advance(40_000);
+    expect(spend(budget, 1)).toBe(true);
+  });
+});
+
+describe("others", () => {
+  test("the page goes away: all that is idle goes back at once, and it goes on when the page comes back", async () => {
+    const budget = await open({ slice: { first: 1_000 } });
+    spend(budget, 70);
+    const reservation = budget.tryReserveTokens(30);
+    const keepalive: unknown[] = [];
+    const { authority } = world;
+    const returnLease = authority.returnLease.bind(authority);
+    authority.returnLease = (lease, report, options) => {
+      keepalive.push(options?.keepalive);
+      return returnLease(lease, report, options);
+    };
+    for (const page of world.pages) page.hide();
+    expect(spend(budget, 1)).toBe(false);
+    await settled();
+    expect(keepalive).toEqual([true]);
+    expect(world.figures()).toMatchObject({ spent: 70, reserved: 30 });
+    if (reservation !== null) budget.recordUsage(reservation, 20, 0);
+    for (const page of world.pages) page.show();
+    await world.advance(10);
+    expect(spend(budget, 1)).toBe(true);
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: 91, reserved: 0 });
+  });
+
+  test("a holder that comes late gets its share of what the first has idle", async () => {
+    world = new LeaseWorld(1_000);
+    const first = await open({ slice: { first: 1_000, least: 1_000 } });
+    const second = await open({ slice: { first: 1_000 } });
+    expect(second.available).toBe(0);
+    expect(second.explainDenial(1).reason).toBe("authority-exhausted");
+    const waiting = second.reserve(200, { maxWaitMs: 200_000 });
+    await world.advance(200_000);
+    expect(await waiting).toMatchObject({ ok: true });
+    expect(first.available + second.available + 200).toBeLessThanOrEqual(1_000);
+    expect(spend(first, 200)).toBe(true);
+  });
+
+  test("where the caller does the upkeep there is no timer, and upkeep does what is due", async () => {
+    const budget = await open({ upkeep: "caller" });
+    expect(world.timers).toBe(0);
+    expect(spend(budget, 90)).toBe(true);
+    expect(spend(budget, 90)).toBe(false);
+    expect(budget.authorityCalls).toBe(1);
+    await budget.upkeep();
+    expect(budget.authorityCalls).toBe(2);
+    expect(spend(budget, 90)).toBe(true);
+    world.sleep(31_000);
+    await budget.upkeep();
+    const calls = budget.authorityCalls;
+    await budget.upkeep();
+    expect(budget.authorityCalls).toBe(calls);
+    world.sleep(70_000);
+    world.isCutOff = true;
+    await budget.upkeep();
+    expect(spend(budget, 1)).toBe(false);
+    expect(world.timers).toBe(0);
+  });
+
+  test("a call whose request died with a Worker's is made again", async () => {
+    const budget = await open({ upkeep: "caller" });
+    spend(budget, 100);
+    world.faults = [{ kind: "none", delayMs: 10_000_000 }];
+    void budget.upkeep();
+    await settled();
+    world.sleep(31_000);
+    await budget.upkeep();
+    expect(spend(budget, 50)).toBe(true);
+  });
+});
+
+describe.each([{ shared: false }, { shared: true }])(
+  "in a kernel, shared: $shared where possible",
+  ({ shared }) => {
+    const kernelOf = () => (shared ? createKernel() : createKernel({ shared: false }));
+
+    test("others who have the name spend from it, and the holder hears that they are short", async () => {
+      const kernel = kernelOf();
+      const attached = LeasedBudget.attach(kernel, "agents");
+      expect(attached.tryReserveTokens(10)).toBeNull();
+      expect(attached.explainDenial(10)).toMatchObject({ reason: "closed" });
+      const budget = await open({ kernel, name: "agents" });
+      const plain = new AtomicTokenBudget(0, { kernel, name: "agents" });
+      expect(plain.available).toBe(100);
+      expect(plain.tryReserveTokens(90)).not.toBeNull();
+      expect(attached.tryReserveTokens(90)).toBeNull();
+      await heard(() => budget.available >= 90);
+      expect(attached.tryReserveTokens(90)).not.toBeNull();
+      expect(attached.tryReserve(1)).toBe(true);
+      expect(attached.explainDenial(1_000_000).reason).toMatch(/slice-short|authority-exhausted/);
+    });
+
+    test("one supplies a name; after it was closed, another may", async () => {
+      const kernel = kernelOf();
+      const budget = await open({ kernel, name: "agents" });
+      const attached = LeasedBudget.attach(kernel, "agents");
+      await expect(open({ kernel, name: "agents" })).rejects.toMatchObject({ code: "BUDGET_MISMATCH" });
+      spend(budget, 40);
+      await budget.close();
+      expect(attached.tryReserveTokens(1)).toBeNull();
+      expect(attached.explainDenial(1).reason).toBe("closed");
+      const next = await open({ kernel, name: "agents" });
+      expect(next.tokensConsumed()).toBe(0);
+      expect(attached.tryReserveTokens(100)).not.toBeNull();
+      await next.close();
+      expect(world.figures()).toMatchObject({ spent: 40, reserved: 100 });
+    });
+
+    /** What the kernel's threads are told takes turns of the event loop that nobody can count. */
+    async function heard(isTrue: () => boolean): Promise<void> {
+      for (let turn = 0; turn < 10_000 && !isTrue(); turn++) {
+        await world.advance(1);
+        await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+      expect(isTrue()).toBe(true);
+    }
+  },
+);
+
+describe("opening", () => {
+  test("who cannot be reached is an error, and the same key opens the same lease later", async () => {
+    world.faults = [{ kind: "lost-answer", delayMs: 0 }];
+    const options = { idempotencyKey: "first" };
+    await expect(open(options)).rejects.toMatchObject({ code: "AUTHORITY_UNAVAILABLE" });
+    expect(world.figures().reserved).toBe(100);
+    const budget = await open(options);
+    expect(budget.available).toBe(100);
+    expect(world.figures().reserved).toBe(100);
+  });
+
+  test.each([
+    [{ unit: "POTATOES" }, /^unit must be one of TOKENS/],
+    [{ slice: { first: 0 } }, /^slice\.first must be an integer from 1/],
+    [{ slice: { first: 10, most: 9 } }, /^slice\.most must be an integer from 10/],
+    [{ slice: { first: 10, least: 11 } }, /^slice\.least must be an integer from 1 to 10/],
+    [{ ttlMs: 999 }, /^ttlMs must be an integer from 1000 to 600000, got 999/],
+    [{ reportEveryMs: 0 }, /^reportEveryMs must be/],
+    [{ offlineAllowance: -1 }, /^offlineAllowance must be/],
+    [{ holder: "" }, /^holder must have 1 to 128/],
+    [{ upkeep: "never" }, /^upkeep must be "timer" or "caller"/],
+  ] as const)("refuses %o", async (options, message) => {
+    await expect(open(options as Parameters<typeof open>[0])).rejects.toMatchObject({
+      code: "ARGUMENT_INVALID",
+      message: expect.stringMatching(message),
+    });
+    expect(world.calls).toBe(0);
+  });
+});
