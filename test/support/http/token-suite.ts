@@ -258,6 +258,23 @@ export function tokenSuite(front: Front, caller: Caller, keys: Known): void {
       );
     });
 
+    test("draws leases and reservations of a range, within its cap", async () => {
+      const { token, token_id } = await issue(await issuer(), { scope: "tenant:acme" });
+      const holder = withToken(token);
+      const lease = { idempotency_key: "lease", subject, unit: "TOKENS", want: 60 };
+      const opened = await post("/v1/x-purser/leases", holder, lease);
+      expect([opened.status, opened.json.granted]).toEqual([200, tokens(60)]);
+      const fit = await post("/v1/x-purser/reservations", holder, ask("fit", 90, { estimate_min: 1 }));
+      expect([fit.status, fit.json.reserved]).toEqual([200, tokens(40)]);
+      const row = (await get(PATH, holder)).json.tokens.find((it: Json) => it.token_id === token_id);
+      expect([row.reserved.amount, row.remaining.amount]).toEqual([100, 0]);
+      const { epoch, lease_id } = opened.json;
+      const last = { epoch, unit: "TOKENS", sequence: 1, spent: 25, held: 0, returned: 0 };
+      expect((await post(`/v1/x-purser/leases/${lease_id}/return`, holder, last)).status).toBe(200);
+      const revoked = (await send("DELETE", `${PATH}/${token_id}`, holder)).json;
+      expect([revoked.spent.amount, revoked.reserved.amount, revoked.status]).toEqual([25, 40, "REVOKED"]);
+    });
+
     test("fifty at once on one cap: exactly what it has, and the rest refused", async () => {
       const { token, token_id } = await issue(await issuer());
       const children = await Promise.all(
