@@ -244,7 +244,10 @@ export function revokeToken(core: LedgerCore, tokenId: string, query: unknown, t
   });
 }
 
-/** The tokens that the caller may see, in the order of their ids: families stay together. */
+/**
+ * The tokens that the caller may see, in the order of their ids: families stay together. A call looks at a bounded number,
+ * so a page may be short and yet have a next one.
+ */
 export function listTokens(core: LedgerCore, query: unknown, turn: Turn): Reply<TokenListBody> {
   return core.run(turn, (nowMs) => {
     const admitted = core.admit(turn, nowMs, { schema: tokenListSchema, input: query });
@@ -252,25 +255,33 @@ export function listTokens(core: LedgerCore, query: unknown, turn: Turn): Reply<
     const { limit, cursor, ...filters } = admitted.request;
     const position = readCursor(cursor, filters);
     if (position === null) return refuseCursor();
+    const { principal } = admitted;
+    const family = principal.token === undefined ? "" : familyOf(principal.token.tokenId);
     const shown: TokenRecord[] = [];
-    for (const token of tokensAfter(core, position?.[0] ?? "")) {
-      const status = statusOfToken(core.store, token, nowMs);
-      if (!maySee(admitted.principal, token) || status !== (filters.status ?? status)) continue;
-      shown.push(token);
-      if (shown.length > limit) break;
+    let looked = 0;
+    let last: TokenRecord | undefined;
+    let hasMore = false;
+    for (const token of tokensAfter(core, position?.[0] ?? family)) {
+      if (!token.tokenId.startsWith(family)) break;
+      hasMore = shown.length === limit || looked === LIMITS.listRowsMax;
+      if (hasMore) break;
+      const isWanted =
+        maySee(principal, token) &&
+        (filters.status === undefined || filters.status === statusOfToken(core.store, token, nowMs));
+      if (isWanted) shown.push(token);
+      last = token;
+      looked += 1;
     }
-    const page = shown.slice(0, limit);
-    const last = shown.length > limit ? page[page.length - 1] : undefined;
     const bodies: TokenBody[] = [];
-    for (const token of page) {
+    for (const token of shown) {
       const body = bodyNow(core, token, nowMs);
       if (!body.ok) return body;
       bodies.push(body.body);
     }
     return succeed({
       tokens: bodies,
-      ...(last !== undefined && { next_cursor: writeCursor([last.tokenId], filters) }),
-      has_more: last !== undefined,
+      ...(hasMore && last !== undefined && { next_cursor: writeCursor([last.tokenId], filters) }),
+      has_more: hasMore,
     });
   });
 }

@@ -659,6 +659,34 @@ describe("the end of a token", () => {
     expect(store.countTokens()).toBeLessThanOrEqual(8 + 2);
   });
 
+  test("a holder's list is its family's, however many others there are; a page looks at so many", () => {
+    const { ledger, store, as, issue, narrow, callerOf } = world();
+    const mine = callerOf(issue());
+    const child = bodyOf(narrow(mine)).token_id;
+    const [token] = store.readTokensAfter("", 1);
+    if (token === undefined) throw new Error("no token");
+    const others = 2_500;
+    // Before the family and behind it.
+    for (let n = 0; n < others; n++) {
+      const tokenId = (n % 2 === 0 ? "00" : "ff") + n.toString(16).padStart(30, "0");
+      store.insertToken({ ...token, tokenId, keyId: undefined });
+      store.insertAccount({
+        ...store.readAccounts([`x-token:${token.tokenId}`])[0],
+        scope: `x-token:${tokenId}`,
+      } as never);
+    }
+    const own = bodyOf(ledger.listTokens({}, as(mine)));
+    expect([own.tokens.map((it) => it.token_id), own.has_more]).toEqual([
+      [`acme_${mine.tokenId}`, child],
+      false,
+    ]);
+    // The key's two lie within the first 2,000 rows, and what follows has to be asked for.
+    const first = bodyOf(ledger.listTokens({}, as(KEY)));
+    expect([first.tokens.length, first.has_more]).toEqual([2, true]);
+    const second = bodyOf(ledger.listTokens({ cursor: first.next_cursor }, as(KEY)));
+    expect([second.tokens.length, second.has_more]).toEqual([0, false]);
+  });
+
   test("a list in pages, by status", () => {
     const { ledger, as, issue, callerOf } = world();
     const made = Array.from({ length: 5 }, () => bodyOf(issue()).token_id);
