@@ -111,6 +111,16 @@ export class Heartbeat {
     this.#beating = undefined;
   }
 
+  /** Its guard was forgotten. In a Worker this is heard outside of any request, where no timer may be touched. */
+  abandon(): void {
+    this.#isFinal = true;
+    try {
+      this.stop();
+    } catch {
+      // The timer belongs to a request that is over; should it be heard after all, it finds nothing to do.
+    }
+  }
+
   #leadMs(): number {
     return Math.max(0, this.#endsAtMs - this.#clocks.monotonicNow());
   }
@@ -128,6 +138,7 @@ export class Heartbeat {
     const [steadyMs, wallMs] = [monotonicNow(), now()];
     this.#cancelTimer = setTimer(() => {
       this.#cancelTimer = undefined;
+      if (this.#isFinal) return;
       const passedMs = monotonicNow() - steadyMs;
       const sleptMs = now() - wallMs - passedMs;
       if (sleptMs >= HEARTBEAT_LIMITS.sleptMsMin) this.#endsAtMs -= sleptMs;
@@ -168,8 +179,8 @@ export class Heartbeat {
     const windowMs = leadMs - this.#tryMs - this.#marginMs;
     const delayMs = Math.max(waitMs ?? 0, Math.min(HEARTBEAT_LIMITS.retryMsMax, leadMs / 4, windowMs));
     const isOver = waitMs === undefined || windowMs <= 0 || delayMs > windowMs;
-    this.#isFinal = isOver;
-    if (!isOver) this.#beatIn(delayMs);
+    this.#isFinal ||= isOver;
+    if (!this.#isFinal) this.#beatIn(delayMs);
     try {
       this.#options.onFailure?.({
         reservationId: this.#reservationId,

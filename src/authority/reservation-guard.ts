@@ -292,7 +292,7 @@ function watchFor<F extends Figure>(
 ): () => void {
   const { reservationId } = guard;
   return surroundings.watch(guard, () => {
-    heartbeat.stop();
+    heartbeat.abandon();
     onLeaked(reservationId);
   });
 }

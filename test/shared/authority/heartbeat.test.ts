@@ -429,6 +429,28 @@ describe("a guard that is forgotten", () => {
   });
 });
 
+test("a guard that is forgotten where no timer may be touched any more is counted, and beats no more", async () => {
+  const collect = new Set<() => void>();
+  const { time, authority, beats, open } = rig({
+    watch: (_target, onCollected) => {
+      collect.add(onCollected);
+      return () => void collect.delete(onCollected);
+    },
+    setTimer: (run, delayMs) => {
+      time.surroundings.setTimer(run, delayMs);
+      return () => {
+        throw new Error("outside of any request");
+      };
+    },
+  });
+  await open();
+  for (const run of collect) run();
+  expect(authority.leakedGuards).toBe(1);
+  await time.advance(600_000);
+  expect(beats).toEqual([]);
+  expect(time.timers).toBe(0);
+});
+
 test("with the platform's own clocks and timers it beats as well", async () => {
   const ledger = new LocalLedger({ tenant: "acme", now: Date.now });
   ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(1_000) });
