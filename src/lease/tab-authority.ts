@@ -19,8 +19,10 @@ import { platformWith, type Surroundings } from "../authority/surroundings.ts";
 import { AsyncScoped } from "../dispose.ts";
 import type { Unit } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
+import type { Moment } from "./life.ts";
+import { HOLDER_LIMITS } from "./limits.ts";
 import { EMPTY_BOOK, isNewer, type TabBook } from "./tab-book.ts";
-import { TabLeader, type TabMoment } from "./tab-leader.ts";
+import { TabLeader } from "./tab-leader.ts";
 import { TAB_LIMITS } from "./tab-limits.ts";
 import {
   errorOfFault,
@@ -81,7 +83,7 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
   readonly #options: TabAuthorityOptions;
   readonly #name: string;
   readonly #id: string;
-  readonly #now: () => TabMoment;
+  readonly #now: () => Moment;
   readonly #newKey: () => string;
   readonly #sleep: Required<Surroundings>["sleep"];
   readonly #channel: TabChannel;
@@ -103,7 +105,7 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
     super();
     checkName("name", options.name, TAB_LIMITS.nameLengthMax);
     if (options.ttlMs !== undefined) {
-      checkInteger("ttlMs", options.ttlMs, TAB_LIMITS.ttlMsMin, TAB_LIMITS.ttlMsMax);
+      checkInteger("ttlMs", options.ttlMs, HOLDER_LIMITS.ttlMsMin, HOLDER_LIMITS.ttlMsMax);
     }
     this.#options = options;
     this.#name = `purser-tabs:${options.name}`;

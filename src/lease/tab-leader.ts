@@ -13,16 +13,10 @@ import type {
 } from "../authority/leases.ts";
 import type { Unit } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
+import { type Life, leftMs, lifeOf, type Moment } from "./life.ts";
 import type { TabBook, TabSlice, Trunk } from "./tab-book.ts";
 import * as Book from "./tab-book.ts";
-import { TAB_LIMITS } from "./tab-limits.ts";
 import { noLeader, type TabAsk, type TabReply } from "./tab-messages.ts";
-
-/** Both clocks at one moment, in milliseconds of their own. */
-export interface TabMoment {
-  readonly monotonicMs: number;
-  readonly wallMs: number;
-}
 
 export interface TabLeaderParts {
   readonly authority: LeaseAuthority;
@@ -30,7 +24,7 @@ export interface TabLeaderParts {
   readonly subject: Subject | undefined;
   readonly ttlMs: number | undefined;
   readonly holder: string | undefined;
-  readonly now: () => TabMoment;
+  readonly now: () => Moment;
   readonly newKey: () => string;
   /** Tells the other tabs the book; resolves once it has reached them. */
   readonly publish: (book: TabBook) => Promise<void>;
@@ -40,7 +34,7 @@ export class TabLeader {
   readonly #parts: TabLeaderParts;
   #book: TabBook;
   /** When the present trunk may be used no longer, and when it is to be renewed; unknown until the authority has answered. */
-  #life: { readonly until: TabMoment; readonly renewAtMs: number } | undefined;
+  #life: Life | undefined;
   /** Why the authority gave less than was wanted when it was last asked. */
   #shortage: AuthorityDenial | undefined;
   #recall = 0;
@@ -288,14 +282,10 @@ export class TabLeader {
     this.#book = rest;
   }
 
-  #take(trunk: Trunk, answer: Leased, sent: TabMoment): void {
+  #take(trunk: Trunk, answer: Leased, sent: Moment): void {
     const { granted, sequence, remainingTtlMs, recall, shortage } = answer;
     this.#book = Book.withAnswer(this.#book, trunk, { granted: granted.amount, sequence });
-    const usableMs = Math.max(0, remainingTtlMs - TAB_LIMITS.marginMs);
-    this.#life = {
-      until: { monotonicMs: sent.monotonicMs + usableMs, wallMs: sent.wallMs + usableMs },
-      renewAtMs: sent.monotonicMs + remainingTtlMs * TAB_LIMITS.renewShare,
-    };
+    this.#life = lifeOf(sent, remainingTtlMs);
     this.#recall = recall;
     this.#shortage = shortage;
   }
@@ -362,10 +352,7 @@ export class TabLeader {
   }
 
   #leftMs(): number {
-    if (this.#life === undefined) return 0;
-    const { until } = this.#life;
-    const now = this.#parts.now();
-    return Math.min(until.monotonicMs - now.monotonicMs, until.wallMs - now.wallMs);
+    return this.#life === undefined ? 0 : leftMs(this.#life, this.#parts.now());
   }
 
   #inLine<T>(work: () => Promise<T>): Promise<T> {

@@ -1,23 +1,31 @@
 // A holder in a page: the bundle that the test's pages run. It says what it has spent on the console, so that the test knows
 // that much of a page that dies. Called by the test through `globalThis`.
 
-import { HttpAuthority } from "../../../src/authority/http-authority.ts";
-import { TabAuthority } from "../../../src/lease/tab-authority.ts";
+import { HttpAuthority } from "purser/client";
+import { TabAuthority } from "purser/tabs";
 import { type Worked, work } from "./work.ts";
 
 export interface HolderInPage {
-  /** @param tabs - whether the pages share one lease */
-  startHolder(baseUrl: string, apiKey: string, tabs: boolean): Promise<Worked>;
+  startHolder(options: HolderOptions): Promise<Worked>;
   leads(): boolean;
+}
+
+export interface HolderOptions {
+  readonly baseUrl: string;
+  readonly apiKey: string;
+  readonly holder: string;
+  /** Whether the pages share one lease. */
+  readonly tabs: boolean;
 }
 
 let shared: TabAuthority | undefined;
 
 Object.assign(globalThis, {
-  async startHolder(baseUrl, apiKey, tabs) {
+  async startHolder({ baseUrl, apiKey, holder, tabs }) {
     const http = new HttpAuthority({ baseUrl, apiKey, subject: { tenant: "acme" } });
-    if (tabs) shared = new TabAuthority({ authority: http, unit: "TOKENS", name: "holders" });
-    const worked = await work(shared ?? http, (spent) => console.debug(`spent ${spent}`));
+    if (tabs) shared = new TabAuthority({ authority: http, unit: "TOKENS", name: "holders", holder: "tabs" });
+    const onSpent = (spent: number): void => console.debug(`spent ${spent}`);
+    const worked = await work(shared ?? http, { holder, onSpent });
     await shared?.dispose();
     return worked;
   },

@@ -2,10 +2,12 @@
 // end what it has done. Started by the test.
 
 import process from "node:process";
-import { HttpAuthority } from "../../../src/authority/http-authority.ts";
+import { HttpAuthority } from "purser/client";
 import { work } from "./work.ts";
 
-const { BASE_URL: baseUrl = "", API_KEY: apiKey = "" } = process.env;
+const { BASE_URL: baseUrl = "", API_KEY: apiKey = "", HOLDER: holder = "" } = process.env;
 const authority = new HttpAuthority({ baseUrl, apiKey, subject: { tenant: "acme" } });
-const worked = await work(authority, (spent) => process.stdout.write(`spent ${spent}\n`));
-process.stdout.write(`done ${JSON.stringify(worked)}\n`);
+const onSpent = (spent: number): void => {
+  process.stdout.write(`spent ${spent}\n`);
+};
+process.stdout.write(`done ${JSON.stringify(await work(authority, { holder, onSpent }))}\n`);

@@ -8,7 +8,7 @@ import type { LeaseState } from "../../../src/authority/leases.ts";
 import { COMMAND_TIMEOUT_MS } from "../support/commands.ts";
 import { type Holder, Rig } from "./rig.ts";
 
-const ALLOCATED = 500_000;
+const ALLOCATED = 200_000;
 const TTL_MS = 2_000;
 const GRACE_MS = 500;
 const POLL_MS = 50;
@@ -51,8 +51,10 @@ test("five pages and two processes lease from one tenant; two pages, a process a
 }, async () => {
   await using rig = await Rig.open(ALLOCATED);
   await rig.setLeases({ on_expiry: "charge", ttl_ms_max: TTL_MS, grace_ms: GRACE_MS });
-  const pages = await Promise.all(Array.from({ length: 5 }, () => rig.openPage(false)));
-  const processes = [rig.openProcess(), rig.openProcess()];
+  const pages = await Promise.all(
+    Array.from({ length: 5 }, (_, index) => rig.openPage(`page-${index}`, { tabs: false })),
+  );
+  const processes = [rig.openProcess("process-0"), rig.openProcess("process-1")];
   const [firstPage, secondPage, ...livePages] = pages;
   const [firstProcess, ...liveProcesses] = processes;
   if (firstPage === undefined || secondPage === undefined || firstProcess === undefined) throw new Error();
@@ -66,24 +68,29 @@ test("five pages and two processes lease from one tenant; two pages, a process a
   await secondPage.kill();
   await reached(0.5);
   await firstProcess.kill();
-  const worked = await Promise.all([...livePages, ...liveProcesses].map((holder) => holder.worked));
+  const living = [...livePages, ...liveProcesses];
+  const worked = await Promise.all(living.map((holder) => holder.worked));
 
   const reclaimed = await untilReclaimed(rig);
   const balance = await rig.balance();
   const leases = await leasesOf(rig);
-  console.log("real leases:", { ...balance, leases: leases.length, reclaimedAfterMs: reclaimed.ms });
+  const decisions = worked.reduce((sum, each) => sum + each.decisions, 0);
+  console.log("real leases:", {
+    ...balance,
+    leases: leases.length,
+    decisions,
+    reclaimedAfterMs: reclaimed.ms,
+  });
   expect(balance).toMatchObject({ reserved: 0, debt: 0 });
   expect(balance.spent).toBeLessThanOrEqual(ALLOCATED);
   // To the token: what the living spent is what their leases were charged; the rest was charged to the dead.
-  const charged = new Map(leases.map(({ leaseId, spent, charged: rest }) => [leaseId, spent + rest]));
-  for (const { leaseId, spent } of worked.flatMap((each) => each.leases)) {
-    expect(charged.get(leaseId)).toBe(spent);
-    charged.delete(leaseId);
+  const chargedTo = (name: string): number =>
+    leases.reduce((sum, { holder, spent, charged }) => (holder === name ? sum + spent + charged : sum), 0);
+  for (const [index, holder] of living.entries()) expect(chargedTo(holder.name)).toBe(worked[index]?.spent);
+  for (const holder of [firstPage, secondPage, firstProcess]) {
+    expect(chargedTo(holder.name)).toBeGreaterThanOrEqual(holder.spent());
   }
-  const ofTheLiving = worked.flatMap((each) => each.leases).reduce((sum, { spent }) => sum + spent, 0);
-  const ofTheDead = [...charged.values()].reduce((sum, each) => sum + each, 0);
-  expect(ofTheLiving + ofTheDead).toBe(balance.spent);
-  expect(ofTheDead).toBeGreaterThanOrEqual(firstPage.spent() + secondPage.spent() + firstProcess.spent());
+  expect(leases.reduce((sum, { spent, charged }) => sum + spent + charged, 0)).toBe(balance.spent);
   expect(leases.filter(({ status }) => status === "EXPIRED").length).toBeGreaterThanOrEqual(3);
 });
 
@@ -92,7 +99,9 @@ test("three tabs share one lease; the leading one is killed, the next one leads,
 }, async () => {
   await using rig = await Rig.open(ALLOCATED);
   await rig.setLeases({ on_expiry: "charge", ttl_ms_max: TTL_MS, grace_ms: GRACE_MS });
-  const tabs = await Promise.all(Array.from({ length: 3 }, () => rig.openPage(true)));
+  const tabs = await Promise.all(
+    Array.from({ length: 3 }, (_, index) => rig.openPage(`tab-${index}`, { tabs: true })),
+  );
   const reached = shares(rig, tabs);
   const leading = async () => {
     const leads = await Promise.all(tabs.map(({ page }) => page.evaluate("leads()")));
@@ -116,7 +125,7 @@ test("three tabs share one lease; the leading one is killed, the next one leads,
   console.log("real tabs:", { ...balance, leases: leases.length, handedOverMs, decisions });
   expect(balance).toMatchObject({ reserved: 0, debt: 0 });
   expect(balance.spent).toBeLessThanOrEqual(ALLOCATED);
-  const spent = worked.flatMap((each) => each.leases).reduce((sum, each) => sum + each.spent, 0);
+  const spent = worked.reduce((sum, each) => sum + each.spent, 0);
   expect(balance.spent).toBeGreaterThanOrEqual(spent + leader.spent());
   expect(balance.spent).toBe(leases.reduce((sum, each) => sum + each.spent + each.charged, 0));
 });

@@ -20,6 +20,8 @@ const ADMIN_KEY = "admin-key-of-the-real-leases";
 export const BUDGET = { tenant: "acme", scope: "tenant:acme", unit: "TOKENS" };
 
 export interface Holder {
+  /** In the list of leases. */
+  readonly name: string;
   /** What it is known to have spent. */
   readonly spent: () => number;
   /** What it did; never resolves once it was killed. */
@@ -112,7 +114,7 @@ export class Rig implements AsyncDisposable {
     this.#authority = await start(this.#parts.folder, this.#parts.origin, port);
   }
 
-  async openPage(tabs: boolean): Promise<PageHolder> {
+  async openPage(name: string, { tabs }: { readonly tabs: boolean }): Promise<PageHolder> {
     const page = await this.#parts.context.newPage();
     let spent = 0;
     page.on("console", (message) => {
@@ -123,12 +125,15 @@ export class Rig implements AsyncDisposable {
     });
     await page.goto(this.#parts.origin);
     const crashed = new Promise<void>((resolve) => page.once("crash", () => resolve()));
-    const worked = page.evaluate(
-      ([url, key, isTabs]) => (globalThis as unknown as HolderInPage).startHolder(url, key, isTabs),
-      [this.url, this.apiKey, tabs] as const,
-    );
+    const worked = page.evaluate((options) => (globalThis as unknown as HolderInPage).startHolder(options), {
+      baseUrl: this.url,
+      apiKey: this.apiKey,
+      holder: name,
+      tabs,
+    });
     worked.catch(() => undefined);
     return {
+      name,
       page,
       spent: () => spent,
       worked,
@@ -141,9 +146,9 @@ export class Rig implements AsyncDisposable {
     };
   }
 
-  openProcess(): Holder {
+  openProcess(name: string): Holder {
     const child = spawn(process.execPath, [join(ROOT, "test/node/leases/process.ts")], {
-      env: { ...process.env, BASE_URL: this.url, API_KEY: this.apiKey },
+      env: { ...process.env, BASE_URL: this.url, API_KEY: this.apiKey, HOLDER: name },
       stdio: ["ignore", "pipe", "inherit"],
     });
     this.#children.push(child);
@@ -163,6 +168,7 @@ export class Rig implements AsyncDisposable {
     });
     worked.catch(() => undefined);
     return {
+      name,
       spent: () => spent,
       worked,
       kill: async () => {
@@ -200,6 +206,9 @@ async function servePage(): Promise<Server> {
     platform: "neutral",
     write: false,
     logLevel: "warning",
+    // What ships in dist/, by the package's own name, and no paths of a tsconfig.
+    tsconfigRaw: {},
+    mainFields: ["module", "main"],
   });
   const script = bundled.outputFiles[0]?.text ?? "";
   const server = createServer((request, response) => {

@@ -17,6 +17,8 @@ export interface Claims {
   atEnd: bigint;
   /** What its expiry gave back although its holder could still spend it: only where the policy is `refund`. */
   refunded: bigint;
+  /** The store forgot it under a clock that was weeks ahead, and has a lease of its name again. */
+  isRevived: boolean;
   /** What a restored store no longer knows that it had set aside. */
   forgotten: bigint;
 }
@@ -183,10 +185,10 @@ function nothingTwice({ after, claims }: LeaseStep): string | undefined {
   return undefined;
 }
 
-function closedIsExact({ after, slices, restored }: LeaseStep): string | undefined {
+function closedIsExact({ after, slices, claims, restored }: LeaseStep): string | undefined {
   for (const { id, closed, claimed } of slices.values()) {
     const lease = after.leases.get(id);
-    if (!closed || restored || lease === undefined) continue;
+    if (!closed || restored || claims.get(id)?.isRevived || lease === undefined) continue;
     const isExact = chargedOf(lease) === claimed && outstandingOf(lease) === 0n;
     if (!isExact) return `${id} was returned with ${claimed} spent: ${shown(lease)}`;
   }

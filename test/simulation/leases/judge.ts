@@ -151,7 +151,7 @@ export class LeaseJudge implements HostJudge<LeaseCall> {
   #claimsOn(id: string): Claims {
     const known = this.#claims.get(id);
     if (known !== undefined) return known;
-    const claims = { spent: 0n, spentAndHeld: 0n, atEnd: 0n, refunded: 0n, forgotten: 0n };
+    const claims = { spent: 0n, spentAndHeld: 0n, atEnd: 0n, refunded: 0n, forgotten: 0n, isRevived: false };
     this.#claims.set(id, claims);
     return claims;
   }
@@ -204,7 +204,10 @@ export class LeaseJudge implements HostJudge<LeaseCall> {
   #revive(id: string, forgotten: LeaseRecord): void {
     this.#pruned.delete(id);
     this.#books.leases.delete(id);
-    this.#claimsOn(id).forgotten += setAsideOf(forgotten);
+    const claims = this.#claimsOn(id);
+    claims.forgotten += setAsideOf(forgotten);
+    claims.spent = 0n;
+    claims.isRevived = true;
   }
 
   /** What is cumulative never goes back, and what has ended has ended. */
