@@ -1,5 +1,5 @@
-// Four projects, one shared suite: Node, workerd, a cross-origin isolated page and one that is not. In the last only what
-// has to do with memory runs: without it the authority's rules see no difference.
+// Four projects, one shared suite: Node, workerd, a cross-origin isolated page and one that is not. The authority's rules
+// run where an authority does, of them a page has the contract alone; without isolation only what has to do with memory runs.
 // The library's sources are tested under the package's own name; what ships in dist/ has tests of its own in test/node.
 
 import { fileURLToPath } from "node:url";
@@ -115,7 +115,11 @@ export default defineConfig({
           "Cross-Origin-Opener-Policy": "same-origin",
           "Cross-Origin-Embedder-Policy": "require-corp",
         },
-        ["test/shared/**/*.test.ts", "test/browser/**/*.test.ts"],
+        [
+          "test/shared/!(ledger)/**/*.test.ts",
+          "test/shared/ledger/ledger.test.ts",
+          "test/browser/**/*.test.ts",
+        ],
       ),
       browserProject("browser-unisolated", {}, [
         "test/shared/{kernel,budgets,execution}/**/*.test.ts",

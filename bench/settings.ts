@@ -33,3 +33,17 @@ export const ALLOCATION_NURSERY_MIB = 512;
 
 /** Until the benchmark's workerd listens. It takes a tenth of a second; a loaded machine takes seconds. */
 export const WORKERD_READY_MS_MAX = 30_000;
+
+export interface LeasesPace {
+  readonly rounds: number;
+  /** How long each budget decides in one round. */
+  readonly roundMs: number;
+  /** How long each does before: engines warm up, and the slice finds its size. */
+  readonly warmUpMs: number;
+  /** Leases opened to see how long the first decision takes. */
+  readonly opens: number;
+}
+
+/** Rounds long enough for many top-ups. */
+export const LEASES_FULL: LeasesPace = { rounds: 15, roundMs: 500, warmUpMs: 2_000, opens: 50 };
+export const LEASES_QUICK: LeasesPace = { rounds: 3, roundMs: 100, warmUpMs: 300, opens: 5 };

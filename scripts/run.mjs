@@ -29,6 +29,7 @@ const scripts = {
   test: "test.ts",
   bench: "../bench/run.ts",
   "bench:edge": "../bench/edge.ts",
+  "bench:leases": "../bench/leases.ts",
   crash: "crash.ts",
   simulate: "simulate.ts",
   estimates: "estimates.ts",

@@ -1,6 +1,6 @@
-// `npm start`: the whole of Purser in one run. It boots the authority, gives a demo tenant a token budget and a key,
-// replays a trace of LLM calls through threads that share one budget in WASM memory, draws and settles slices at the
-// authority, and checks at the end that threads, kernel and authority agree to the token. Exit 0 only if they do and the
+// `npm start`: the whole of Purser in one run. It boots the authority, gives a demo tenant a token budget and a key, and
+// replays a trace of LLM calls through processes that each lease from that budget and let their threads decide on what they
+// have in WASM memory. At the end threads, kernels and authority must agree to the token. Exit 0 only if they do and the
 // budget was kept. Until the replay begins a signal ends the command at once; from then on it settles what is open first.
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -8,42 +8,45 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { Command } from "commander";
-import { AtomicTokenBudget, createKernel } from "purser";
-import { parsePort, parseThreads, parseTokens } from "./lib/arguments.ts";
 import {
-  adminClient,
-  type Balance,
-  type BudgetName,
-  type TenantClient,
-  tenantClient,
-} from "./lib/authority-client.ts";
+  parsePort,
+  parseProcesses,
+  parseSeconds,
+  parseSeed,
+  parseThreads,
+  parseTokens,
+} from "./lib/arguments.ts";
+import { adminClient } from "./lib/authority-client.ts";
 import { PortInUseError, type RunningAuthority, startAuthority } from "./lib/authority-process.ts";
-import { createLender } from "./lib/lender.ts";
+import { balanceOf, clientOf, DEMO, type DemoOptions, replayTrace } from "./lib/demo.ts";
 import {
   BUDGET_SHARE_DEFAULT_PERCENT,
   CALLS_IN_FLIGHT,
+  CHAOS_SECONDS_DEFAULT,
+  DEMO_LEASE_GRACE_MS,
   DEMO_OVERDRAFT_LIMIT_TOKENS,
   OUTPUT_CAP_DEFAULT_TOKENS,
   PORT_DEFAULT,
 } from "./lib/limits.ts";
-import { showProgress } from "./lib/progress.ts";
-import { startReplay } from "./lib/replay.ts";
-import { count, differences, type Figures, footnotes, overspendOf, renderTable } from "./lib/report.ts";
+import { count, type DemoBalance, differences, footnotes, overspendOf, renderTable } from "./lib/report.ts";
+import { say } from "./lib/say.ts";
 import { listenForStop, type StopSignal, unlessStopped } from "./lib/stop-signal.ts";
 import { readTrace, sampleTrace, type Trace } from "./lib/trace.ts";
 import { reportLikePurser, runCommand, UserError } from "./lib/user-error.ts";
 
-interface StartOptions {
+interface StartOptions extends DemoOptions {
   readonly trace?: string;
-  readonly threads: number;
   readonly budget?: number;
-  readonly outputCap: number;
   readonly port?: number;
   readonly data?: string;
   readonly exit: boolean;
 }
 
-const DEMO: BudgetName = { tenant: "demo", scope: "tenant:demo", unit: "TOKENS" };
+interface Booted {
+  readonly authority: RunningAuthority;
+  readonly adminKey: string;
+}
+
 const HOST = "127.0.0.1";
 
 await runCommand(async () => {
@@ -59,7 +62,7 @@ await runCommand(async () => {
     const adminKey = `adm_${randomBytes(24).toString("base64url")}`;
     const authority = await boot(options, dataDir, adminKey, stop);
     try {
-      return await demonstrate(options, trace, authority, adminKey, stop);
+      return await demonstrate(options, trace, { authority, adminKey }, stop);
     } finally {
       await authority.stop();
     }
@@ -75,7 +78,15 @@ function readOptions(): StartOptions {
       "--trace <file>",
       "CSV with TIMESTAMP,ContextTokens,GeneratedTokens (default: a synthetic sample)",
     )
-    .option("--threads <n>", "threads that share the budget", parseThreads, 2)
+    .option("--processes <n>", "processes that lease from the budget", parseProcesses, 1)
+    .option("--threads <n>", "threads of each process, which share its lease", parseThreads, 2)
+    .option("--chaos", "kill processes and cut their lines while it runs", false)
+    .option("--seed <n>", "what the chaos is drawn from", parseSeed, 1)
+    .option(
+      "--seconds <n>",
+      `spread the trace over so long (default: as fast as it goes; with --chaos ${CHAOS_SECONDS_DEFAULT})`,
+      parseSeconds,
+    )
     .option(
       "--budget <tokens>",
       `default: ${BUDGET_SHARE_DEFAULT_PERCENT} % of what the trace would spend`,
@@ -117,8 +128,7 @@ async function boot(
 async function demonstrate(
   options: StartOptions,
   trace: Trace,
-  authority: RunningAuthority,
-  adminKey: string,
+  { authority, adminKey }: Booted,
   stop: StopSignal,
 ): Promise<number> {
   const budgetTokens =
@@ -133,20 +143,21 @@ async function demonstrate(
         : ""),
   );
   say(
-    `each call reserves its context + ${count(options.outputCap)} tokens of output; ` +
-      `${options.threads} threads with up to ${CALLS_IN_FLIGHT} calls in flight each`,
+    `each call reserves its context + ${count(options.outputCap)} tokens of output; ${options.processes} ` +
+      `${options.processes === 1 ? "process" : "processes"} of ${options.threads} threads with up to ` +
+      `${CALLS_IN_FLIGHT} calls in flight each`,
   );
 
-  const prepared = prepareTenant(authority.url, adminKey, budgetTokens);
-  const { apiKey, before } = await unlessStopped(stop.signal, prepared);
-  const client = tenantClient(authority.url, apiKey, DEMO);
-  const figures = await replayTrace(options, trace, { budgetTokens, before }, client, stop);
+  const preparing = prepareTenant(authority.url, adminKey, budgetTokens);
+  const { apiKey, before } = await unlessStopped(stop.signal, preparing);
+  const prepared = { url: authority.url, apiKey, budgetTokens, before };
+  const figures = await replayTrace(options, trace, prepared, stop.signal);
   process.stdout.write(`${renderTable(figures)}\n`);
   for (const note of footnotes(figures)) say(note);
 
   const wrong = differences(figures);
   if (wrong.length > 0) throw new UserError(`the figures do not agree: ${wrong.join("; ")}.`);
-  say("threads, kernel and authority agree to the token.");
+  say("threads, kernels and authority agree to the token.");
   const overspend = overspendOf(figures);
   if (overspend > 0) {
     throw new UserError(
@@ -170,67 +181,18 @@ async function prepareTenant(
   url: string,
   adminKey: string,
   budgetTokens: number,
-): Promise<{ apiKey: string; before: Balance }> {
+): Promise<{ apiKey: string; before: DemoBalance }> {
   const admin = adminClient(url, adminKey);
   await admin.ensureTenant(DEMO.tenant);
   const isNew = await admin.createBudget(DEMO, budgetTokens, DEMO_OVERDRAFT_LIMIT_TOKENS);
+  await admin.setLeaseGrace(DEMO.tenant, DEMO_LEASE_GRACE_MS);
   const apiKey = await admin.createKey(DEMO.tenant);
-  // Read with a client of its own: preparing is not counted among the run's requests.
-  const before = await tenantClient(url, apiKey, DEMO).balance();
+  const before = await balanceOf(clientOf(url, apiKey));
   if (!isNew) {
     await admin.setOverdraftLimit(DEMO, DEMO_OVERDRAFT_LIMIT_TOKENS);
     await admin.resetBudget(DEMO, before.spent + before.reserved + before.debt + budgetTokens);
   }
   return { apiKey, before };
-}
-
-async function replayTrace(
-  options: StartOptions,
-  trace: Trace,
-  { budgetTokens, before }: { readonly budgetTokens: number; readonly before: Balance },
-  client: TenantClient,
-  stop: StopSignal,
-): Promise<Figures> {
-  // Each thread holds one call more than stay open: the newest is reserved before the oldest is settled.
-  const kernel = createKernel({ shared: true, budgets: 1, holds: options.threads * (CALLS_IN_FLIGHT + 1) });
-  try {
-    const shared = new AtomicTokenBudget(0, { kernel, name: DEMO.tenant });
-    const lender = createLender(client, shared, budgetTokens);
-    const replay = startReplay({
-      trace,
-      threads: options.threads,
-      outputCapTokens: options.outputCap,
-      kernel,
-      budgetName: DEMO.tenant,
-      lender,
-      signal: stop.signal,
-    });
-    const endProgress = showProgress(trace.calls, replay.decided);
-    const totals = await replay.finished.finally(endProgress);
-    await lender.settleAll();
-    return {
-      ...totals,
-      openHolds: totals.openHolds + shared.openReservations,
-      calls: stop.signal.aborted ? totals.admitted + totals.denied : trace.calls,
-      budgetTokens,
-      threadsSpentTokens: totals.spentTokens,
-      kernel: {
-        consumed: shared.tokensConsumed(),
-        held: shared.held,
-        debt: shared.debt,
-        available: shared.available,
-        capacity: shared.capacity,
-      },
-      drawnTokens: lender.drawnTokens,
-      chargedTokens: lender.chargedTokens,
-      openSlices: lender.openSlices,
-      before,
-      after: await client.balance(),
-      requests: client.requests,
-    };
-  } finally {
-    kernel.close();
-  }
 }
 
 async function serveOn(
@@ -247,8 +209,4 @@ async function serveOn(
   const unexpected = await Promise.race([stop.stopped, authority.ended]);
   if (unexpected !== undefined) throw new UserError(`workerd ${unexpected}.`);
   return 0;
-}
-
-function say(text: string): void {
-  process.stdout.write(`purser: ${text}\n`);
 }

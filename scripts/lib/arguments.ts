@@ -1,7 +1,7 @@
 // Reading numbers off the command line. Each function takes the text and returns the number or tells commander what is
 // wrong with it; commander adds the name of the option and the text. Called by the commands in scripts/.
 import { InvalidArgumentError } from "commander";
-import { KILLS_MAX, PORT_MAX, SEED_MAX, THREADS_MAX } from "./limits.ts";
+import { KILLS_MAX, PORT_MAX, PROCESSES_MAX, SECONDS_MAX, SEED_MAX, THREADS_MAX } from "./limits.ts";
 
 export function parsePort(text: string): number {
   return parseWhole(text, 0, PORT_MAX);
@@ -9,6 +9,14 @@ export function parsePort(text: string): number {
 
 export function parseThreads(text: string): number {
   return parseWhole(text, 1, THREADS_MAX);
+}
+
+export function parseProcesses(text: string): number {
+  return parseWhole(text, 1, PROCESSES_MAX);
+}
+
+export function parseSeconds(text: string): number {
+  return parseWhole(text, 0, SECONDS_MAX);
 }
 
 /** A number of tokens that is worth having; thousands may be set apart by `_`, as in code. */

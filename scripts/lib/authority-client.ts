@@ -28,6 +28,8 @@ export interface AdminClient {
   setOverdraftLimit(budget: BudgetName, overdraftLimit: number): Promise<void>;
   /** Sets what is allocated, keeping what was spent. */
   resetBudget(budget: BudgetName, allocated: number): Promise<void>;
+  /** How the tenant's leases end: how long after their time the authority reclaims what nobody gave back. */
+  setLeaseGrace(tenant: string, graceMs: number): Promise<void>;
   /** A new API key for the tenant. Shown this once. */
   createKey(tenant: string): Promise<string>;
 }
@@ -96,6 +98,13 @@ export function adminClient(url: string, adminKey: string): AdminClient {
       const body = { operation: "RESET", amount: { unit, amount: allocated }, idempotency_key: randomUUID() };
       expect(await post(`/v1/admin/budgets/fund?${query}`, body), "fund the budget");
     },
+    setLeaseGrace: async (tenant, graceMs) => {
+      const path = `/v1/x-purser/leases/settings?${new URLSearchParams({ tenant_id: tenant })}`;
+      expect(
+        await send(url, "PUT", path, { "X-Admin-API-Key": adminKey }, { grace_ms: graceMs }),
+        "set the leases' grace",
+      );
+    },
     createKey: async (tenant) => {
       const body = { tenant_id: tenant, name: "npm start", permissions: TENANT_PERMISSIONS };
       const { key_secret: secret } = expect(await post("/v1/admin/api-keys", body), "create an API key");
@@ -161,7 +170,7 @@ export function tenantClient(url: string, apiKey: string, { tenant, scope, unit 
 
 async function send(
   url: string,
-  method: "GET" | "POST" | "PATCH",
+  method: "GET" | "POST" | "PATCH" | "PUT",
   path: string,
   headers: Readonly<Record<string, string>>,
   body?: Json,

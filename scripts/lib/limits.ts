@@ -15,17 +15,45 @@ export const OUTPUT_CAP_DEFAULT_TOKENS = 2048;
 /** Share of the trace's whole spend that the demo tenant gets, so that the end of the run shows refusals as well. */
 export const BUDGET_SHARE_DEFAULT_PERCENT = 80;
 
-/** The budget is drawn in about this many slices: few authority calls, and an idle slice is never a large part of it. */
-export const SLICES_PER_BUDGET = 16;
+/** Processes that lease from the demo tenant. Each has threads of its own; past this, start-up is all one measures. */
+export const PROCESSES_MAX = 16;
 
 /**
  * How much the demo budget may owe: without bound, because calls that used more than they reserved have been made, and
- * the authority is to record them all. New reservations still find nothing left.
+ * the authority is to record them all. New leases still find nothing left.
  */
 export const DEMO_OVERDRAFT_LIMIT_TOKENS = Number.MAX_SAFE_INTEGER;
 
-/** How long a slice may stay unsettled, in milliseconds: the longest life that the authority grants by default. */
-export const SLICE_TTL_MS = 3_600_000;
+/** How long a call waits for tokens of the authority before it is denied: a round trip and some retries. */
+export const SUPPLY_WAIT_MS_MAX = 2_000;
+
+/** How long it waits at a time, before it looks whether there is still hope. */
+export const SUPPLY_LOOK_MS = 100;
+
+/** A lease's life in the demo, in milliseconds: short, so that what a killed holder had is soon accounted for. */
+export const DEMO_LEASE_TTL_MS = 2_000;
+
+/** How long after that the authority reclaims it. */
+export const DEMO_LEASE_GRACE_MS = 500;
+
+/** How long the trace takes in chaos, in seconds: long enough for holders to die, come back and lose their line. */
+export const CHAOS_SECONDS_DEFAULT = 8;
+export const SECONDS_MAX = 3_600;
+
+/** In chaos a holder has at most this part of its share of the budget idle: more calls, and less that dies with it. */
+export const CHAOS_SLICES = 32;
+
+/** Of the trace, in chaos: after how many percent something happens, alternating between a kill and a cut line. */
+export const CHAOS_EVERY_PERCENT = 12;
+
+/** How long a holder's line stays cut: longer than a lease's life and grace, so that some leases end meanwhile. */
+export const CHAOS_CUT_MS = 3_000;
+
+/** Until the authority has reclaimed a lease whose time is over: an alarm that rings a little late. */
+export const RECLAIM_SLACK_MS = 5_000;
+
+/** Between two looks at the exposure. */
+export const EXPOSURE_EVERY_MS = 50;
 
 /** The sample replayed when no trace is given: large enough to draw several slices, small enough to start at once. */
 export const SAMPLE_CALLS = 4000;

@@ -2,7 +2,6 @@
 // kernel's. Layout, in 32-bit words; what different threads write lies 128 bytes apart:
 //
 //   0        run        0 wait · 1 go · 2 stop            written by the main thread
-//   1        exhausted  1 once nothing more can be lent    written by the main thread
 //   32·(1+i) answer     to thread i's last question        thread i clears it, the main thread answers
 //   32·(1+i)+1 done     calls that thread i has decided    written by thread i
 //
@@ -10,7 +9,6 @@
 
 const WORDS_PER_LINE = 32;
 const RUN = 0;
-const EXHAUSTED = 1;
 
 export const RUN_WAIT = 0;
 export const RUN_GO = 1;
@@ -18,8 +16,7 @@ export const RUN_STOP = 2;
 
 export const ANSWER_NONE = 0;
 export const ANSWER_RETRY = 1;
-export const ANSWER_EXHAUSTED = 2;
-export const ANSWER_STOP = 3;
+export const ANSWER_DENIED = 2;
 
 export type Mailbox = Int32Array<SharedArrayBuffer>;
 
@@ -41,13 +38,10 @@ export function isStopped(mailbox: Mailbox): boolean {
   return Atomics.load(mailbox, RUN) === RUN_STOP;
 }
 
-/** From now on threads need not ask any more: what cannot be reserved locally cannot be had. */
-export function setExhausted(mailbox: Mailbox): void {
-  Atomics.store(mailbox, EXHAUSTED, 1);
-}
-
-export function isExhausted(mailbox: Mailbox): boolean {
-  return Atomics.load(mailbox, EXHAUSTED) === 1;
+/** Thread side. Sleeps until then, by `performance.now()`, or until the run is stopped. */
+export function pauseUntil(mailbox: Mailbox, timeMs: number): void {
+  const leftMs = timeMs - performance.now();
+  if (leftMs > 0) Atomics.wait(mailbox, RUN, RUN_GO, leftMs);
 }
 
 /** Thread side. Clears the last answer, puts the question and sleeps until the main thread has answered it. */

@@ -1,22 +1,13 @@
-// One replay thread (a worker_thread). It attaches to the shared kernel, takes every N-th call of the trace in order,
-// reserves what a caller can know beforehand (context + a cap on the output) and settles with what the trace says was
-// used. A few calls are always open at once. Started by replay.ts with ThreadInput; posts ThreadMessage.
+// One replay thread (a worker_thread). It attaches to its holder's kernel, takes its calls of the trace in order, reserves
+// what a caller can know beforehand (context + a cap on the output) and settles with what the trace says was used. A few
+// calls are always open at once. Started by replay.ts with ThreadInput; posts ThreadMessage, and writes a row of the tally.
 import { parentPort, workerData } from "node:worker_threads";
-import { AtomicTokenBudget, attachKernel, type TokenReservation } from "purser";
-import {
-  ANSWER_RETRY,
-  ANSWER_STOP,
-  ask,
-  isExhausted,
-  isStopped,
-  type Mailbox,
-  tellDone,
-  waitForGo,
-} from "./mailbox.ts";
+import { attachKernel, LeasedBudget, type TokenReservation } from "purser";
+import { ANSWER_RETRY, ask, isStopped, type Mailbox, pauseUntil, tellDone, waitForGo } from "./mailbox.ts";
+import { emptyRow, tallyWriter } from "./tally.ts";
 
 export interface ThreadInput {
   readonly thread: number;
-  readonly threads: number;
   readonly memory: WebAssembly.Memory;
   readonly owner: number;
   readonly budgetName: string;
@@ -25,21 +16,18 @@ export interface ThreadInput {
   readonly generatedTokens: Float64Array<SharedArrayBuffer>;
   readonly outputCapTokens: number;
   readonly callsInFlight: number;
-}
-
-/** What one thread counted by itself, independently of the kernel. */
-export interface ThreadTotals {
-  readonly admitted: number;
-  readonly denied: number;
-  readonly spentTokens: number;
-  /** Calls that generated more than the cap, and so more than was reserved for them. */
-  readonly overCap: number;
+  /** Which calls are its own: from `first` on every `step`-th. */
+  readonly first: number;
+  readonly step: number;
+  /** How long its calls should take in all; 0 for as fast as they go. */
+  readonly spreadMs: number;
+  readonly tally: { readonly path: string; readonly row: number };
 }
 
 export type ThreadMessage =
   | { readonly kind: "ready" }
   | { readonly kind: "short"; readonly estimateTokens: number }
-  | { readonly kind: "done"; readonly totals: ThreadTotals };
+  | { readonly kind: "done" };
 
 interface OpenCall {
   readonly reservation: TokenReservation;
@@ -53,49 +41,52 @@ const input: ThreadInput = workerData;
 const post = (message: ThreadMessage): void => port.postMessage(message);
 
 const kernel = attachKernel(input.memory, { owner: input.owner });
-const budget = new AtomicTokenBudget(0, { kernel, name: input.budgetName });
+const budget = LeasedBudget.attach(kernel, input.budgetName);
 
 const open: OpenCall[] = [];
-let admitted = 0;
-let denied = 0;
-let spentTokens = 0;
-let overCap = 0;
+const done = emptyRow();
+const write = tallyWriter(input.tally.path, input.tally.row);
+const calls = Math.max(0, Math.ceil((input.contextTokens.length - input.first) / input.step));
 
 post({ kind: "ready" });
 waitForGo(input.mailbox);
-for (let call = input.thread; call < input.contextTokens.length; call += input.threads) {
+const startMs = performance.now();
+for (let nth = 0; nth < calls; nth++) {
+  pauseUntil(input.mailbox, startMs + (input.spreadMs * nth) / calls);
   if (isStopped(input.mailbox)) break;
+  const call = input.first + nth * input.step;
   const contextTokens = input.contextTokens[call] ?? 0;
   const generatedTokens = input.generatedTokens[call] ?? 0;
   const reservation = admit(contextTokens + input.outputCapTokens);
   if (reservation === null) {
     if (isStopped(input.mailbox)) break;
-    denied += 1;
+    done.denied += 1;
   } else {
-    admitted += 1;
+    done.admitted += 1;
     open.push({ reservation, contextTokens, generatedTokens });
-    if (open.length > input.callsInFlight) settleOldest();
   }
-  tellDone(input.mailbox, input.thread, admitted + denied);
+  done.decided += 1;
+  write(done);
+  tellDone(input.mailbox, input.thread, done.decided);
+  if (open.length > input.callsInFlight) settleOldest();
 }
 while (open.length > 0) settleOldest();
 // No kernel.close() here: it would give back a forgotten hold quietly. The main thread reclaims, and counts.
-post({ kind: "done", totals: { admitted, denied, spentTokens, overCap } });
+post({ kind: "done" });
 
 /**
- * A reservation, or null when the call is denied for good: the authority has nothing left, and what this thread had
- * reserved for its own calls in flight, once they have ended, does not suffice either.
+ * A reservation, or null when the call is denied: the authority has nothing left to lend or does not answer, and what this
+ * thread had reserved for its own calls in flight, once they have ended, does not suffice either.
  */
 function admit(estimateTokens: number): TokenReservation | null {
   for (;;) {
     const reservation = budget.tryReserveTokens(estimateTokens);
     if (reservation !== null) return reservation;
-    if (!isExhausted(input.mailbox)) {
+    if (budget.explainDenial(estimateTokens).reason !== "authority-exhausted") {
       const answer = ask(input.mailbox, input.thread, () => post({ kind: "short", estimateTokens }));
-      if (answer === ANSWER_STOP) return null;
       if (answer === ANSWER_RETRY) continue;
     }
-    if (open.length === 0) return null;
+    if (open.length === 0 || isStopped(input.mailbox)) return null;
     while (open.length > 0) settleOldest();
   }
 }
@@ -104,6 +95,8 @@ function settleOldest(): void {
   const call = open.shift();
   if (call === undefined) return;
   budget.recordUsage(call.reservation, call.contextTokens, call.generatedTokens);
-  spentTokens += call.contextTokens + call.generatedTokens;
-  if (call.generatedTokens > input.outputCapTokens) overCap += 1;
+  done.settled += 1;
+  done.spentTokens += call.contextTokens + call.generatedTokens;
+  if (call.generatedTokens > input.outputCapTokens) done.overCap += 1;
+  write(done);
 }

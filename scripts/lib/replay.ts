@@ -1,33 +1,39 @@
-// Runs a trace through N threads that share one budget, and answers them when they run short. Main thread only.
+// Runs a holder's part of a trace through N threads that share one budget, and answers them when they run short. Main
+// thread of a holder only.
 // Invariants: every question gets an answer, also when the authority fails or the run is stopped, so no thread sleeps
 // for ever; a thread that died is reclaimed, so its holds never outlive the run.
 import { Worker } from "node:worker_threads";
 import type { Kernel } from "purser";
-import type { Lender } from "./lender.ts";
 import { CALLS_IN_FLIGHT } from "./limits.ts";
 import {
-  ANSWER_EXHAUSTED,
+  ANSWER_DENIED,
   ANSWER_RETRY,
-  ANSWER_STOP,
   answer,
   countDone,
   createMailbox,
   type Mailbox,
   RUN_GO,
   RUN_STOP,
-  setExhausted,
   setRun,
 } from "./mailbox.ts";
-import type { ThreadInput, ThreadMessage, ThreadTotals } from "./replay-thread.ts";
+import type { ThreadInput, ThreadMessage } from "./replay-thread.ts";
 import type { Trace } from "./trace.ts";
 
 export interface ReplayOptions {
-  readonly trace: Trace;
+  readonly trace: Pick<Trace, "contextTokens" | "generatedTokens">;
   readonly threads: number;
   readonly outputCapTokens: number;
   readonly kernel: Kernel;
   readonly budgetName: string;
-  readonly lender: Lender;
+  /** Which calls each thread takes: the first one, then every `step`-th. */
+  readonly part: { readonly firsts: readonly number[]; readonly step: number };
+  readonly spreadMs: number;
+  /** The file, and the row of the first thread. */
+  readonly tally: { readonly path: string; readonly row: number };
+  /** Sees to it that a call of this estimate has a chance, if it can be had. Another thread may be faster than the retry. */
+  readonly supply: (estimateTokens: number) => Promise<"retry" | "denied">;
+  /** Called once all threads stand ready; they go when it resolves. */
+  readonly ready?: () => Promise<void>;
   /** Aborting ends the run early: calls in flight are settled, the rest of the trace is left alone. */
   readonly signal: AbortSignal;
 }
@@ -38,7 +44,7 @@ export interface Replay {
   readonly finished: Promise<ReplayTotals>;
 }
 
-export interface ReplayTotals extends ThreadTotals {
+export interface ReplayTotals {
   /** Holds that had to be taken back from threads that had ended; 0 if every call was settled. */
   readonly openHolds: number;
   /** From the moment all threads were told to go until the last was done, answers of the authority included. */
@@ -57,14 +63,15 @@ async function runThreads(options: ReplayOptions, mailbox: Mailbox): Promise<Rep
   );
   try {
     await Promise.all(threads.map((it) => it.ready));
+    await options.ready?.();
     const startedMs = performance.now();
     if (options.signal.aborted) stop();
     else setRun(mailbox, RUN_GO);
     options.signal.addEventListener("abort", stop, { once: true });
-    const totals = await Promise.all(threads.map((it) => it.done));
+    await Promise.all(threads.map((it) => it.done));
     const elapsedMs = performance.now() - startedMs;
     const reclaimed = await Promise.all(threads.map((it) => it.reclaimed));
-    return { ...sum(totals), openHolds: reclaimed.reduce((all, holds) => all + holds, 0), elapsedMs };
+    return { openHolds: reclaimed.reduce((all, holds) => all + holds, 0), elapsedMs };
   } catch (error) {
     stop();
     throw error;
@@ -77,7 +84,7 @@ async function runThreads(options: ReplayOptions, mailbox: Mailbox): Promise<Rep
 
 interface ReplayThread {
   readonly ready: Promise<void>;
-  readonly done: Promise<ThreadTotals>;
+  readonly done: Promise<void>;
   /** Resolves when the thread is gone and holds nothing any more, with the number of its holds that were left. */
   readonly reclaimed: Promise<number>;
 }
@@ -86,7 +93,6 @@ function startThread(options: ReplayOptions, mailbox: Mailbox, thread: number): 
   const owner = options.kernel.issueOwner();
   const input: ThreadInput = {
     thread,
-    threads: options.threads,
     memory: options.kernel.memory,
     owner,
     budgetName: options.budgetName,
@@ -95,10 +101,14 @@ function startThread(options: ReplayOptions, mailbox: Mailbox, thread: number): 
     generatedTokens: options.trace.generatedTokens,
     outputCapTokens: options.outputCapTokens,
     callsInFlight: CALLS_IN_FLIGHT,
+    first: options.part.firsts[thread] ?? options.trace.contextTokens.length,
+    step: options.part.step,
+    spreadMs: options.spreadMs,
+    tally: { path: options.tally.path, row: options.tally.row + thread },
   };
   const worker = new Worker(new URL("./replay-thread.ts", import.meta.url), { workerData: input });
   const ready = Promise.withResolvers<void>();
-  const done = Promise.withResolvers<ThreadTotals>();
+  const done = Promise.withResolvers<void>();
   const fail = (error: unknown): void => {
     ready.reject(error);
     done.reject(error);
@@ -109,15 +119,14 @@ function startThread(options: ReplayOptions, mailbox: Mailbox, thread: number): 
 
   worker.on("message", (message: ThreadMessage) => {
     if (message.kind === "ready") ready.resolve();
-    else if (message.kind === "done") done.resolve(message.totals);
+    else if (message.kind === "done") done.resolve();
     else void answerShortage(message.estimateTokens);
   });
   async function answerShortage(estimateTokens: number): Promise<void> {
-    let value = ANSWER_STOP;
+    let value = ANSWER_DENIED;
     try {
-      const result = await options.lender.topUp(estimateTokens);
-      if (result === "exhausted") setExhausted(mailbox);
-      if (!options.signal.aborted) value = result === "retry" ? ANSWER_RETRY : ANSWER_EXHAUSTED;
+      const result = await options.supply(estimateTokens);
+      if (result === "retry" && !options.signal.aborted) value = ANSWER_RETRY;
     } catch (error) {
       setRun(mailbox, RUN_STOP);
       fail(error);
@@ -132,14 +141,4 @@ function startThread(options: ReplayOptions, mailbox: Mailbox, thread: number): 
     });
   });
   return { ready: ready.promise, done: done.promise, reclaimed };
-}
-
-function sum(totals: readonly ThreadTotals[]): ThreadTotals {
-  const total = (pick: (it: ThreadTotals) => number): number => totals.reduce((all, it) => all + pick(it), 0);
-  return {
-    admitted: total((it) => it.admitted),
-    denied: total((it) => it.denied),
-    spentTokens: total((it) => it.spentTokens),
-    overCap: total((it) => it.overCap),
-  };
 }

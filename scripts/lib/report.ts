@@ -1,36 +1,29 @@
-// The end of a replay: one table, and the comparison of what the threads counted, what the shared kernel says and what
+// The end of a replay: one table, and the comparison of what the threads counted, what the holders' kernels say and what
 // the authority says. Pure: figures in, text and differences out. Called by start.ts.
 import Table from "cli-table3";
-import type { Balance } from "./authority-client.ts";
+import type { Balance, LeaseState } from "purser/client";
+import type { HolderRecord } from "./holders.ts";
+import { sumRows } from "./tally.ts";
 
 export interface Figures {
   /** Calls of the trace, or those decided before the run was cut short. */
   readonly calls: number;
-  readonly admitted: number;
-  readonly denied: number;
-  readonly overCap: number;
   readonly elapsedMs: number;
   readonly budgetTokens: number;
-  /** What the threads added up themselves from the calls they settled. */
-  readonly threadsSpentTokens: number;
-  readonly kernel: {
-    readonly consumed: number;
-    readonly held: number;
-    readonly debt: number;
-    readonly available: number;
-    readonly capacity: number;
-  };
-  /** Holds that were still there when the threads had ended. */
-  readonly openHolds: number;
-  readonly drawnTokens: number;
-  /** What the authority answered to this run's own settlements: the tokens it charged, and slices it never confirmed. */
-  readonly chargedTokens: number;
-  readonly openSlices: number;
+  readonly holders: readonly HolderRecord[];
+  /** The leases of this run, after their end. */
+  readonly leases: readonly LeaseState[];
+  /** Calls to the authority: the holders' own. */
+  readonly authorityCalls: number;
+  /** The most that was lent and not known to be spent, at any look. */
+  readonly exposurePeak: number;
   /** The authority's balance that this run's allocation was put on top of, and the one after the last settlement. */
-  readonly before: Balance;
-  readonly after: Balance;
-  readonly requests: ReadonlyMap<string, number>;
+  readonly before: DemoBalance;
+  readonly after: DemoBalance;
 }
+
+/** Purser's own authority leaves no figure out. */
+export type DemoBalance = Required<Balance>;
 
 /** Two figures that have to be the same number, in words for the person who has to find out why they are not. */
 interface Comparison {
@@ -40,9 +33,41 @@ interface Comparison {
   readonly expected: number;
 }
 
-/** Tokens that calls used beyond what they had reserved, when the budget had nothing left to cover them. */
+/** What follows from the figures, each once. */
+interface Sums {
+  readonly admitted: number;
+  readonly denied: number;
+  readonly overCap: number;
+  /** Calls that died with their holder: admitted, and never settled. */
+  readonly cutShort: number;
+  readonly openHolds: number;
+  /** What the threads added up themselves from the calls they settled, also in holders that were killed. */
+  readonly spent: number;
+  /** What was charged to killed holders beyond that: what they had out and could have spent. */
+  readonly lost: number;
+  /** What the authority has charged in this run. */
+  readonly charged: number;
+}
+
+function sumsOf(figures: Figures): Sums {
+  const { holders, before, after } = figures;
+  const done = sumRows(holders.map((it) => it.done));
+  const killed = holders.filter((it) => it.kernel === undefined);
+  return {
+    admitted: done.admitted,
+    denied: done.denied,
+    overCap: done.overCap,
+    cutShort: done.admitted - done.settled,
+    openHolds: holders.reduce((sum, it) => sum + it.openHolds, 0),
+    spent: done.spentTokens,
+    lost: sum(killed.map((it) => chargedTo(figures, it.name) - it.done.spentTokens)),
+    charged: spentOf(after) - spentOf(before),
+  };
+}
+
+/** Tokens that calls used although the budget had nothing left to cover them. */
 export function overspendOf(figures: Figures): number {
-  return Math.max(0, figures.kernel.consumed - figures.budgetTokens);
+  return Math.max(0, sumsOf(figures).spent - figures.budgetTokens);
 }
 
 /** Everything that does not agree, one sentence each; empty when all is well. Overspend is no disagreement. */
@@ -53,14 +78,15 @@ export function differences(figures: Figures): string[] {
 }
 
 export function renderTable(figures: Figures): string {
-  const { kernel, before, after } = figures;
+  const { before, after, budgetTokens } = figures;
+  const sums = sumsOf(figures);
   const wrongRows = new Set(
     comparisons(figures)
       .filter((it) => it.found !== it.expected)
       .map((it) => it.row),
   );
   const table = new Table({
-    head: ["", "this process", "authority", "agree"],
+    head: ["", "holders", "authority", "agree"],
     colAligns: ["left", "right", "right", "center"],
     style: { head: [], border: [] },
     // No line between the rows: a dozen of them are read as one block.
@@ -74,30 +100,37 @@ export function renderTable(figures: Figures): string {
   };
 
   own("calls", count(figures.calls));
-  own("admitted", count(figures.admitted));
-  own("denied", count(figures.denied));
-  if (figures.overCap > 0) own("above the output cap", count(figures.overCap));
-  compared("budget (allocated)", figures.budgetTokens, allocatedForThisRun(figures));
-  compared("tokens spent", kernel.consumed, spentOf(after) - spentOf(before));
-  compared("tokens reserved", kernel.held, Math.max(0, after.reserved - before.reserved));
-  compared("tokens remaining", figures.budgetTokens - kernel.consumed, after.remaining - returnedOf(figures));
+  own("admitted", count(sums.admitted));
+  own("denied", count(sums.denied));
+  if (sums.cutShort > 0) own("cut short by a kill", count(sums.cutShort));
+  if (sums.overCap > 0) own("above the output cap", count(sums.overCap));
+  compared("budget (allocated)", budgetTokens, allocatedForThisRun(figures));
+  compared("tokens spent", sums.spent, sums.charged - sums.lost);
+  if (sums.lost > 0) table.push(["charged for killed holders", "", count(sums.lost), ""]);
+  compared("tokens reserved", heldOf(figures), Math.max(0, after.reserved - before.reserved));
+  compared("tokens remaining", budgetTokens - sums.spent - sums.lost, after.remaining - returnedOf(figures));
   const overspend = overspendOf(figures);
   table.push(["overspend", count(overspend), "", overspend > 0 ? "✗" : ""]);
-  own("open holds at the end", count(figures.openHolds));
-  own(
-    "decisions per second",
-    count(Math.round(((figures.admitted + figures.denied) * 1000) / figures.elapsedMs)),
-  );
-  own("authority calls", count(sum(figures.requests.values())));
+  own("open holds at the end", count(sums.openHolds));
+  const decisions = sums.admitted + sums.denied;
+  own("decisions per second", count(Math.round((decisions * 1000) / figures.elapsedMs)));
+  own("authority calls", count(figures.authorityCalls));
+  own("decisions per authority call", count(Math.round(decisions / Math.max(1, figures.authorityCalls))));
+  own("most tokens out at once", count(figures.exposurePeak));
   return table.toString();
 }
 
-/** What the table has no room for: how the calls to the authority divide, and what earlier runs left in the account. */
+/** What the table has no room for: what earlier runs left in the account, and what is owed. */
 export function footnotes(figures: Figures): string[] {
-  const notes = [
-    `Authority calls: ${[...figures.requests].map(([operation, times]) => `${count(times)} ${operation}`).join(", ")}.`,
-  ];
+  const notes: string[] = [];
   const { before, after } = figures;
+  const { lost } = sumsOf(figures);
+  if (lost > 0) {
+    notes.push(
+      `Killed holders had ${count(lost)} tokens out that nobody can account for; the authority counts them as spent, so ` +
+        "that no death can overspend the budget.",
+    );
+  }
   if (spentOf(before) > 0) {
     notes.push(
       `The authority's account is older than this run: ${count(spentOf(before))} tokens were spent before, ` +
@@ -107,62 +140,41 @@ export function footnotes(figures: Figures): string[] {
   const returned = returnedOf(figures);
   if (returned > 0) {
     notes.push(
-      `An earlier run's reservation of ${count(returned)} tokens expired during this run; they are back in the account ` +
-        "and no part of the table.",
+      `An earlier run's ${count(returned)} tokens came back during this run; they are back in the account and no part of ` +
+        "the table.",
     );
   }
   const left = Math.min(before.reserved, after.reserved);
-  if (left > 0) {
-    notes.push(
-      `An earlier run left ${count(left)} tokens reserved; they return when the reservation expires.`,
-    );
-  }
+  if (left > 0)
+    notes.push(`An earlier run left ${count(left)} tokens reserved; they return when they expire.`);
   const indebted = after.debt - before.debt;
   if (indebted > 0) notes.push(`The authority has recorded ${count(indebted)} of the tokens spent as debt.`);
   return notes;
 }
 
 function comparisons(figures: Figures): Comparison[] {
-  const { kernel, before, after } = figures;
-  const spent = figures.threadsSpentTokens;
+  const { before, after, budgetTokens } = figures;
+  const sums = sumsOf(figures);
   return [
     {
       row: "calls",
       what: "calls admitted + denied",
-      found: figures.admitted + figures.denied,
+      found: sums.admitted + sums.denied,
       expected: figures.calls,
     },
     {
       row: "budget (allocated)",
       what: "the authority's allocation for this run",
       found: allocatedForThisRun(figures),
-      expected: figures.budgetTokens,
-    },
-    {
-      row: "tokens spent",
-      what: "tokens spent by the kernel's count",
-      found: kernel.consumed,
-      expected: spent,
+      expected: budgetTokens,
     },
     {
       row: "tokens spent",
       what: "tokens spent by the authority's count",
-      found: spentOf(after) - spentOf(before),
-      expected: spent,
+      found: sums.charged - sums.lost,
+      expected: sums.spent,
     },
-    {
-      row: "tokens spent",
-      what: "tokens charged for this run's slices",
-      found: figures.chargedTokens,
-      expected: spent,
-    },
-    { row: "tokens reserved", what: "tokens still held in the kernel", found: kernel.held, expected: 0 },
-    {
-      row: "tokens reserved",
-      what: "slices this run left unsettled at the authority",
-      found: figures.openSlices,
-      expected: 0,
-    },
+    ...figures.holders.flatMap((it) => ofHolder(figures, it)),
     // Less than before is an earlier run's reservation that expired; more can only be ours.
     {
       row: "tokens reserved",
@@ -174,22 +186,42 @@ function comparisons(figures: Figures): Comparison[] {
       row: "tokens remaining",
       what: "tokens remaining at the authority",
       found: after.remaining - returnedOf(figures),
-      expected: figures.budgetTokens - spent,
+      expected: budgetTokens - sums.spent - sums.lost,
     },
-    { row: "open holds at the end", what: "open holds", found: figures.openHolds, expected: 0 },
-    {
-      row: "tokens spent",
-      what: "capacity drawn into the kernel",
-      found: kernel.capacity,
-      expected: figures.drawnTokens,
-    },
-    {
-      row: "tokens spent",
-      what: "available + held + consumed − debt in the kernel",
-      found: kernel.available + kernel.held + kernel.consumed - kernel.debt,
-      expected: kernel.capacity,
-    },
+    { row: "open holds at the end", what: "open holds", found: sums.openHolds, expected: 0 },
   ];
+}
+
+/** One holder's own count, its kernel's and its leases'. */
+function ofHolder(figures: Figures, { name, done, kernel }: HolderRecord): Comparison[] {
+  const charged = chargedTo(figures, name);
+  const row = "tokens spent";
+  if (kernel === undefined) {
+    const what = `tokens that ${name} spent before it was killed, and was not charged for`;
+    return [{ row, what, found: Math.max(0, done.spentTokens - charged), expected: 0 }];
+  }
+  const { consumed, held, available } = kernel;
+  const reserved = "tokens reserved";
+  return [
+    {
+      row,
+      what: `tokens spent by ${name}, by its kernel's count`,
+      found: consumed,
+      expected: done.spentTokens,
+    },
+    { row, what: `tokens charged to ${name}'s leases`, found: charged, expected: done.spentTokens },
+    { row: reserved, what: `tokens still held in ${name}'s kernel`, found: held, expected: 0 },
+    { row: reserved, what: `tokens that ${name} did not give back`, found: available, expected: 0 },
+  ];
+}
+
+/** What the leases of a holder have cost: what it reported, and what was charged where it never did. */
+function chargedTo({ leases }: Figures, name: string): number {
+  return sum(leases.filter((it) => it.holder === name).map((it) => it.spent + it.charged));
+}
+
+function heldOf({ holders }: Figures): number {
+  return sum(holders.map((it) => it.kernel?.held ?? 0));
 }
 
 /** What the account's allocation leaves beyond what earlier runs spent, owe or still have reserved. */
@@ -198,7 +230,7 @@ function allocatedForThisRun({ before, after }: Figures): number {
 }
 
 /** All that was spent: what the budget covered, and what it owes. */
-function spentOf({ spent, debt }: Balance): number {
+function spentOf({ spent, debt }: DemoBalance): number {
   return spent + debt;
 }
 
@@ -211,8 +243,6 @@ export function count(value: number): string {
   return value.toLocaleString("en-US");
 }
 
-function sum(values: Iterable<number>): number {
-  let total = 0;
-  for (const value of values) total += value;
-  return total;
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

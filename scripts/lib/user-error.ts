@@ -15,7 +15,14 @@ export class UserError extends Error {
 /** Lets commander report bad arguments the same way: one line that begins with the program's name. */
 export function reportLikePurser(command: Command): Command {
   return command.exitOverride().configureOutput({
-    outputError: (text, write) => write(`purser: ${text.replace(/^error: /, "")}`),
+    // One line, also where commander guesses in a second one what was meant.
+    outputError: (text, write) =>
+      write(
+        `purser: ${text
+          .replace(/^error: /, "")
+          .trimEnd()
+          .replaceAll("\n", " ")}\n`,
+      ),
   });
 }
 
