@@ -3,7 +3,8 @@
 // operator does next is part of it: the epoch is raised before anyone is answered.
 // Invariant: it sees every step before the judge does, and hides none. Who may call: simulate.ts.
 
-import { Ledger, type LedgerOptions, type LedgerStore } from "purser/ledger";
+import { type AccountRecord, Ledger, type LedgerOptions, type LedgerStore } from "purser/ledger";
+import { difference } from "../engine/difference.ts";
 import type { Answered, HostJudge } from "../host.ts";
 import { type LeaseCall, perform } from "./calls.ts";
 
@@ -11,6 +12,12 @@ type Kept =
   | { readonly calls: readonly LeaseCall[]; readonly hostMs: number }
   | { readonly sweptMs: number }
   | "restarted";
+
+export interface Backup {
+  readonly kept: readonly Kept[];
+  /** What every budget stood at. */
+  readonly accounts: readonly AccountRecord[];
+}
 
 export class Backups implements HostJudge<LeaseCall> {
   readonly #judge: HostJudge<LeaseCall>;
@@ -20,9 +27,9 @@ export class Backups implements HostJudge<LeaseCall> {
     this.#judge = judge;
   }
 
-  /** The state as it is now. */
-  take(): readonly Kept[] {
-    return [...this.#kept];
+  /** The state as it is now, of the store that is there now. */
+  take(accounts: Iterable<AccountRecord>): Backup {
+    return { kept: [...this.#kept], accounts: [...accounts] };
   }
 
   /**
@@ -30,7 +37,7 @@ export class Backups implements HostJudge<LeaseCall> {
    * @returns the keys of the events that the restored store has charged
    */
   restore(
-    backup: readonly Kept[],
+    backup: Backup,
     store: LedgerStore,
     options: Omit<LedgerOptions, "store">,
     hostMs: number,
@@ -42,15 +49,17 @@ export class Backups implements HostJudge<LeaseCall> {
     };
     const open = (): Ledger => new Ledger({ ...options, store });
     let ledger = open();
-    for (const kept of backup) {
+    for (const kept of backup.kept) {
       if (kept === "restarted") ledger = open();
       else if ("sweptMs" in kept) ledger.sweep({ nowMs: kept.sweptMs });
       else for (const call of kept.calls) play(ledger, call, kept.hostMs);
     }
+    const wrong = difference(backup.accounts, [...store.scanAccounts()], "the restored budgets");
+    if (wrong !== undefined) throw new Error(wrong);
     const raise = { op: "raiseEpoch" } as const;
     const raised = perform(ledger, raise, { nowMs: hostMs });
     if (!raised.ok) throw new Error(`raising the epoch was refused: ${raised.message}`);
-    this.#kept = [...backup, { calls: [raise], hostMs }];
+    this.#kept = [...backup.kept, { calls: [raise], hostMs }];
     return eventKeys;
   }
 
@@ -65,6 +74,8 @@ export class Backups implements HostJudge<LeaseCall> {
   }
 
   rolledBack(): void {
+    // A turn that failed leaves the ledger with no memory of leases, and whom it refused is kept nowhere else.
+    this.#kept.push("restarted");
     this.#judge.rolledBack();
   }
 

@@ -86,7 +86,7 @@ export function simulate(
     }
     for (const { atMs, lostMs } of plan.restores) {
       scheduler.after(atMs - lostMs, () => {
-        const backup = backups.take();
+        const backup = backups.take(judge.books.accounts.values());
         scheduler.after(lostMs, () => {
           const restored = newStore();
           openTenant(restored, plan);
