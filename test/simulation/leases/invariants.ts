@@ -137,9 +137,9 @@ function debtIsAllowedFor(step: LeaseStep): string | undefined {
 /** What may be spent under a lease beyond what is set aside for it, and why is known. */
 function allowanceOf({ slices, claims }: LeaseStep, id: string): bigint {
   const { refunded = 0n, forgotten = 0n, spentAndHeld = 0n } = claims.get(id) ?? {};
-  // What a liar claims is charged, whatever it is.
+  // What a liar claims is charged, whatever it is; and of a lease that was forgotten, what an old report says that comes late.
   const isLiar = (slices.get(id)?.invented ?? 0n) > 0n;
-  return refunded + forgotten + (isLiar ? spentAndHeld : 0n);
+  return refunded + forgotten + (isLiar || forgotten > 0n ? spentAndHeld : 0n);
 }
 
 function haltsAreKept({ before, after, isGroup }: LeaseStep): string | undefined {
