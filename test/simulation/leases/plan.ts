@@ -88,8 +88,9 @@ export function drawLeasePlan(chance: Chance): LeasePlan {
       failsAsGroup: chance.happens(0.2) ? 0.2 * chance.next() : 0,
       gathers: sometimes(1),
       alarmLate: sometimes(1),
-      alarmEarly: sometimes(0.8),
-      alarmTwice: sometimes(0.8),
+      // Together below 1: every ring sets an alarm anew, and a lease's deadline may stay ahead for long.
+      alarmEarly: sometimes(0.4),
+      alarmTwice: sometimes(0.4),
     },
     evictions: chance.happens(0.3) ? chance.between(1, 3) : 0,
     clock: {
