@@ -154,7 +154,12 @@ test.each(AMOUNTS)("AtomicTokenBudget, %s: private and shared by name answer ali
         } else if (current.op === "take") {
           // What LeasedBudget does with its slice.
           both((budget) => budget.counter.fit({ min: current.amount % 7, want: current.amount }));
-          both((budget) => budget.counter.fit({ min: 0, want: 5 }) !== null && budget.counter.give(5));
+          // It gives back what it took, and never more.
+          both((budget) => {
+            const taken = budget.counter.fit({ min: 0, want: 5 });
+            if (taken !== null) budget.counter.give(taken);
+            return taken;
+          });
         } else if (current.op === "grant") {
           both((budget) => budget.grant(current.amount));
         } else {
