@@ -122,7 +122,7 @@ export default defineConfig({
         ],
       ),
       browserProject("browser-unisolated", {}, [
-        "test/shared/{kernel,budgets,execution}/**/*.test.ts",
+        "test/shared/{kernel,budgets}/**/*.test.ts",
         "test/browser-unisolated/**/*.test.ts",
       ]),
     ],

@@ -37,8 +37,11 @@ export interface ModelReport {
   readonly returned: bigint;
 }
 
-const min = (first: bigint, ...rest: bigint[]): bigint =>
-  rest.reduce((found, each) => (each < found ? each : found), first);
+const min = (first: bigint, ...rest: bigint[]): bigint => {
+  let least = first;
+  for (const each of rest) if (each < least) least = each;
+  return least;
+};
 const max = (first: bigint, second: bigint): bigint => (first < second ? second : first);
 
 export class LeaseModel {
