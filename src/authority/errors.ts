@@ -1,5 +1,5 @@
 // What a call to an authority throws: always an AuthorityError, told apart by `code`, never by class. Besides the codes of
-// the wire (RESERVATION_EXPIRED, FORBIDDEN, …) there are four of our own, and each error says what is known of the
+// the wire (RESERVATION_EXPIRED, FORBIDDEN, …) there are five of our own, and each error says what is known of the
 // outcome, which is what decides whether the call may be forgotten. Who may call: the ways to an authority.
 
 import { PurserError } from "../errors.ts";
@@ -15,6 +15,8 @@ export type AuthorityErrorCode =
   | "AUTHORITY_TIMEOUT"
   /** An answer that the protocol does not know: no JSON, a field missing, a redirect, somebody else's error page. */
   | "AUTHORITY_ANSWER_INVALID"
+  /** An event that may have been counted before, and whose key the authority may have forgotten: it is not sent again. */
+  | "SPEND_UNDECIDABLE"
   /** An amount in the answer is outside ±(2^53−1). Open the authority with `exact: true`. */
   | "AMOUNT_UNSAFE";
 

@@ -177,7 +177,9 @@ export class Heartbeat {
   #fail(error: HeartbeatFailure["error"], waitMs?: number): void {
     const leadMs = this.#leadMs();
     const windowMs = leadMs - this.#tryMs - this.#marginMs;
-    const delayMs = Math.max(waitMs ?? 0, Math.min(HEARTBEAT_LIMITS.retryMsMax, leadMs / 4, windowMs));
+    // Who is asked to slow down without being told for how long waits as long as can be.
+    const soonMs = isThrottled(error) && waitMs === 0 ? windowMs : Math.min(leadMs / 4, windowMs);
+    const delayMs = Math.max(waitMs ?? 0, Math.min(HEARTBEAT_LIMITS.retryMsMax, soonMs));
     const isOver = waitMs === undefined || windowMs <= 0 || delayMs > windowMs;
     this.#isFinal ||= isOver;
     if (!this.#isFinal) this.#beatIn(delayMs);
@@ -191,6 +193,10 @@ export class Heartbeat {
       // It is called from a timer: what it throws would end the process, not reach whoever wrote it.
     }
   }
+}
+
+function isThrottled({ code }: HeartbeatFailure["error"]): boolean {
+  return code === "LIMIT_EXCEEDED";
 }
 
 function tooLate(): AuthorityError {

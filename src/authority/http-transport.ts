@@ -45,8 +45,8 @@ export function httpTransport({
   }
   if (apiKey !== undefined) checkKey("apiKey", apiKey);
   const transport: Transport = async (call, { signal, keepalive }) => {
-    const key = apiKey ?? checkKey("getToken()", await getToken?.());
     try {
+      const key = apiKey ?? (await keyBy(getToken));
       const response = await fetch(base + call.path, {
         ...initOf(call, key),
         ...(signal && { signal }),
@@ -63,6 +63,21 @@ export function httpTransport({
     }
   };
   return { base, transport };
+}
+
+/**
+ * Of this try nothing was sent, but one before it may have been: the outcome of the call is as open as if the answer were
+ * lost, and it is made again, with a key that is asked for anew.
+ */
+async function keyBy(getToken: HttpOptions["getToken"]): Promise<string> {
+  try {
+    return checkKey("getToken()", await getToken?.());
+  } catch (cause) {
+    throw new AuthorityError("AUTHORITY_UNAVAILABLE", "no key to send: getToken() failed, see the cause", {
+      outcome: "unknown",
+      cause,
+    });
+  }
 }
 
 /** A query's text with the members that are given, its question mark included; nothing where there are none. */

@@ -2,7 +2,7 @@
 // known version or nothing, and no integer is rounded. Pure; who may call: the journals in src/journal.
 
 import { type JsonObject, parseJson, stringifyJson, toJsonValue } from "../ledger/json.ts";
-import { UNITS } from "../ledger/schema.ts";
+import { OVERAGE_POLICIES, UNITS } from "../ledger/schema.ts";
 import type { JournalRecord } from "./journal.ts";
 
 export function textOfRecord(record: JournalRecord): string {
@@ -18,11 +18,11 @@ export function recordOfText(text: string): JournalRecord | undefined {
 
 function isRecord(value: unknown): value is JournalRecord {
   if (!isObject(value)) return false;
-  const { action, actual, metrics, metadata, notBeforeMs } = value;
+  const { action, actual, metrics, metadata, notBeforeMs, overagePolicy, eventSinceMs } = value;
   return (
     value.version === 1 &&
     [value.partition, value.reservationId, value.idempotencyKey].every(isText) &&
-    (value.mode === "commit" || value.mode === "event") &&
+    (value.mode === "commit" || (value.mode === "event" && Number.isSafeInteger(eventSinceMs))) &&
     isObject(value.subject) &&
     isObject(action) &&
     [action.kind, action.name].every(isText) &&
@@ -31,6 +31,7 @@ function isRecord(value: unknown): value is JournalRecord {
     isAmount(actual.amount) &&
     (metrics === undefined || isObject(metrics)) &&
     (metadata === undefined || isObject(metadata)) &&
+    (overagePolicy === undefined || OVERAGE_POLICIES.some((it) => it === overagePolicy)) &&
     (notBeforeMs === undefined || Number.isSafeInteger(notBeforeMs))
   );
 }

@@ -2,6 +2,7 @@
 // answered for good. Invariant: a record holds all that is needed to settle it from another process and no credential.
 // Who may call: Recovery; whoever keeps a journal of their own implements it.
 
+import type { OveragePolicy } from "../kernel/accounts.ts";
 import type { JsonObject } from "../ledger/json.ts";
 import type { AmountInput } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
@@ -10,7 +11,7 @@ import type { Action, Metrics } from "./authority.ts";
 /** A spend that the authority has not confirmed. Plain data: it survives structured cloning, and JSON with exact integers. */
 export interface JournalRecord {
   readonly version: 1;
-  /** Which server's and tenant's it is. Not which key's: keys change. */
+  /** Which server's it is, and which tenant's: the subject's. Not which key's: keys change. */
   readonly partition: string;
   readonly reservationId: string;
   /** The commit's key; the event that takes its place has the same. */
@@ -22,6 +23,10 @@ export interface JournalRecord {
   readonly actual: AmountInput;
   readonly metrics?: Metrics;
   readonly metadata?: JsonObject;
+  /** The reservation's; an event has to say it anew. */
+  readonly overagePolicy?: OveragePolicy;
+  /** When it became an event, which is before it was sent as one; milliseconds since the epoch. Every event has it. */
+  readonly eventSinceMs?: number;
   /** Not to be sent before, because the authority asked for it; milliseconds since the epoch. */
   readonly notBeforeMs?: number;
 }

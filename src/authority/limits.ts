@@ -16,6 +16,11 @@ export const CLIENT_LIMITS = {
   delayMsMax: 5_000,
   /** A `Retry-After` up to this is waited for within the call; a longer one is the caller's to decide. */
   retryAfterMsMax: 10_000,
+  /**
+   * How long an aborted callback may take to say what it used. Providers notice an abort within seconds; what is held for
+   * one that does not is better given to others.
+   */
+  abortedMs: 30_000,
   /** Protocol. */
   idempotencyKeyLengthMax: 256,
   /** Protocol: rows of one page. Balances are fetched whole, so in as few pages as can be. */
@@ -58,6 +63,13 @@ export const RECOVERY_LIMITS = {
   rounds: 5,
   /** A `Retry-After` up to this is waited for; a longer one is left to the next process. The profile's too. */
   retryAfterMsMax: 3_600_000,
+  /**
+   * How long an event may be sent again. Authorities remember an event's key for seven days, the protocol's least; a day is
+   * left for clocks that differ and for a try that is long on its way. After that it might count twice.
+   */
+  eventReplayMsMax: 6 * 86_400_000,
+  /** After a call that was answered, what is kept is tried again, but not more often than this. */
+  againMs: 60_000,
 } as const;
 
 export const METER_LIMITS = {

@@ -1,6 +1,7 @@
 // Makes sure that a known spend reaches the authority. Invariant: a spend is written to the journal before it is sent for
 // the first time, and stays there until the authority has answered for good; every try has the same key, so it counts
-// once however often it is sent, also by two processes at once. An expired reservation's spend becomes an event.
+// once however often it is sent, also by two processes at once. An expired reservation's spend becomes an event, which is
+// sent only for as long as the authority is sure to remember its key.
 // Who may call: ReservationGuard and WireAuthority.
 
 import type {
@@ -22,25 +23,40 @@ import type { CallControl } from "./wire-call.ts";
 /** What became of a spend, or of the journal, while nobody was waiting for it. */
 export interface RecoveryNotice {
   /**
-   * `settled`: the authority has it. `kept`: not for now; it stays in the journal for `flush` or the next process. `dropped`:
-   * the authority will never take it. `quarantined`: a record could not be read and was set aside. `journal_failed`: the
+   * `settled`: the authority has it. `kept`: not for now; it stays in the journal for the next call that is answered, `flush`
+   * or the next process. `dropped`: the authority will never take it, or no more of it than was held. `undecidable`: an
+   * event that is older than what the authority remembers, so it may have been counted; it stays in the journal, is not
+   * sent, and is yours to decide and to remove. `quarantined`: a record could not be read and was set aside. `journal_failed`: the
    * journal could not be read or written; what was to be sent is sent all the same.
    */
-  readonly disposition: "settled" | "kept" | "dropped" | "quarantined" | "journal_failed";
+  readonly disposition: "settled" | "kept" | "dropped" | "undecidable" | "quarantined" | "journal_failed";
   readonly reservationId?: string;
   /** An AuthorityError, a denial, what the journal threw, or the name of what was set aside. */
   readonly cause?: unknown;
 }
 
 export interface RecoveryOptions {
-  readonly partition: string;
+  /** The server. */
+  readonly place: string;
+  /** Whose spends it may go on with; without it those of everybody at that server, as far as the key goes. */
+  readonly tenant: string | undefined;
   readonly journal: Journal;
   readonly onNotice: (notice: RecoveryNotice) => void;
 }
 
+/** How a spend ended that nobody was waiting for: the answer, or what was thrown. */
+export type Ending<F extends Figure> = Committed<F> | Denied<F> | AuthorityError;
+
 /** A spend that this process knows to be outstanding. */
-interface Entry {
+interface Entry<F extends Figure> {
   record: JournalRecord;
+  /** It was found in the journal by an authority that does not say whose it is: its tenant may be another one. */
+  readonly isForeign: boolean;
+  /** Hears how it ended. */
+  readonly onEnd: ((ending: Ending<F>) => void) | undefined;
+  /** It was said that it is kept; how it ended. */
+  isKeptTold: boolean;
+  isEndTold: boolean;
   /** Tries go on by themselves. */
   isDriven: boolean;
   /** The last answer said that another try is of no use now. */
@@ -61,7 +77,8 @@ export class Recovery<F extends Figure> {
   readonly #options: RecoveryOptions;
   readonly #surroundings: Required<Surroundings>;
   /** By reservation. */
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, Entry<F>>();
+  #againAtMs = Number.NEGATIVE_INFINITY;
   /** For each look into the journal that is under way, what was settled since it began. */
   readonly #looks = new Set<Set<string>>();
 
@@ -80,12 +97,14 @@ export class Recovery<F extends Figure> {
    * Again for the same reservation: the same spend, until it is no more outstanding.
    */
   async commit(
-    spend: Omit<JournalRecord, "version" | "partition" | "mode">,
+    spend: Omit<JournalRecord, "version" | "partition" | "mode" | "eventSinceMs" | "notBeforeMs">,
     options?: CallOptions,
+    onEnd?: (ending: Ending<F>) => void,
   ): Promise<Committed<F> | Denied<F>> {
     let entry = this.#entries.get(spend.reservationId);
     if (entry === undefined) {
-      entry = this.#enter({ version: 1, partition: this.#options.partition, mode: "commit", ...spend });
+      const partition = this.#partition(spend.subject.tenant);
+      entry = this.#enter({ version: 1, partition, mode: "commit", ...spend }, false, onEnd);
       const written = this.#write(entry);
       // A page that goes does not live to hear of it, and would send nothing if it waited.
       if (options?.keepalive !== true) await written;
@@ -108,6 +127,21 @@ export class Recovery<F extends Figure> {
     return entry !== undefined && this.#floorMs(entry) > 0;
   }
 
+  /** The authority has answered somebody: what it could not be told before is tried again. */
+  reached(): void {
+    if (this.#entries.size === 0 || this.#surroundings.monotonicNow() < this.#againAtMs) return;
+    this.#againAtMs = this.#surroundings.monotonicNow() + RECOVERY_LIMITS.againMs;
+    for (const entry of this.#entries.values()) {
+      // Those that somebody is waiting for are no business of this.
+      if (entry.isKept || entry.isKeptTold) void this.#goOn(entry);
+    }
+  }
+
+  /** Tells of a spend whose guard is gone. */
+  tell(notice: RecoveryNotice): void {
+    this.#tell(notice);
+  }
+
   /** Goes on with what an earlier process left in the journal, without anybody waiting for it. */
   async resume(): Promise<void> {
     for (const entry of await this.#load()) void this.#goOn(entry);
@@ -122,26 +156,41 @@ export class Recovery<F extends Figure> {
     return { outstanding: this.#entries.size };
   }
 
-  /** Those records of this partition that were not known here. */
-  async #load(): Promise<readonly Entry[]> {
-    const { journal, partition } = this.#options;
+  #partition(tenant = ""): string {
+    return `${this.#options.place} ${tenant}`;
+  }
+
+  #isOwn(partition: string): boolean {
+    const { tenant } = this.#options;
+    const own = this.#partition(tenant);
+    return tenant === undefined ? partition.startsWith(own) : partition === own;
+  }
+
+  /** Those records of this server and tenant that were not known here. */
+  async #load(): Promise<readonly Entry<F>[]> {
+    const { journal, tenant } = this.#options;
     const settled = new Set<string>();
     this.#looks.add(settled);
     const contents = (await this.#withJournal(undefined, () => journal.list())) ?? NOTHING;
     this.#looks.delete(settled);
     for (const cause of contents.quarantined) this.#tell({ disposition: "quarantined", cause });
     const isNew = ({ partition: of, reservationId: id }: JournalRecord): boolean =>
-      of === partition && !this.#entries.has(id) && !settled.has(id);
-    return contents.records.filter(isNew).map((record) => this.#enter(record));
+      this.#isOwn(of) && !this.#entries.has(id) && !settled.has(id);
+    return contents.records.filter(isNew).map((record) => this.#enter(record, tenant === undefined));
   }
 
-  #enter(record: JournalRecord): Entry {
-    const entry = { record, isDriven: false, isKept: false };
+  #enter(
+    record: JournalRecord,
+    isForeign: boolean,
+    onEnd: ((ending: Ending<F>) => void) | undefined = undefined,
+  ): Entry<F> {
+    const flags = { isKeptTold: false, isEndTold: false, isDriven: false, isKept: false };
+    const entry: Entry<F> = { record, isForeign, onEnd, ...flags };
     this.#entries.set(record.reservationId, entry);
     return entry;
   }
 
-  async #goOn(entry: Entry): Promise<void> {
+  async #goOn(entry: Entry<F>): Promise<void> {
     if (entry.isDriven) return;
     entry.isDriven = true;
     const wait = (ms: number) =>
@@ -158,11 +207,12 @@ export class Recovery<F extends Figure> {
 
   /** Tries until it is over or of no use for now, or has been tried often enough. Rejects only if the signal aborts. */
   async #drive(
-    entry: Entry,
+    entry: Entry<F>,
     firstRound: number,
     wait: (ms: number) => Promise<void>,
     signal: AbortSignal | undefined,
   ): Promise<void> {
+    const { reservationId } = entry.record;
     let cause: unknown;
     for (let round = firstRound; round < firstRound + RECOVERY_LIMITS.rounds; round++) {
       const floorMs = this.#floorMs(entry);
@@ -173,17 +223,23 @@ export class Recovery<F extends Figure> {
       try {
         const answer = await this.#attempt(entry, signal && { signal });
         cause = answer.ok ? undefined : answer.denial;
+        if (!this.#isOpen(entry)) entry.onEnd?.(answer);
       } catch (error) {
         signal?.throwIfAborted();
         cause = error;
+        if (!this.#isOpen(entry) && error instanceof AuthorityError) entry.onEnd?.(error);
       }
       if (!this.#isOpen(entry)) {
-        const disposition = cause === undefined ? "settled" : "dropped";
-        return this.#tell({ disposition, reservationId: entry.record.reservationId, cause });
+        // Another try of the same may have been under way.
+        if (entry.isEndTold) return;
+        entry.isEndTold = true;
+        return this.#tell({ disposition: cause === undefined ? "settled" : "dropped", reservationId, cause });
       }
       if (entry.isKept) break;
     }
-    this.#tell({ disposition: "kept", reservationId: entry.record.reservationId, cause });
+    if (entry.isKeptTold) return;
+    entry.isKeptTold = true;
+    this.#tell({ disposition: isUndecidable(cause) ? "undecidable" : "kept", reservationId, cause });
   }
 
   /** Any length up to a bound that doubles, so that those who failed together do not come back together. */
@@ -193,34 +249,37 @@ export class Recovery<F extends Figure> {
     return Math.floor(this.#surroundings.random() * Math.min(firstDelayMs * 2 ** (round - 1), delayMsMax));
   }
 
-  #floorMs({ record: { notBeforeMs = 0 } }: Entry): number {
+  #floorMs({ record: { notBeforeMs = 0 } }: Entry<F>): number {
     return Math.max(0, notBeforeMs - this.#surroundings.now());
   }
 
-  #isOpen(entry: Entry): boolean {
+  #isOpen(entry: Entry<F>): boolean {
     return this.#entries.get(entry.record.reservationId) === entry;
   }
 
-  async #attempt(entry: Entry, options: CallOptions | undefined): Promise<Committed<F> | Denied<F>> {
+  async #attempt(entry: Entry<F>, options: CallOptions | undefined): Promise<Committed<F> | Denied<F>> {
     entry.isKept = false;
     try {
       const answer = await this.#send(entry, options);
       if (!answer.ok && answer.denial.code === "LIMIT_EXCEEDED") {
         const { retry } = answer.denial;
         await this.#postpone(entry, typeof retry === "object" ? retry.afterMs : undefined);
+      } else if (!answer.ok && entry.record.mode === "event" && answer.denial.code === "BUDGET_FROZEN") {
+        // It will thaw, and no reservation waits for it to end.
+        entry.isKept = true;
       } else {
         await this.#drop(entry);
       }
       return answer;
     } catch (error) {
-      const fate = fateOf(error);
+      const fate = fateOf(error, entry.isForeign);
       if (fate === "over") await this.#drop(entry);
       entry.isKept = fate === "kept";
       throw error;
     }
   }
 
-  async #send(entry: Entry, options: CallOptions | undefined): Promise<Committed<F> | Denied<F>> {
+  async #send(entry: Entry<F>, options: CallOptions | undefined): Promise<Committed<F> | Denied<F>> {
     const control: CallControl = {
       ...options,
       onRetry: ({ retryAfterMs }) => this.#postpone(entry, retryAfterMs),
@@ -237,9 +296,10 @@ export class Recovery<F extends Figure> {
         return await this.#authority.commit(reservationId, request, control);
       } catch (error) {
         if ((error as Partial<AuthorityError>).code !== "RESERVATION_EXPIRED") throw error;
-        await this.#change(entry, { mode: "event" });
+        await this.#change(entry, { mode: "event", eventSinceMs: this.#surroundings.now() });
       }
     }
+    this.#checkAge(entry.record);
     const booked = await this.#authority.recordEvent(eventOf(entry.record), control);
     if (!booked.ok) return booked;
     const { charged } = booked;
@@ -247,22 +307,28 @@ export class Recovery<F extends Figure> {
     return { ...booked, released: { unit: charged.unit, amount: none } };
   }
 
+  #checkAge({ eventSinceMs = 0 }: JournalRecord): void {
+    if (this.#surroundings.now() - eventSinceMs <= RECOVERY_LIMITS.eventReplayMsMax) return;
+    const message = `it became an event at ${eventSinceMs}, may have been counted, and would count again`;
+    throw new AuthorityError("SPEND_UNDECIDABLE", message, { outcome: "unknown" });
+  }
+
   /** Also the next process is to wait that long. */
-  async #postpone(entry: Entry, afterMs: number | undefined): Promise<void> {
+  async #postpone(entry: Entry<F>, afterMs: number | undefined): Promise<void> {
     if (afterMs === undefined) return;
     await this.#change(entry, { notBeforeMs: this.#surroundings.now() + afterMs });
   }
 
-  async #change(entry: Entry, change: Partial<JournalRecord>): Promise<void> {
+  async #change(entry: Entry<F>, change: Partial<JournalRecord>): Promise<void> {
     entry.record = { ...entry.record, ...change };
     await this.#write(entry);
   }
 
-  async #write({ record }: Entry): Promise<void> {
+  async #write({ record }: Entry<F>): Promise<void> {
     await this.#withJournal(record, () => this.#options.journal.put(record));
   }
 
-  async #drop(entry: Entry): Promise<void> {
+  async #drop(entry: Entry<F>): Promise<void> {
     const { record } = entry;
     const { partition, reservationId } = record;
     if (this.#isOpen(entry)) this.#entries.delete(reservationId);
@@ -302,20 +368,27 @@ export class Recovery<F extends Figure> {
 
 /** The event that takes an expired commit's place: the same key and figures, and where it comes from. */
 function eventOf({ reservationId, ...record }: JournalRecord): EventRequest {
-  const { idempotencyKey, subject, action, actual, metrics, metadata } = record;
+  const { idempotencyKey, subject, action, actual, overagePolicy, metrics, metadata } = record;
   return {
     idempotencyKey,
     subject,
     action,
     actual,
+    ...(overagePolicy !== undefined && { overagePolicy }),
     ...(metrics !== undefined && { metrics }),
     metadata: { ...metadata, recovered_reservation_id: reservationId, recovery_reason: RECOVERY_REASON },
   };
 }
 
+function isUndecidable(error: unknown): boolean {
+  return error instanceof AuthorityError && error.code === "SPEND_UNDECIDABLE";
+}
+
 /** Whether what was thrown ends it, leaves it open, or leaves it to another day. */
-function fateOf(error: unknown): "over" | "open" | "kept" {
+function fateOf(error: unknown, isForeign: boolean): "over" | "open" | "kept" {
   if (!(error instanceof AuthorityError)) return "open"; // an abort
+  // Where it may be another tenant's, that it is not found says nothing.
+  if (isUndecidable(error) || (isForeign && error.code === "NOT_FOUND")) return "kept";
   if (isRepeatable(error)) return "open";
   // Another key may be let in, and somebody's page or a code of a later version may be gone.
   if (error.outcome === "unknown" || WITHOUT_ACCESS.has(error.status)) return "kept";

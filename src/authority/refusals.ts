@@ -22,11 +22,13 @@ const DENIALS: ReadonlySet<string> = new Set(DENIAL_CODES);
 /** The words by which clients of the protocol tell a missing budget from other 404s. */
 const NO_BUDGET = "Budget not found for provided scope";
 
-/** What a status means when its body says nothing: somebody between us and the authority may have answered. */
+/**
+ * What a status means when its body says nothing: somebody between us and the authority may have answered. That something
+ * has expired is not among them: a spend would be booked for it a second time.
+ */
 const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
   401: "UNAUTHORIZED",
   403: "FORBIDDEN",
-  410: "RESERVATION_EXPIRED",
   429: "LIMIT_EXCEEDED",
 };
 

@@ -22,8 +22,9 @@ import type {
 } from "./authority.ts";
 import { AuthorityError } from "./errors.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { CLIENT_LIMITS } from "./limits.ts";
 import { Meter, type MeterOptions } from "./meter.ts";
-import type { Recovery } from "./recovery.ts";
+import type { Ending, Recovery } from "./recovery.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { checkAmount } from "./to-wire.ts";
 
@@ -39,6 +40,12 @@ export interface GuardHost<F extends Figure> {
   readonly surroundings: Required<Surroundings>;
   readonly timeoutMs: number | undefined;
   readonly onLeaked: (reservationId: string) => void;
+}
+
+/** A settlement whose answer was lost, and was learnt in the background. */
+interface Learnt {
+  readonly print: string;
+  readonly answer: { readonly ok: boolean };
 }
 
 /** A settlement that was sent, and not answered so far. */
@@ -71,9 +78,12 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
   #isOver = false;
   #settling: Promise<unknown> | undefined;
   #pending: Pending | undefined;
+  #learnt: Learnt | undefined;
+  #disposing: Promise<void> | undefined;
+  #isDisposed = false;
   #spent = 0n;
-  /** A commit was tried: what it names is spent, whatever became of it. */
-  #isSpendKnown = false;
+  /** The last commit that was tried: what it names is spent, whatever became of it. */
+  #tried: GuardCommit | undefined;
   #extensions = 0;
 
   /** @internal */
@@ -136,8 +146,10 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
    * Notes spending while the call runs, in the reservation's unit. If the guard is dropped, this is what it commits.
    *
    * @throws RangeError or TypeError unless `amount` is an integer from 0, and the sum an int64
+   * @throws ReservationSettledError once it is settled or its settlement was sent: nobody would charge it
    */
   spent(amount: Figure): void {
+    if (this.#isOver || this.#pending !== undefined) throw new ReservationSettledError();
     const { unit } = this.reserved;
     checkAmount("spent", { unit, amount });
     const total = this.#spent + BigInt(amount);
@@ -185,14 +197,26 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     };
     checkAmount("actual", request.actual);
     const print = `commit ${stringifyJson(request)}`;
-    this.#isSpendKnown = true;
-    const { subject, action } = this.#request;
-    const spend = { reservationId: id, subject, action, ...request };
-    return this.#settle(print, () => this.#host.recovery.commit(spend, options));
+    const { subject, action, overagePolicy } = this.#request;
+    const spend = { reservationId: id, subject, action, ...(overagePolicy && { overagePolicy }), ...request };
+    return this.#settle(print, () => {
+      this.#tried = { actual, ...(metrics && { metrics }), ...(metadata && { metadata }) };
+      return this.#host.recovery.commit(spend, options, (ending) => this.#learn(print, ending));
+    });
   }
 
-  /** Gives the reservation back whole: nothing was used. @throws as `commit` does */
+  /**
+   * Gives the reservation back: whole, or without what `spent` was told, which is committed.
+   *
+   * @throws as `commit` does
+   * @throws PurserError `SPEND_KNOWN` after a commit was tried: what it named is spent, and is never given back
+   */
   async release(reason?: string, options?: CallOptions): Promise<Released<F> | Denied<F>> {
+    const isFree = !this.#isOver && this.#pending === undefined;
+    if (isFree && this.#tried !== undefined) {
+      throw new PurserError("SPEND_KNOWN", "a commit was tried, so something was spent: commit it");
+    }
+    if (isFree && this.#spent > 0n) return this.commit({ actual: this.#spent }, options);
     const id = this.reservationId;
     const request = { idempotencyKey: `release-${id}`, ...(reason !== undefined && { reason }) };
     return this.#settle(`release ${stringifyJson(request)}`, () =>
@@ -216,30 +240,99 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
   }
 
   /**
-   * Ends it with its scope: what `spent` was told is committed, otherwise it is released as `guard_dropped`. A settlement
-   * whose answer was lost is made once more. Never throws for what the authority says: its TTL frees what is left.
+   * Ends it with its scope: what `spent` or a denied commit was told is committed, as far as the hold goes where the budget
+   * takes no more, and what is lost is told to `onRecovery`; otherwise it is released as `guard_dropped`. A settlement whose
+   * answer was lost is made once more. Again while it ends: waits for that. Never throws for what the authority says: its
+   * TTL frees what is left.
    */
-  async dispose(): Promise<void> {
+  dispose(): Promise<void> {
+    this.#disposing ??= this.#dispose().finally(() => {
+      this.#disposing = undefined;
+    });
+    return this.#disposing;
+  }
+
+  async #dispose(): Promise<void> {
+    this.#isDisposed = true;
     await this.#meter?.dispose();
-    await this.#settling?.catch(() => undefined);
+    while (this.#settling !== undefined) await this.#settling.catch(() => undefined);
     try {
       await this.#end();
     } catch (error) {
       if (!(error instanceof AuthorityError)) throw error;
+      const isLost = error.outcome === "refused" && this.#knownSpend() > 0n;
+      if (isLost && !this.#host.recovery.isOutstanding(this.reservationId)) this.#tell("dropped", error);
     } finally {
       this.#letGo();
     }
   }
 
   async #end(): Promise<void> {
-    if (this.#isOver || this.#host.recovery.isPostponed(this.reservationId)) return;
-    if (this.#pending !== undefined) await this.#settle(this.#pending.print, this.#pending.send);
-    else if (this.#isSpendKnown) return;
-    else if (this.#spent > 0n) await this.commit({ actual: this.#spent });
-    else await this.release(DROPPED);
+    const { recovery } = this.#host;
+    if (this.#isOver || recovery.isPostponed(this.reservationId)) return;
+    if (this.#pending !== undefined) {
+      const { ok } = await this.#settle(this.#pending.print, this.#pending.send);
+      if (ok || recovery.isOutstanding(this.reservationId)) return;
+    }
+    const actual = this.#knownSpend();
+    if (actual === 0n && this.#tried === undefined) {
+      await this.release(DROPPED);
+      return;
+    }
+    const answer = await this.commit({ ...this.#tried, actual });
+    if (answer.ok) return;
+    if (recovery.isOutstanding(this.reservationId)) return this.#tell("kept", answer.denial);
+    this.#tell("dropped", answer.denial);
+    const held = BigInt(this.reserved.amount);
+    if (actual > held) await this.commit({ ...this.#tried, actual: held });
+  }
+
+  /** What is spent as far as anybody said. */
+  #knownSpend(): bigint {
+    const tried = BigInt(this.#tried?.actual ?? 0);
+    return tried > this.#spent ? tried : this.#spent;
+  }
+
+  #tell(disposition: "kept" | "dropped", cause: unknown): void {
+    this.#host.recovery.tell({ disposition, reservationId: this.reservationId, cause });
+  }
+
+  /** Tries that nobody waited for have come to an end. */
+  #learn(print: string, ending: Ending<F>): void {
+    if (this.#settling !== undefined || this.#isOver) return; // whoever settles it hears it anyway
+    this.#pending = undefined;
+    if (ending instanceof AuthorityError) {
+      this.#isOver = ending.outcome === "done" || FINAL_CODES.has(ending.code);
+    } else {
+      this.#isOver = ending.ok;
+      if (ending.ok) this.#learnt = { print, answer: ending };
+    }
+    if (!this.#isOver && this.#isDisposed) void this.dispose();
+  }
+
+  /**
+   * @internal For a scoped form that cannot wait: ends it with what `work` says it used, once it has said so or has been
+   * given its time. Never rejects.
+   */
+  async endAfter(work: Promise<GuardCommit>): Promise<void> {
+    let cancel = (): void => undefined;
+    const late = new Promise<undefined>((resolve) => {
+      cancel = this.#host.surroundings.setTimer(() => resolve(undefined), CLIENT_LIMITS.abortedMs);
+    });
+    try {
+      const used = await Promise.race([work, late]);
+      cancel();
+      if (used !== undefined) await this.commit(used);
+    } catch {
+      // What the callback threw, its caller does not wait for; what became of the commit, dispose and the recovery tell.
+    } finally {
+      cancel();
+      await this.dispose();
+    }
   }
 
   async #settle<T extends { readonly ok: boolean }>(print: string, send: () => Promise<T>): Promise<T> {
+    if (this.#isOver && this.#learnt?.print === print) return this.#learnt.answer as T;
     if (this.#isOver || this.#settling !== undefined) throw new ReservationSettledError();
     if (this.#pending !== undefined && this.#pending.print !== print) {
       throw new PurserError(

@@ -7,6 +7,7 @@ import { CLIENT_LIMITS } from "./limits.ts";
 import type { RuntimeRpc } from "./tenant-rpc.ts";
 import { callTenant } from "./tenant-send.ts";
 import { type RemoteOptions, WireAuthority } from "./wire-authority.ts";
+import type { WireAnswer, WireCall } from "./wire-call.ts";
 
 export interface RpcAuthorityOptions<Exact extends boolean = false> extends RemoteOptions<Exact> {
   /** The binding: `env.TENANT_BUDGET`. */
@@ -28,9 +29,18 @@ export class RpcAuthority<Exact extends boolean = false> extends WireAuthority<E
         timeoutMs,
         retry,
         place: "rpc",
-        send: (call) => callTenant(namespace.getByName(tenant), call).catch(unavailable),
+        // Also what the binding itself throws is no answer.
+        send: (call) => reach(() => namespace.getByName(tenant), call),
       },
     );
+  }
+}
+
+async function reach(open: () => RuntimeRpc, call: WireCall): Promise<WireAnswer> {
+  try {
+    return await callTenant(open(), call);
+  } catch (cause) {
+    return unavailable(cause);
   }
 }
 

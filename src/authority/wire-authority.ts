@@ -117,8 +117,8 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     const surroundings = platformWith(options);
     this.#surroundings = surroundings;
     const { journal = new MemoryJournal(), onRecovery = warnOf(surroundings) } = options;
-    const partition = `${place} ${options.subject?.tenant ?? ""}`;
-    this.#recovery = new Recovery(this, { partition, journal, onNotice: onRecovery }, surroundings);
+    const tenant = options.subject?.tenant;
+    this.#recovery = new Recovery(this, { place, tenant, journal, onNotice: onRecovery }, surroundings);
     if (options.journal !== undefined) void this.#recovery.resume();
   }
 
@@ -357,7 +357,10 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     const attempt = async (signal: AbortSignal | undefined): Promise<T> => {
       signal?.throwIfAborted();
       const answer = await this.#send(call, { signal, keepalive });
-      if (answer.status === expected) return toValue(read.fieldsOf(answer.body, "body"));
+      if (answer.status === expected) {
+        this.#recovery.reached();
+        return toValue(read.fieldsOf(answer.body, "body"));
+      }
       throw errorOf(call, answer);
     };
     const ownMs = this.#timeoutMs;

@@ -15,7 +15,8 @@ export interface Used<T> extends GuardCommit {
  * told is committed and the rest goes back; without any, all of it. A commit whose answer was lost does not cost the
  * result: it goes on by itself, and `authority.flush()` waits for it.
  *
- * @param options - aborting the signal rejects with its reason at once, also while the callback still runs
+ * @param options - aborting the signal rejects with its reason at once, also while the callback still runs; what that says
+ *   it used within 30 s is committed. What an abort leaves to be granted is released when it is
  * @returns the callback's result
  * @throws AuthorityDeniedError when the authority says no; its `denial` says why
  * @example
@@ -30,16 +31,30 @@ export async function withReservation<T, F extends Figure>(
   call: (guard: ReservationGuard<F>) => PromiseLike<Used<T>> | Used<T>,
   options: GuardOptions = {},
 ): Promise<T> {
-  const guard = await authority.guard(request, options);
+  const { signal, ...rest } = options;
+  signal?.throwIfAborted();
+  // Without the signal: the authority may have granted what nobody would hear of.
+  const asked = authority.guard(request, rest);
+  const guard = await untilAborted(signal, asked).catch((error: unknown) => {
+    if (signal?.aborted === true) asked.then((it) => (it.ok ? it.dispose() : undefined)).catch(noop);
+    throw error;
+  });
   if (!guard.ok) throw new AuthorityDeniedError(guard.denial);
+  let isRunning = true;
+  const work = (async () => call(guard))().finally(() => {
+    isRunning = false;
+  });
   try {
-    const { result, ...used } = await untilAborted(options.signal, async () => call(guard));
+    const { result, ...used } = await untilAborted(signal, work);
     await commit(guard, used);
     return result;
   } finally {
-    await guard.dispose(); // does nothing once it is settled
+    if (isRunning) void guard.endAfter(work);
+    else await guard.dispose(); // does nothing once it is settled
   }
 }
+
+function noop(): void {}
 
 /** Only what cannot be undone any more stands in the way of a result that is paid for: what is merely late goes on by itself. */
 async function commit<F extends Figure>(guard: ReservationGuard<F>, used: GuardCommit): Promise<void> {
@@ -52,17 +67,17 @@ async function commit<F extends Figure>(guard: ReservationGuard<F>, used: GuardC
   }
 }
 
-/** Settles as `run` does, or rejects with the signal's reason if that comes first. */
-async function untilAborted<T>(signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
-  if (signal === undefined) return run();
-  signal.throwIfAborted();
+/** Settles as `work` does, or rejects with the signal's reason if that comes first. */
+async function untilAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  if (signal === undefined) return work;
   let onAbort = (): void => undefined;
   const aborted = new Promise<never>((_, reject) => {
     onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
   });
   try {
-    return await Promise.race([run(), aborted]);
+    return await Promise.race([work, aborted]);
   } finally {
     signal.removeEventListener("abort", onAbort);
   }

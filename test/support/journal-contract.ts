@@ -31,6 +31,9 @@ export function journalContract(name: string, create: () => Promise<() => Journa
           metrics: { tokensOutput: 20, custom: { speed: 1.5 } },
           metadata: { run: 7, big: 2n ** 62n, name: "Zoë \u2028 \u0000" },
           actual: { unit: "USD_MICROCENTS", amount: 2n ** 63n - 1n },
+          mode: "event",
+          overagePolicy: "ALLOW_WITH_OVERDRAFT",
+          eventSinceMs: 1_799_000_000_000,
           notBeforeMs: 1_800_000_000_000,
         }),
       ];
@@ -47,7 +50,7 @@ export function journalContract(name: string, create: () => Promise<() => Journa
       const open = await create();
       const journal = open();
       await journal.put(journalRecord("a"));
-      const event = journalRecord("a", { mode: "event" });
+      const event = journalRecord("a", { mode: "event", eventSinceMs: 1_800_000_000_000 });
       await journal.put(event);
       expect((await open().list()).records).toEqual([event]);
     });

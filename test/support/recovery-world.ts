@@ -24,7 +24,14 @@ export const REQUEST = {
 const lost = (message: string) =>
   new AuthorityError("AUTHORITY_UNAVAILABLE", message, { outcome: "unknown" });
 export const refused = (
-  code: "FORBIDDEN" | "NOT_FOUND" | "RESERVATION_EXPIRED" | "RESERVATION_FINALIZED" | "UNAUTHORIZED",
+  code:
+    | "FORBIDDEN"
+    | "IDEMPOTENCY_MISMATCH"
+    | "INVALID_REQUEST"
+    | "NOT_FOUND"
+    | "RESERVATION_EXPIRED"
+    | "RESERVATION_FINALIZED"
+    | "UNAUTHORIZED",
   status: number,
 ) => new AuthorityError(code, "no", { outcome: "refused", status });
 export const throttled = (afterMs: number): { ok: false; denial: AuthorityDenial } => ({

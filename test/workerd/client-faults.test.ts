@@ -2,7 +2,13 @@
 // test: however often a call is sent, it counts once, and what the client believes is what the ledger says.
 
 import * as fc from "fast-check";
-import { type AuthorityError, HttpAuthority, type HttpAuthorityOptions, MemoryJournal } from "purser/client";
+import {
+  type AuthorityError,
+  HttpAuthority,
+  type HttpAuthorityOptions,
+  MemoryJournal,
+  RpcAuthority,
+} from "purser/client";
 import { describe, expect, test } from "vitest";
 import { granted } from "../support/client-contract.ts";
 import { FRONT_URL, frontFetch, frontWay } from "./ways.ts";
@@ -193,7 +199,8 @@ test("what another try would not change is not tried again, and a redirect is no
   const answers: [() => Response, string, string][] = [
     [() => html(404), "AUTHORITY_ANSWER_INVALID", "unknown"],
     [() => html(403), "FORBIDDEN", "refused"],
-    [() => html(410), "RESERVATION_EXPIRED", "refused"],
+    [() => html(410), "AUTHORITY_ANSWER_INVALID", "unknown"],
+    [() => json(410, { error: "RESERVATION_EXPIRED", message: "late" }), "RESERVATION_EXPIRED", "refused"],
     [() => json(202, {}), "AUTHORITY_ANSWER_INVALID", "unknown"],
     [() => Response.redirect("https://elsewhere.test/", 302), "AUTHORITY_ANSWER_INVALID", "unknown"],
     [() => json(409, { error: "NEW_CODE", message: "?" }), "AUTHORITY_ANSWER_INVALID", "unknown"],
@@ -263,6 +270,43 @@ test("getToken is asked before every try", async () => {
   });
   expect(await authority.balances()).toEqual([]);
   expect(keys).toEqual([]);
+});
+
+test("a getToken that fails is no answer: asked again within the call, and told with what it threw", async () => {
+  const { tenant, apiKey } = await frontWay.open();
+  const answers: (Error | string)[] = [new Error("offline"), "no key\n", apiKey];
+  const authority = new HttpAuthority({
+    baseUrl: FRONT_URL,
+    subject: { tenant },
+    getToken: () => {
+      const answer = answers.shift() ?? new Error("offline");
+      if (answer instanceof Error) throw answer;
+      return answer;
+    },
+    sleep: async () => undefined,
+    fetch: frontFetch,
+  });
+  expect(await authority.balances()).toEqual([]);
+  expect(answers).toEqual([]);
+  await expect(authority.balances()).rejects.toMatchObject({
+    code: "AUTHORITY_UNAVAILABLE",
+    outcome: "unknown",
+    cause: new Error("offline"),
+  });
+});
+
+test("a binding that throws is no answer", async () => {
+  const namespace = {
+    getByName: () => {
+      throw new Error("no such object");
+    },
+  };
+  const authority = new RpcAuthority({ namespace, tenant: "acme", retry: { attempts: 1 } });
+  await expect(authority.balances()).rejects.toMatchObject({
+    code: "AUTHORITY_UNAVAILABLE",
+    outcome: "unknown",
+    cause: new Error("no such object"),
+  });
 });
 
 test.each([

@@ -5,17 +5,18 @@ import { AuthorityError, isToolAllowed, type ReservationGuard, withReservation }
 import { LocalAuthority, LocalLedger, stringifyJson } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { testClock } from "../../support/ledger-fixtures.ts";
+import { settled, TestTime } from "../../support/test-time.ts";
 
 const tokens = (amount: number) => ({ unit: "TOKENS" as const, amount });
 const REQUEST = { action: { kind: "llm.completion", name: "model" }, estimate: tokens(100), ttlMs: 10_000 };
 const OPERATIONS = ["commit", "release", "extend"] as const;
 
-function rig() {
+function rig(time?: TestTime) {
   const clock = testClock();
   const ledger = new LocalLedger({ tenant: "acme", now: clock.now });
   ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(1_000) });
   // Some guards are forgotten here, since what becomes of them is not the test's subject.
-  const authority = new LocalAuthority({ ledger, warn: () => undefined });
+  const authority = new LocalAuthority({ ledger, warn: () => undefined, ...time?.surroundings });
   /** What the guard asked for, in order: operation, and what tells one call from another. */
   const asked: string[] = [];
   /** What becomes of the next calls. */
@@ -92,8 +93,8 @@ describe("a guard", () => {
       const { asked, open, figures } = rig();
       const guard = await open();
       await (end === "commit" ? guard.commit({ actual: 70 }) : guard.release("done"));
-      const settled = end === "commit" ? "70 spent, 0 reserved" : "0 spent, 0 reserved";
-      expect(await figures()).toBe(settled);
+      const left = end === "commit" ? "70 spent, 0 reserved" : "0 spent, 0 reserved";
+      expect(await figures()).toBe(left);
       expect(guard.isOver).toBe(true);
       const before = asked.length;
       await expect(guard.commit({ actual: 70 })).rejects.toEqual(code(SETTLED));
@@ -101,7 +102,7 @@ describe("a guard", () => {
       await expect(guard.extend(1)).rejects.toEqual(code(SETTLED));
       await guard.dispose();
       expect(asked).toHaveLength(before);
-      expect(await figures()).toBe(settled);
+      expect(await figures()).toBe(left);
     },
   );
 
@@ -180,15 +181,45 @@ describe("a guard", () => {
     expect(await figures()).toBe("0 spent, 0 reserved");
   });
 
-  test("a commit that is denied leaves it open, and dropping it then releases nothing", async () => {
+  test("dropped twice at once, and by its scope while its meter fails: the second waits for the first", async () => {
+    const { asked, faults, open, figures } = rig();
+    faults.push("lost request", "lost request");
+    {
+      await using metered = await open();
+      await metered.meter().add(10);
+    }
+    await settled(); // what is rejected and heard by nobody fails the run
+    expect(await figures()).toBe("0 spent, 100 reserved");
+    asked.length = 0;
+    const guard = await open();
+    await Promise.all([guard.dispose(), guard.dispose()]);
+    expect(asked).toHaveLength(1);
+    expect(guard.isOver).toBe(true);
+    expect(await figures()).toBe("0 spent, 100 reserved");
+  });
+
+  test("what `spent` was told is committed by a release, too, and nothing can be told afterwards", async () => {
+    const { open, figures } = rig();
+    const guard = await open();
+    guard.spent(30);
+    expect(await guard.release()).toMatchObject({ ok: true, released: tokens(70) });
+    expect(() => guard.spent(1)).toThrow(code(SETTLED));
+    expect(await figures()).toBe("30 spent, 0 reserved");
+    const denied = await open({ overagePolicy: "REJECT" });
+    await denied.commit({ actual: 101 });
+    await expect(denied.release()).rejects.toEqual(code("SPEND_KNOWN"));
+    expect(await figures()).toBe("30 spent, 100 reserved");
+  });
+
+  test("a commit that is denied leaves it open, and dropping it charges as far as the hold goes", async () => {
     const { asked, open, figures } = rig();
     {
       await using guard = await open({ overagePolicy: "REJECT" });
       expect(await guard.commit({ actual: 101 })).toMatchObject({ denial: { code: "BUDGET_EXCEEDED" } });
       expect(guard.isOver).toBe(false);
     }
-    expect(asked).toHaveLength(1);
-    expect(await figures()).toBe("0 spent, 100 reserved");
+    expect(asked).toHaveLength(3);
+    expect(await figures()).toBe("100 spent, 0 reserved");
     const guard = await open({ overagePolicy: "REJECT" });
     await guard.commit({ actual: 101 });
     expect(await guard.commit({ actual: 100 })).toMatchObject({ ok: true });
@@ -199,8 +230,8 @@ describe("a guard", () => {
     const guard = await open({ subject: { agent: "writer" } });
     clock.advance(15_001);
     const metrics = { tokensOutput: 20 };
-    const settled = await guard.commit({ actual: 70, metrics, metadata: { run: 7 } });
-    expect(settled).toMatchObject({ ok: true, charged: tokens(70), released: tokens(0) });
+    const booked = await guard.commit({ actual: 70, metrics, metadata: { run: 7 } });
+    expect(booked).toMatchObject({ ok: true, charged: tokens(70), released: tokens(0) });
     expect(guard.isOver).toBe(true);
     await guard.dispose();
     expect(asked).toHaveLength(1);
@@ -219,7 +250,7 @@ describe("a guard", () => {
         recovery_reason: "commit_after_reservation_expired",
       },
     });
-    expect(again).toMatchObject({ ok: true, body: { event_id: settled.ok && settled.eventId } });
+    expect(again).toMatchObject({ ok: true, body: { event_id: booked.ok && booked.eventId } });
     expect(await figures()).toBe("70 spent, 0 reserved");
   });
 
@@ -296,8 +327,49 @@ describe("withReservation", () => {
     expect(await figures()).toBe(left);
   });
 
-  test("aborted: rejects at once with the reason and gives back what was not spent", async () => {
+  test.each([
+    ["returns what it used", { result: 1, actual: 70 }, "70 spent, 0 reserved"],
+    ["throws", new Error("aborted"), "40 spent, 0 reserved"],
+    ["never ends", undefined, "40 spent, 0 reserved"],
+  ])("aborted: rejects at once, and is settled once the callback %s", async (_, end, left) => {
+    const time = new TestTime();
+    const { authority, figures } = rig(time);
+    const stop = new AbortController();
+    let finish: (end: { result: number; actual: number } | Error) => void = () => undefined;
+    const work = withReservation(
+      authority,
+      REQUEST,
+      async (guard) => {
+        stop.abort(new Error("page closed"));
+        const late = await new Promise<{ result: number; actual: number } | Error>((resolve) => {
+          finish = resolve;
+          queueMicrotask(() => guard.spent(40));
+        });
+        if (late instanceof Error) throw late;
+        return late;
+      },
+      { signal: stop.signal, heartbeat: false },
+    );
+    await expect(work).rejects.toThrow("page closed");
+    expect(await figures()).toBe("0 spent, 100 reserved");
+    if (end !== undefined) finish(end);
+    await time.advance(end === undefined ? 30_000 : 0);
+    expect(await figures()).toBe(left);
+    expect(time.timers).toBe(0);
+  });
+
+  test("aborted before it: nothing is reserved", async () => {
     const { authority, figures } = rig();
+    const signal = AbortSignal.abort(new Error("page closed"));
+    await expect(
+      withReservation(authority, REQUEST, () => expect.fail("called"), { signal }),
+    ).rejects.toThrow("page closed");
+    expect(await figures()).toBe("0 spent, 0 reserved");
+  });
+
+  test("aborted: what was spent before is committed", async () => {
+    const time = new TestTime();
+    const { authority, figures } = rig(time);
     const stop = new AbortController();
     const work = withReservation(
       authority,
@@ -310,6 +382,7 @@ describe("withReservation", () => {
       { signal: stop.signal },
     );
     await expect(work).rejects.toThrow("page closed");
+    await time.advance(30_000);
     expect(await figures()).toBe("30 spent, 0 reserved");
   });
 
@@ -332,7 +405,41 @@ describe("withReservation", () => {
       actual: 101,
     }));
     await expect(work).rejects.toMatchObject({ code: "BUDGET_DENIED", denial: { code: "BUDGET_EXCEEDED" } });
-    expect(await figures()).toBe("0 spent, 100 reserved");
+    expect(await figures()).toBe("100 spent, 0 reserved");
+  });
+
+  test("aborted while it is reserved: what is granted then goes back", async () => {
+    const { authority, figures } = rig();
+    const stop = new AbortController();
+    const reserve = authority.reserve.bind(authority);
+    authority.reserve = async (...args) => {
+      const answer = await reserve(...args);
+      stop.abort(new Error("page closed"));
+      return answer;
+    };
+    const work = withReservation(authority, REQUEST, () => expect.fail("called"), { signal: stop.signal });
+    await expect(work).rejects.toThrow("page closed");
+    await settled();
+    expect(await figures()).toBe("0 spent, 0 reserved");
+  });
+
+  test("leaves no listener on a signal that outlives it", async () => {
+    const { authority } = rig();
+    const { signal } = new AbortController();
+    const listeners = new Set<unknown>();
+    signal.addEventListener = (_: string, it: unknown) => void listeners.add(it);
+    signal.removeEventListener = (_: string, it: unknown) => void listeners.delete(it);
+    await withReservation(
+      authority,
+      REQUEST,
+      async () => {
+        await settled();
+        expect(listeners.size).toBe(1);
+        return { result: "hello", actual: 1 };
+      },
+      { signal },
+    );
+    expect(listeners.size).toBe(0);
   });
 });
 

@@ -2,7 +2,7 @@
 // calls again; the next one opens the same journal. Invariant of every test: a spend counts once, however it got there.
 
 import * as fc from "fast-check";
-import { type JournalRecord, MemoryJournal } from "purser/client";
+import { HttpAuthority, type JournalRecord, MemoryJournal } from "purser/client";
 import { LocalAuthority } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { type Fault, REQUEST, refused, throttled, tokens, world } from "../../support/recovery-world.ts";
@@ -166,9 +166,116 @@ describe("a commit", () => {
     expect(figures()).toBe("70 spent, 0 reserved");
   });
 
+  test("whose event was never answered is not sent after the authority may have forgotten its key, but told and kept", async () => {
+    const { time, start, log, faults, records, figures } = world();
+    const first = start();
+    const guard = await first.open();
+    time.pass(65_001);
+    faults.push(refused("RESERVATION_EXPIRED", 410), "lost reply");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    first.die();
+    time.pass(6 * 86_400_000 + 1);
+    log.length = 0;
+    const { authority, notices } = start();
+    await time.advance(60_000);
+    expect(log).toEqual([]);
+    expect(notices).toMatchObject([
+      {
+        disposition: "undecidable",
+        reservationId: guard.reservationId,
+        cause: { code: "SPEND_UNDECIDABLE" },
+      },
+    ]);
+    expect(await authority.flush()).toEqual({ outstanding: 1 });
+    expect(await records()).toHaveLength(1);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("whose event meets a frozen budget stays written down until it thaws", async () => {
+    const { time, ledger, start, records, figures } = world();
+    const { authority, open } = start();
+    const guard = await open();
+    time.pass(65_001);
+    ledger.freezeBudget({ scope: "tenant:acme", unit: "TOKENS" }, {});
+    expect(await guard.commit({ actual: 70 })).toMatchObject({ denial: { code: "BUDGET_FROZEN" } });
+    await guard.dispose();
+    expect(await records()).toHaveLength(1);
+    ledger.unfreezeBudget({ scope: "tenant:acme", unit: "TOKENS" }, {});
+    expect(await authority.flush()).toEqual({ outstanding: 0 });
+    expect(guard.isOver).toBe(true);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("whose event is booked has the reservation's overage policy", async () => {
+    const { time, start, requests } = world();
+    const { open } = start();
+    const guard = await open({ overagePolicy: "ALLOW_WITH_OVERDRAFT" });
+    time.pass(65_001);
+    await guard.commit({ actual: 70 });
+    expect(requests.at(-1)).toMatchObject({
+      operation: "recordEvent",
+      overagePolicy: "ALLOW_WITH_OVERDRAFT",
+    });
+  });
+
+  test("that was kept goes on with the next call that is answered, once a minute at most", async () => {
+    const { time, start, log, faults, figures } = world();
+    const { authority, open, notices } = start();
+    const guard = await open();
+    faults.push(...Array<Fault>(7).fill("lost request"));
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    await time.advance(60_000);
+    const tries = () => log.filter((it) => it === "commit commit").length;
+    expect(tries()).toBe(6);
+    await authority.balances();
+    await time.advance(250);
+    await authority.balances();
+    expect(tries()).toBe(7);
+    await time.advance(500);
+    expect(guard.isOver).toBe(true);
+    expect(figures()).toBe("70 spent, 0 reserved");
+    expect(notices.map(({ disposition }) => disposition)).toEqual(["kept", "settled"]);
+  });
+
+  test("that is denied in the background leaves the guard open for another one", async () => {
+    const { time, start, faults, figures } = world();
+    const { open, notices } = start();
+    const guard = await open({ overagePolicy: "REJECT" });
+    faults.push("lost request");
+    await guard.commit({ actual: 101 }).catch(() => undefined);
+    await time.advance(250);
+    expect(notices).toMatchObject([{ disposition: "dropped", cause: { code: "BUDGET_EXCEEDED" } }]);
+    expect(await guard.commit({ actual: 100 })).toMatchObject({ ok: true });
+    expect(figures()).toBe("100 spent, 0 reserved");
+  });
+
+  test("that the budget refuses on the way out is told, charged as far as the hold goes, and leaves no timer", async () => {
+    const { time, start, figures } = world();
+    const { open, notices } = start();
+    const guard = await open({ overagePolicy: "REJECT" });
+    guard.spent(130);
+    await guard.dispose();
+    expect(notices).toMatchObject([{ disposition: "dropped", cause: { code: "BUDGET_EXCEEDED" } }]);
+    expect(figures()).toBe("100 spent, 0 reserved");
+    expect(time.timers).toBe(0);
+  });
+
+  test("that is refused on the way out is told, and the heartbeat ends all the same", async () => {
+    const { time, start, faults } = world();
+    const { open, notices } = start();
+    const guard = await open();
+    guard.spent(70);
+    faults.push(refused("INVALID_REQUEST", 400));
+    await guard.dispose();
+    expect(notices).toMatchObject([{ disposition: "dropped", cause: { code: "INVALID_REQUEST" } }]);
+    expect(guard.isOver).toBe(false);
+    expect(time.timers).toBe(0);
+  });
+
   test.each([
     ["RESERVATION_FINALIZED", 409],
     ["NOT_FOUND", 404],
+    ["IDEMPOTENCY_MISMATCH", 409],
   ] as const)("that is answered %s is over, and nothing is released", async (final, status) => {
     const { time, start, log, faults, records } = world();
     const { open } = start();
@@ -267,6 +374,42 @@ describe("a process that opens a journal", () => {
     ]);
     expect(notices).toEqual([{ disposition: "settled", reservationId: guard.reservationId }]);
     expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("without a tenant strikes nothing out that another tenant's key may find, nor meets another's partition", async () => {
+    const { time, start, faults, records } = world();
+    const journal = new MemoryJournal();
+    const first = start({ journal });
+    const guard = await first.open();
+    faults.push("lost request");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    first.die();
+    expect(journal.list().records).toMatchObject([{ partition: "local acme" }]);
+    expect(await records()).toEqual([]);
+    const asked: string[] = [];
+    const open = (tenant: string | undefined) =>
+      new HttpAuthority({
+        baseUrl: "https://b.test",
+        apiKey: "k",
+        ...(tenant !== undefined && { subject: { tenant } }),
+        journal,
+        ...time.surroundings,
+        warn: () => undefined,
+        fetch: async (url) => {
+          asked.push(url);
+          return Response.json({ error: "NOT_FOUND", message: "no", request_id: "r" }, { status: 404 });
+        },
+      });
+    const [record] = journal.list().records;
+    if (record === undefined) throw new Error("a record was written");
+    journal.put({ ...record, partition: "https://b.test acme" });
+    expect(await open("other").flush()).toEqual({ outstanding: 0 });
+    expect(asked).toEqual([]);
+    expect(await open(undefined).flush()).toEqual({ outstanding: 1 });
+    expect(new Set(asked).size).toBe(1);
+    expect(journal.list().records).toHaveLength(2);
+    expect(await open("acme").flush()).toEqual({ outstanding: 0 });
+    expect(journal.list().records).toHaveLength(1);
   });
 
   const worldOf = (records: readonly JournalRecord[]) => {
