@@ -71,6 +71,8 @@ export interface MeterHost<F extends Figure> {
   /** The `nth` further reservation for the same action. */
   readonly reserveMore: (amount: bigint, nth: number) => Promise<ReservationGuard<F> | Denied<F>>;
   readonly setTimer: Required<Surroundings>["setTimer"];
+  /** What the guard was told by `spent`: beside the stream, and charged with it. */
+  readonly spent: () => bigint;
 }
 
 const noop = (): void => undefined;
@@ -101,10 +103,15 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
   #hasChunk = false;
   /** A chunk has gone beyond what is held, and whether there is more is not known yet. */
   #isBeyond = false;
+  /** How often more was asked for: a denial must not be the answer to the next question. */
+  #asks = 0;
+  /** `usage` was told while a chunk was counted, so it covers that chunk. */
+  #isCovered = false;
   #asking: Promise<void> | undefined;
   #refusal: { readonly denial?: AuthorityDenial<F>; readonly cause?: unknown } | undefined;
   #cancelIdle = noop;
   #stopSource: (reason: unknown) => void = noop;
+  #stopWaiting = noop;
 
   /** @internal */
   constructor(guard: ReservationGuard<F>, host: MeterHost<F>, options: MeterOptions) {
@@ -130,7 +137,9 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     this.#settle = settle;
     this.settled.catch(noop); // who wants to know asks for it
     const { signal } = controller;
-    const onAbort = (): void => void this.#end("abort", signal.reason);
+    // Whoever keeps the controller must not keep a meter that everybody else forgot.
+    const held = new WeakRef(this);
+    const onAbort = (): void => held.deref()?.onAbort();
     signal.addEventListener("abort", onAbort);
     const unwatch = watchPage(page, this);
     this.#unlisten = () => {
@@ -185,12 +194,16 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     return room;
   }
 
-  /** Notes what the provider says was used in all so far; what is added later comes on top. It never stops the stream. */
+  /**
+   * Notes what the provider says was used in all so far, in place of what was counted until then; told while a wrapped chunk
+   * is counted, it covers that chunk too. What is added later comes on top. It never stops the stream.
+   */
   usage(actual: Figure, metrics?: Metrics): void {
     const counted = this.#sum(0n, actual);
     if (!this.#isOpen) return;
     this.#counted = counted;
     this.#isBeyond = false;
+    this.#isCovered = true;
     this.#source = "provider";
     this.#metrics = metrics;
   }
@@ -212,7 +225,9 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     const counted = {
       next: () => this.#next(chunks, count),
       cancel: async (reason: unknown) => {
-        await Promise.all([this.#end("cancel").catch(noop), chunks.cancel(reason)]);
+        // Not waited for: a generator hears of it only after the chunk that it waits for itself, which may never come.
+        void chunks.cancel(reason).catch(noop);
+        await this.#end("cancel").catch(noop);
       },
     };
     return "getReader" in source ? streamOver(counted) : iteratorOver(counted);
@@ -228,9 +243,24 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     return this.#end("error", error);
   }
 
+  /**
+   * @internal The end of a scope that has its result. A wrapped stream is waited for, at most until it is idle; of what is
+   * counted by hand `actual` is the last word.
+   */
+  conclude({ actual, metrics }: { readonly actual: Figure; readonly metrics?: Metrics }): Promise<unknown> {
+    if (this.#isWrapped) return this.settled;
+    if (this.#isOpen && this.#sum(0n, actual) !== this.#counted) this.usage(actual, metrics);
+    return this.settle();
+  }
+
   /** Ends it with its scope. Never throws for what the authority says. */
   async dispose(): Promise<void> {
     await this.#end("dropped").catch(noop);
+  }
+
+  /** @internal */
+  onAbort(): void {
+    void this.#end("abort", this.signal.reason);
   }
 
   /** @internal */
@@ -242,14 +272,14 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     this.#cancelIdle();
     try {
       await this.#room();
-      const result = await chunks.next();
+      const result = await this.#untilEnded(chunks.next());
       if (!this.#isOpen) throw this.#reason;
       if (result.done === true) {
         await this.#end("finish").catch(noop);
         return { done: true, value: undefined };
       }
       this.#hasChunk = true;
-      void this.add(count(result.value));
+      this.#countChunk(result.value, count);
       this.#awaitReader();
       return result;
     } catch (error) {
@@ -257,6 +287,21 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
       await this.#end(isAbort ? "abort" : "error", error).catch(noop);
       throw error;
     }
+  }
+
+  #countChunk<T>(chunk: T, count: (chunk: T) => Figure): void {
+    this.#isCovered = false;
+    const amount = count(chunk);
+    if (!this.#isCovered) void this.add(amount);
+    else if (this.#sum(0n, amount) > 0n && this.#isOpen) this.#makeRoom();
+  }
+
+  /** Settles as `next` does, or rejects at the meter's end: a source that does not hear of that keeps nobody waiting. */
+  #untilEnded<T>(next: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#stopWaiting = () => reject(this.#reason);
+      next.then(resolve, reject);
+    });
   }
 
   /** From here on it is the reader's turn. */
@@ -274,29 +319,43 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
   /** Sees to it that enough is held for what may come, or that nothing more comes. */
   #makeRoom(): void {
     const wasBeyond = this.#isBeyond;
-    this.#isBeyond = this.#counted > this.#held;
-    const isRefused = this.#refusal !== undefined;
-    if (this.#isBeyond && (wasBeyond || isRefused)) this.#exhaust();
-    else if (this.#held - this.#counted < this.#lowWater && !isRefused) this.#asking ??= this.#ask();
+    this.#isBeyond = this.#left() < 0n;
+    if (this.#isBeyond && wasBeyond) this.#exhaust();
+    // Once refused, it is asked again only when it is needed: by then the budget may have more.
+    else if (this.#isBeyond || (this.#isLow() && this.#refusal === undefined)) this.#asking ??= this.#ask();
   }
 
   async #ask(): Promise<void> {
-    while (this.#isOpen && this.#refusal === undefined && this.#held - this.#counted < this.#lowWater) {
-      const missing = this.#counted + this.#lowWater - this.#held;
+    while (this.#isOpen && (this.#isLow() || this.#left() < 0n)) {
+      const wasNeeded = this.#left() < 0n;
+      const missing = this.#lowWater - this.#left();
       let amount = this.#extendBy;
       if (amount < missing) amount = missing;
+      this.#asks += 1;
       try {
-        const more = await this.#host.reserveMore(amount, this.#guards.length);
-        if (!more.ok) this.#refusal = more;
-        else if (this.#isCharged) await more.release(NOT_NEEDED);
-        else this.#hold(more);
+        const more = await this.#host.reserveMore(amount, this.#asks);
+        this.#refusal = more.ok ? undefined : more;
+        if (more.ok) {
+          if (this.#isCharged) await more.release(NOT_NEEDED);
+          else this.#hold(more);
+        }
       } catch (cause) {
         this.#refusal = { cause };
       }
+      if (this.#refusal !== undefined && (wasNeeded || this.#left() >= 0n)) break;
     }
     this.#asking = undefined;
-    this.#isBeyond = this.#counted > this.#held;
+    this.#isBeyond = this.#left() < 0n;
     if (this.#isBeyond) this.#exhaust();
+  }
+
+  /** How much of what is held is not used; less than nothing beyond it. */
+  #left(): bigint {
+    return this.#held - this.#counted - this.#host.spent();
+  }
+
+  #isLow(): boolean {
+    return this.#left() < this.#lowWater;
   }
 
   #hold(guard: ReservationGuard<F>): void {
@@ -318,6 +377,7 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
       this.#reason = reason;
       this.#unlisten();
       this.#cancelIdle();
+      this.#stopWaiting();
       this.#settle(this.#settlement(ending));
       if (ending === "finish") return this.settled;
       this.#controller.abort(reason);
@@ -331,8 +391,11 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     if (ending !== "page-closed" && this.#asking !== undefined) await this.#asking;
     this.#isCharged = true;
     const isUnseen = !this.#hasChunk && (ending === "error" || (ending === "dropped" && !this.#isWrapped));
-    const source = this.#source ?? (isUnseen ? undefined : "estimate");
-    const actual = source === "estimate" ? this.#held : this.#counted;
+    const spent = this.#host.spent();
+    const beside = spent > 0n ? "local" : undefined;
+    const source = this.#source ?? (isUnseen ? beside : "estimate");
+    let actual = this.#counted + spent;
+    if (source === "estimate" && actual < this.#held) actual = this.#held;
     const charged = await charge(this.#guards, source === undefined ? undefined : actual, {
       metadata: { ...this.#metadata, ...(source !== undefined && { source }), ending },
       metrics: this.#metrics,

@@ -115,6 +115,11 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     return this.#grant.decision;
   }
 
+  /** @internal The meter that settles it, if it has one. */
+  get metered(): Meter<F> | undefined {
+    return this.#meter;
+  }
+
   /** The limits that came with the decision, where it has some. */
   get caps(): Caps | undefined {
     return this.#grant.caps;
@@ -171,9 +176,12 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     const { unit } = this.reserved;
     const reserveMore = (amount: bigint, nth: number) => {
       const idempotencyKey = `more-${this.reservationId}-${nth}`;
-      return authority.guard({ ...this.#request, estimate: { unit, amount }, idempotencyKey }, this.#options);
+      // What the first would do with less says nothing about the next.
+      const { min: _, ...request } = this.#request;
+      return authority.guard({ ...request, estimate: { unit, amount }, idempotencyKey }, this.#options);
     };
-    this.#meter = new Meter(this, { reserveMore, setTimer: surroundings.setTimer }, options);
+    const spent = () => this.#spent;
+    this.#meter = new Meter(this, { reserveMore, setTimer: surroundings.setTimer, spent }, options);
     return this.#meter;
   }
 
@@ -322,7 +330,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     try {
       const used = await Promise.race([work, late]);
       cancel();
-      if (used !== undefined) await this.commit(used);
+      if (used !== undefined) await (this.#meter?.conclude(used) ?? this.commit(used));
     } catch {
       // What the callback threw, its caller does not wait for; what became of the commit, dispose and the recovery tell.
     } finally {

@@ -13,7 +13,7 @@ export interface Used<T> extends GuardCommit {
 /**
  * Runs `call` under a reservation and commits what it says it used. If it throws or is aborted, what `guard.spent` was
  * told is committed and the rest goes back; without any, all of it. A commit whose answer was lost does not cost the
- * result: it goes on by itself, and `authority.flush()` waits for it.
+ * result: it goes on by itself, and `authority.flush()` waits for it. With `guard.meter()` the meter settles, and is waited for.
  *
  * @param options - aborting the signal rejects with its reason at once, also while the callback still runs; what that says
  *   it used within 30 s is committed. What an abort leaves to be granted is released when it is
@@ -59,11 +59,14 @@ function noop(): void {}
 /** Only what cannot be undone any more stands in the way of a result that is paid for: what is merely late goes on by itself. */
 async function commit<F extends Figure>(guard: ReservationGuard<F>, used: GuardCommit): Promise<void> {
   try {
+    // A meter settles its guard itself; what it charged is what counts.
+    if (guard.metered !== undefined) return void (await guard.metered.conclude(used));
     const settled = await guard.commit(used);
     if (!settled.ok && settled.denial.code !== "LIMIT_EXCEEDED")
       throw new AuthorityDeniedError(settled.denial);
   } catch (error) {
-    if ((error as Partial<AuthorityError>).outcome !== "unknown") throw error;
+    const { outcome, denial } = error as Partial<AuthorityError & AuthorityDeniedError>;
+    if (outcome !== "unknown" && denial?.code !== "LIMIT_EXCEEDED") throw error;
   }
 }
 

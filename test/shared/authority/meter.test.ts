@@ -1,7 +1,7 @@
 // A meter over the authority in this process: how each stream ends, and what it does before that.
 
 import * as fc from "fast-check";
-import { AuthorityError, type Meter } from "purser/client";
+import { AuthorityError, type Meter, withReservation } from "purser/client";
 import { LocalAuthority } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { testClock } from "../../support/ledger-fixtures.ts";
@@ -357,4 +357,164 @@ test("any chunks, steps, budgets and endings: charged is what was used, as far a
     if (settled.ending !== "page-closed") expect(settled.charged).toBe(Math.min(used, bound));
   });
   await fc.assert(property, { numRuns: 300 });
+});
+
+describe("running usage", () => {
+  test("of a chunk that has text too covers that text; text after it comes on top", async () => {
+    const { authority, figures } = rig();
+    const meter = (await guardOf(authority, 100)).meter();
+    void meter.add(5);
+    type Part = { readonly text: number; readonly used?: number };
+    async function* parts(): AsyncGenerator<Part> {
+      yield { text: 10, used: 12 };
+      yield { text: 10, used: 21 };
+      yield { text: 4 };
+      yield { text: 10, used: 33 };
+    }
+    const seen: number[] = [];
+    for await (const _ of meter.wrap(parts(), ({ text, used }) => {
+      if (used !== undefined) meter.usage(used);
+      return text;
+    }))
+      seen.push(meter.counted);
+    expect(seen).toEqual([12, 21, 25, 33]);
+    expect(await meter.settled).toEqual({ ending: "finish", source: "provider", actual: 33, charged: 33 });
+    expect(await figures()).toBe("33 spent, 0 reserved");
+  });
+
+  test("stops a stream whose chunks have text beyond what is held", async () => {
+    const { authority, figures } = rig(100);
+    const meter = (await guardOf(authority, 100)).meter();
+    let used = 0;
+    async function* parts() {
+      for (;;) yield 30;
+    }
+    const read = async () => {
+      for await (const _ of meter.wrap(parts(), (text) => {
+        used += text;
+        meter.usage(used);
+        return text;
+      }));
+    };
+    await expect(read()).rejects.toEqual(code("BUDGET_EXHAUSTED"));
+    expect(await meter.settled).toMatchObject({ ending: "exhausted", source: "provider", actual: 120 });
+    expect(await figures()).toBe("100 spent, 0 reserved");
+  });
+});
+
+describe("a further reservation", () => {
+  test("that was refused at low water is asked for again when it is needed", async () => {
+    const { authority, figures } = rig(200);
+    const other = await guardOf(authority, 100);
+    const meter = (await guardOf(authority, 100)).meter({ lowWater: 20 });
+    await meter.add(90); // asked, and refused
+    await answered();
+    expect([meter.isOver, meter.held]).toEqual([false, 100]);
+    await other.release();
+    await meter.add(30);
+    expect([meter.isOver, meter.held]).toEqual([false, 200]);
+    expect(await meter.settle()).toMatchObject({ ending: "finish", actual: 120, charged: 120 });
+    expect(await figures()).toBe("120 spent, 0 reserved");
+  });
+
+  test("that was throttled once is asked for again, each time with a key of its own that another try would have too", async () => {
+    const { authority, figures } = rig();
+    const guard = await guardOf(authority, 100);
+    const ask = authority.guard.bind(authority);
+    const keys: (string | undefined)[] = [];
+    authority.guard = async (request, options) => {
+      keys.push(request.idempotencyKey);
+      if (keys.length > 1) return ask(request, options);
+      throw new AuthorityError("LIMIT_EXCEEDED", "slow down", { outcome: "refused" });
+    };
+    const meter = guard.meter({ lowWater: 20 });
+    await meter.add(90);
+    await answered();
+    await meter.add(30);
+    expect(await meter.settle()).toMatchObject({ ending: "finish", charged: 120 });
+    expect(keys).toEqual([`more-${guard.reservationId}-1`, `more-${guard.reservationId}-2`]);
+    expect(await figures()).toBe("120 spent, 0 reserved");
+  });
+
+  test("may be less than the least that the first one wanted", async () => {
+    const { authority, figures } = rig();
+    const meter = (await guardOf(authority, 100, { min: 80 })).meter({ extendBy: 30 });
+    await meter.add(120);
+    expect(await meter.settle()).toMatchObject({ ending: "finish", charged: 120 });
+    expect(await figures()).toBe("120 spent, 0 reserved");
+  });
+});
+
+describe("with the guard's own figures", () => {
+  test.each([
+    ["before what is counted", 40, 70],
+    ["alone", 0, 30],
+  ])("what `spent` was told is charged with it: %s", async (_, counted, total) => {
+    const { authority, figures } = rig();
+    const guard = await guardOf(authority, 100);
+    guard.spent(30);
+    const meter = guard.meter();
+    await meter.add(counted);
+    await guard.dispose();
+    expect(await meter.settled).toEqual({
+      ending: "dropped",
+      source: "local",
+      actual: total,
+      charged: total,
+    });
+    expect(await figures()).toBe(`${total} spent, 0 reserved`);
+  });
+
+  test.each(["read to its end", "counted by hand", "settled by hand"])(
+    "withReservation gives back the result of a stream %s",
+    async (way) => {
+      const { authority, figures } = rig();
+      const request = { action: ACTION, estimate: tokens(100) };
+      const result = await withReservation(authority, request, async (guard) => {
+        const meter = guard.meter();
+        if (way === "read to its end") {
+          for await (const _ of meter.wrap(provider([{ text: 30 }], meter.signal), countOn(meter)));
+        } else await meter.add(way === "counted by hand" ? 20 : 30);
+        if (way === "settled by hand") await meter.settle();
+        return { result: way, actual: 30 };
+      });
+      expect(result).toBe(way);
+      expect(await figures()).toBe("30 spent, 0 reserved");
+    },
+  );
+});
+
+test("a reader that leaves while the provider is silent waits for nobody", async () => {
+  const { authority, figures } = rig();
+  const meter = (await guardOf(authority, 100)).meter();
+  async function* silent() {
+    yield { text: 10 };
+    await new Promise(() => undefined);
+  }
+  const iterator = meter.wrap(silent(), countOn(meter));
+  await iterator.next();
+  const next = iterator.next();
+  await Promise.all([iterator.return?.(), expect(next).rejects.toEqual(code("METER_ENDED"))]);
+  expect(await meter.settled).toMatchObject({ ending: "cancel", charged: 10 });
+  expect(await figures()).toBe("10 spent, 0 reserved");
+});
+
+test("a controller that goes on hears no more of a meter that has ended", async () => {
+  const { authority } = rig();
+  const controller = new AbortController();
+  const listeners = new Set<unknown>();
+  const { signal } = controller;
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
+    listeners.add(args[1]);
+    addEventListener.apply(signal, args);
+  };
+  signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
+    listeners.delete(args[1]);
+    removeEventListener.apply(signal, args);
+  };
+  const meter = (await guardOf(authority, 100)).meter({ controller });
+  expect(listeners.size).toBe(1);
+  await meter.settle();
+  expect(listeners.size).toBe(0);
 });
