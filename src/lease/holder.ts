@@ -67,7 +67,7 @@ export class Holder {
   #hasGivenBack = false;
   #calls = 0;
   readonly #consumedBefore: number;
-  /** While it is set, no lease is opened. */
+  /** While it is set, no lease is opened, and one that is on its way goes back when it comes. */
   isPaused = false;
 
   constructor(parts: HolderParts, firstKey: string | undefined) {
@@ -127,7 +127,7 @@ export class Holder {
 
   /** Whether calls under way can still change what past leases are charged. */
   get isAtRest(): boolean {
-    return !this.owesReport && this.#book.past.every(({ held }) => held === 0);
+    return !this.owesReport && this.#pending === undefined && this.#book.past.every(({ held }) => held === 0);
   }
 
   /** The lease's time is up by one of the clocks: nothing of it is granted until the authority has prolonged it. */
@@ -144,7 +144,10 @@ export class Holder {
     if (this.#phase === "active") granted = await this.#renew(ask);
     // It has ended at the authority, as the answer said.
     if (this.#isOver()) await this.#return(ask);
-    return this.#phase === "none" && !this.isPaused ? this.#open(ask) : granted;
+    if (this.#phase !== "none" || this.isPaused) return granted;
+    granted = await this.#open(ask);
+    if (this.isPaused && this.#isOver()) await this.#return({ ...ask, keepalive: !this.#isClosing });
+    return granted;
   }
 
   /** Takes what the holder may lend itself while the authority cannot be reached. */
@@ -167,6 +170,9 @@ export class Holder {
   /** Reports what is owed, and what has changed since; for ever, until all calls under way have ended. */
   async settle(options: CallOptions): Promise<void> {
     this.#takeBack(Number.POSITIVE_INFINITY);
+    if (this.#isOver()) await this.#return(options);
+    // Whether that lease was opened is not known here: the same key brings it, and then it goes back.
+    if (this.#isClosing && this.#pending !== undefined) await this.#open({ needs: 0 });
     if (this.#isOver()) await this.#return(options);
     if (this.#phase === "none" && this.#isClosing && this.#parts.local.openReservations === 0) {
       this.#takeBack(Number.POSITIVE_INFINITY);
@@ -200,7 +206,12 @@ export class Holder {
     this.#sequence = sequence;
     this.#ceiling = Number.POSITIVE_INFINITY;
     this.#phase = state === "active" ? "active" : "over";
-    return state === "active" ? this.#accept(answer, sent) : 0;
+    if (state !== "active") return 0;
+    const granted = this.#accept(answer, sent);
+    if (!this.isPaused) return granted;
+    // Closed or hidden meanwhile: nobody is to spend from it.
+    this.giveUp();
+    return 0;
   }
 
   async #renew({ needs, ...options }: Ask): Promise<number> {

@@ -235,7 +235,8 @@ export class Keeper {
     await undefined;
     do {
       await (this.#state === "closed" ? this.#drain() : this.#exchange());
-      if (turn !== this.#turn) return;
+      // What came late may be owed still.
+      if (turn !== this.#turn) return this.#kick();
     } while (this.#state !== "closed" && this.#isDue(this.#parts.clock()));
     this.#running = undefined;
     this.#plan();

@@ -326,6 +326,64 @@ describe("the lease's end", () => {
   });
 });
 
+describe("a lease that is on its way", () => {
+  /** A budget whose lease is over, and that asks for another with the next call. */
+  async function withoutLease(): Promise<LeasedBudget> {
+    world = new LeaseWorld(100);
+    const first = await open({ slice: { first: 100 } });
+    const budget = await open({ slice: { first: 100 } });
+    expect(budget.available).toBe(0);
+    await first.close();
+    await world.advance(60_000);
+    return budget;
+  }
+
+  test("comes while the budget is being closed, and goes back", async () => {
+    const budget = await withoutLease();
+    world.faults = [{ kind: "none", delayMs: 3_000 }];
+    expect(budget.tryReserveTokens(10)).toBeNull();
+    await world.advance(3_500);
+    expect(world.figures().reserved).toBe(100);
+    const closing = budget.close();
+    await world.advance(10_000);
+    await closing;
+    expect(budget.available).toBe(0);
+    expect(world.figures()).toMatchObject({ spent: 0, reserved: 0, remaining: 100 });
+    expect(world.timers).toBe(0);
+  });
+
+  test("was opened, and nobody here heard of it: close asks again and gives it back, or rejects", async () => {
+    const budget = await withoutLease();
+    world.faults = [{ kind: "lost-answer", delayMs: 0 }];
+    expect(budget.tryReserveTokens(10)).toBeNull();
+    await world.advance(10);
+    expect(world.figures().reserved).toBe(100);
+    world.isCutOff = true;
+    await expect(budget.close()).rejects.toMatchObject({ code: "AUTHORITY_UNAVAILABLE" });
+    world.isCutOff = false;
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: 0, reserved: 0, remaining: 100 });
+    expect(world.timers).toBe(0);
+  });
+
+  test.each(["none", "lost-request"] as const)("comes to a hidden page, and goes back: %s", async (kind) => {
+    const budget = await withoutLease();
+    world.faults = [
+      { kind: "none", delayMs: 3_000 },
+      { kind, delayMs: 0 },
+    ];
+    expect(budget.tryReserveTokens(10)).toBeNull();
+    await world.advance(3_500);
+    for (const page of world.pages) page.hide();
+    await world.advance(10_000);
+    expect(budget.tryReserveTokens(10)).toBeNull();
+    expect(world.figures()).toMatchObject({ spent: 0, reserved: 0, remaining: 100 });
+    for (const page of world.pages) page.show();
+    await world.advance(10_000);
+    expect(spend(budget, 10)).toBe(true);
+  });
+});
+
 describe("others", () => {
   test("the page goes away: all that is idle goes back at once, and it goes on when the page comes back", async () => {
     const budget = await open({ slice: { first: 1_000 } });
