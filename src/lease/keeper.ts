@@ -94,14 +94,20 @@ export class Keeper {
     this.#watch();
   }
 
-  /** @returns whether each decision is to be looked at: where the lease's end is no end for the authority's money */
-  looked(available: number): boolean {
+  /** Where the lease's end is no end for the authority's money, the clocks are looked at before each take. */
+  taking(): void {
+    const { holder, clock } = this.#parts;
+    if (holder.onExpiry !== "refund" || !holder.endIfOver(clock())) return;
+    this.#isLow = true;
+    this.#kick();
+  }
+
+  looked(available: number): void {
     const { holder, clock } = this.#parts;
     if (holder.endIfOver(clock()) || holder.isLow(available)) {
       this.#isLow = true;
       this.#kick();
     }
-    return holder.onExpiry === "refund";
   }
 
   refused(amount: number): void {

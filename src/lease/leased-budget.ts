@@ -86,6 +86,7 @@ export class LeasedBudget
     const shared = claimed(this.#local);
     this.#consumedBefore = this.#local.tokensConsumed();
     this.#slice = new LeasedSlice(this.#local, {
+      taking: () => this.#keeper.taking(),
       looked: (available) => this.#keeper.looked(available),
       refused: (amount) => this.#keeper.refused(amount),
       denial: (figures) => leaseDenial(figures, this.#keeper.supply, this.#keeper),
@@ -194,6 +195,10 @@ export class LeasedBudget
     if (guard === null) return null;
     return {
       ...guard,
+      time: (expiresAtMs) => {
+        this.#keeper.taking();
+        return guard.time(expiresAtMs);
+      },
       denial: (cost) => {
         if (this.#fits(cost)) return null;
         this.#keeper.refused(cost);

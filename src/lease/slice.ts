@@ -17,8 +17,10 @@ import { HOLDER_LIMITS } from "./limits.ts";
 
 /** Who is told what a slice sees: the holder in its own thread, the kernel's word for it in every other. */
 export interface SliceListener {
-  /** Some part of the slice was taken since the last look. @returns whether each decision is to be looked at */
-  looked(available: number): boolean;
+  /** Something is about to be taken. */
+  taking(): void;
+  /** Some part of the slice was taken since the last look. */
+  looked(available: number): void;
   /** A take of so much was refused. */
   refused(amount: number): void;
   denial(figures: DeniedFigures): LeaseDenial;
@@ -72,6 +74,7 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
    * @returns null when it does not fit; `explainDenial` says why
    */
   tryReserveTokens(estimate: number | AmountRange, options?: ReserveOptions): TokenReservation | null {
+    this.#listener.taking();
     const reservation = this.local.tryReserveTokens(estimate, options);
     if (reservation === null) this.#listener.refused(wantOf(estimate));
     else this.#granted(reservation.estimate);
@@ -90,6 +93,7 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
   tryReserve(cost: number | AmountRange): boolean | number | null {
     const isOne = isAmount(cost);
     if (!isOne) checkRange("cost", cost);
+    this.#listener.taking();
     const taken = this.local.counter.fit(isOne ? { want: cost, min: cost } : cost);
     if (taken === null) this.#listener.refused(wantOf(cost));
     else {
@@ -136,8 +140,8 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
 
   #look(): void {
     const { available } = this.local;
-    const looksAtEach = this.#listener.looked(available);
-    this.#untilLook = looksAtEach ? 0 : available / HOLDER_LIMITS.looksPerSlice;
+    this.#listener.looked(available);
+    this.#untilLook = available / HOLDER_LIMITS.looksPerSlice;
     this.#step = Math.max(1, this.#untilLook / HOLDER_LIMITS.decisionsPerLook);
   }
 }
@@ -159,11 +163,12 @@ export function attachSlice(kernel: Kernel, name: string): LeasedSlice {
   return new LeasedSlice(local, {
     looked(available) {
       if (available > mark) mark = available;
-      if (available > mark / 2) return false;
+      if (available > mark / 2) return;
       mark = available;
       tellSupplier(kernel, handle);
-      return false;
     },
+    // The lease's end is the holder's to see: its timer takes back what is idle.
+    taking: () => undefined,
     // The kernel's counter has told the holder.
     refused: () => undefined,
     denial: (figures) => leaseDenial(figures, supplyState(kernel, handle)),

@@ -262,6 +262,26 @@ describe("the lease's end", () => {
     expect(world.figures()).toMatchObject({ spent: spent + 10, reserved: 0, debt: 0 });
   });
 
+  test("under refund the clocks are looked at before the take: the first one that is late is denied", async () => {
+    world.authority.ledger.changeLeaseSettings({ on_expiry: "refund" });
+    const kernel = createKernel();
+    const budget = await open({ kernel, name: "late", slice: { first: 100 } });
+    const tokens = new AtomicTokenBudget(1_000, { kernel, name: "beside" });
+    const both = allOf(budget, tokens);
+    const takes = [
+      () => budget.tryReserveTokens(100),
+      () => budget.tryReserve({ want: 100, min: 1 }),
+      () => both.tryReserve([100, 100]),
+    ];
+    for (const take of takes) {
+      expect(budget.available).toBe(100);
+      // The thread was busy: no timer has run.
+      world.sleep(66_000);
+      expect(take()).toBeNull();
+      await world.advance(10_000);
+    }
+  });
+
   test("an allowance goes on beyond it, is declared, and is reported", async () => {
     const budget = await open({ offlineAllowance: 40 });
     expect(budget.exposure()).toMatchObject({
