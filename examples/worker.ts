@@ -1,15 +1,23 @@
-import { RpcAuthority, type TenantNamespace } from "purser/client";
+import { AuthorityDeniedError, RpcAuthority, type TenantNamespace, withReservation } from "purser/client";
 
-const action = { kind: "llm", name: "chat" };
-const tokens = (amount: number) => ({ unit: "TOKENS", amount }) as const;
+const call = { action: { kind: "llm", name: "chat" }, estimate: { unit: "TOKENS", amount: 1_200 } } as const;
 
 export default {
   async fetch(request: Request, env: { TENANT_BUDGET: TenantNamespace; MODEL: Fetcher }): Promise<Response> {
-    const budget = new RpcAuthority({ namespace: env.TENANT_BUDGET, tenant: "acme" });
-    const held = await budget.reserve({ subject: { agent: "writer" }, action, estimate: tokens(1_200) });
-    if (!held.ok) return new Response(held.denial.message, { status: 402 });
-    const reply = await env.MODEL.fetch(request);
-    await budget.commit(held.reservationId, { actual: tokens(Number(reply.headers.get("x-tokens-used"))) });
-    return reply;
+    const budget = new RpcAuthority({
+      namespace: env.TENANT_BUDGET,
+      tenant: "acme",
+      subject: { agent: "writer" },
+    });
+    try {
+      return await withReservation(budget, call, async ({ reserved }) => {
+        const reply = await env.MODEL.fetch(request);
+        const used = reply.headers.get("x-tokens-used"); // a model that does not tell costs what was held
+        return { result: reply, actual: used === null ? reserved.amount : Number(used) };
+      });
+    } catch (error) {
+      if (error instanceof AuthorityDeniedError) return new Response(error.denial.message, { status: 402 });
+      throw error;
+    }
   },
 };

@@ -32,8 +32,9 @@ export function retryPolicy({
 /** Whether the same call may be answered otherwise if it is made again. */
 export function isRepeatable({ code, outcome, status }: AuthorityError): boolean {
   if (code === "LIMIT_EXCEEDED") return true;
-  // Somebody's own 3xx or 4xx page will be there the next time as well.
-  return outcome === "unknown" && !(status !== undefined && status >= 300 && status < 500);
+  // Somebody's own 3xx or 4xx page will be there the next time as well; 0 is how a page sees a redirect that is not followed.
+  const isPage = status === 0 || (status !== undefined && status >= 300 && status < 500);
+  return outcome === "unknown" && !isPage;
 }
 
 /**

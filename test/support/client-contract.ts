@@ -164,9 +164,11 @@ export function clientContract(name: string, open: () => Promise<ClientWay>): vo
       expect(await numbers.guard(ask(881))).toMatchObject({ ok: false, denial: { code: "BUDGET_EXCEEDED" } });
     });
 
-    test("what a guard spent is an event once its reservation has expired, and counts once", async () => {
+    test("what a guard spent is an event once its reservation has expired, and counts once", async ({
+      skip,
+    }) => {
       const { tenant, numbers } = await openWith();
-      if (tenant.advance === undefined) return;
+      if (tenant.advance === undefined) return skip("this way has a clock that nobody sets");
       const guard = await numbers.guard(ask(300, { ttlMs: 1_000, gracePeriodMs: 0 }), { heartbeat: false });
       if (!guard.ok) throw new Error(guard.denial.message);
       await tenant.advance(1_001);
@@ -372,9 +374,9 @@ export function clientContract(name: string, open: () => Promise<ClientWay>): vo
         expect(await numbers.balances()).toEqual(before);
       });
 
-      test("an expired reservation", async () => {
+      test("an expired reservation", async ({ skip }) => {
         const { tenant, numbers } = await openWith();
-        if (tenant.advance === undefined) return;
+        if (tenant.advance === undefined) return skip("this way has a clock that nobody sets");
         const { reservationId: id } = granted(
           await numbers.reserve(ask(10, { ttlMs: 1_000, gracePeriodMs: 0 })),
         );

@@ -372,9 +372,9 @@ export function meterSuite(name: string, open: () => Promise<ClientWay>): void {
       expect(await ledger(way)).toMatchObject({ spent: 210, reserved: 0 });
     });
 
-    test("an isolate that is gone: what is held comes back with its time", async () => {
+    test("an isolate that is gone: what is held comes back with its time", async ({ skip }) => {
       const way = await openWith();
-      if (way.tenant.advance === undefined) return;
+      if (way.tenant.advance === undefined) return skip("this way has a clock that nobody sets");
       await (async () => {
         const guard = await guardOf(way.numbers, 100, { ttlMs: 1_000, gracePeriodMs: 0 });
         const meter = guard.meter({ page: null });
