@@ -494,6 +494,7 @@ test("a reader that leaves while the provider is silent waits for nobody", async
   const iterator = meter.wrap(silent(), countOn(meter));
   await iterator.next();
   const next = iterator.next();
+  await answered(); // the provider has been asked
   await Promise.all([iterator.return?.(), expect(next).rejects.toEqual(code("METER_ENDED"))]);
   expect(await meter.settled).toMatchObject({ ending: "cancel", charged: 10 });
   expect(await figures()).toBe("10 spent, 0 reserved");
