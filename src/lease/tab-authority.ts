@@ -349,7 +349,7 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
 
   /** The page goes: what nobody has goes back now, since nobody may be left to do it. */
   readonly #onPageHide = (): void => {
-    this.#leader?.giveBack(true).catch(() => undefined);
+    this.#leader?.giveBack({ keepalive: true }).catch(() => undefined);
   };
 }
 

@@ -58,7 +58,10 @@ export interface TabBook {
 /** What a tab reports, in plain numbers: tabs share an authority that answers in them. */
 export type SliceReport = Readonly<Record<"sequence" | "spent" | "held" | "returned", number>>;
 
-/** Trunks that are over are kept for late reports; beyond so many, what is unreported stays charged as it is. */
+/**
+ * Trunks that are over are kept for what their slices may still report; beyond so many, a slice that never says it stays
+ * settled as its trunk was. One of which the authority is still to be told something is kept in any case.
+ */
 const PAST_TRUNKS_MAX = 4;
 
 export const EMPTY_BOOK: TabBook = { term: 0, serial: 0, trunks: [], slices: [] };
@@ -131,12 +134,12 @@ export function withTrunk(
   const { opening: _, ...rest } = book;
   const number = (book.trunks.at(-1)?.number ?? 0) + 1;
   const trunk = { ...opened, number, returned: 0, spentBefore: 0, isOver: false, isDue: false };
-  const kept = book.trunks.slice(-PAST_TRUNKS_MAX);
-  const oldest = kept[0]?.number ?? number;
+  const recent = book.trunks.slice(-PAST_TRUNKS_MAX);
+  const kept = book.trunks.filter((it) => it.isDue || recent.includes(it));
   return {
     ...rest,
     trunks: [...kept, trunk],
-    slices: book.slices.filter((slice) => slice.trunk >= oldest),
+    slices: book.slices.filter((slice) => kept.some((it) => it.number === slice.trunk)),
   };
 }
 

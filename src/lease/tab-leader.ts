@@ -6,6 +6,7 @@ import type { AuthorityDenial, CallOptions, Denied } from "../authority/authorit
 import type {
   LeaseAuthority,
   Leased,
+  LeaseExpiryPolicy,
   LeaseName,
   LeaseRenewal,
   LeaseReport,
@@ -35,6 +36,8 @@ export class TabLeader {
   #book: TabBook;
   /** When the present trunk may be used no longer, and when it is to be renewed; unknown until the authority has answered. */
   #life: Life | undefined;
+  /** The authority's word for the present trunk, and so for its slices. */
+  #onExpiry: LeaseExpiryPolicy = "charge";
   /** Why the authority gave less than was wanted when it was last asked. */
   #shortage: AuthorityDenial | undefined;
   #recall = 0;
@@ -72,19 +75,17 @@ export class TabLeader {
 
   /**
    * Gives back what nobody has; with nothing lent, the trunk itself.
-   * @param isGoing - the page may be gone before anything else happens: everything is said at once
+   * @param options - with `keepalive` the page may be gone before anything else happens: everything is said at once
    */
-  async giveBack(isGoing = false): Promise<void> {
+  async giveBack(options?: CallOptions): Promise<void> {
     const trunk = Book.presentTrunk(this.#book);
     if (trunk === undefined) return;
     this.#book = Book.withReturn(this.#book, trunk, Book.freeOf(this.#book, trunk));
     const isLast = Book.lentOf(this.#book, trunk) === 0;
     if (isLast) this.#book = Book.withEnd(this.#book, trunk);
     const { name, report } = this.#nextReport(trunk);
-    const published = this.#publish();
-    if (!isGoing) await published;
+    await this.#tell(options);
     const { authority } = this.#parts;
-    const options = isGoing ? { keepalive: true } : undefined;
     if (!isLast) await authority.renewLease(name, { ...report, want: 0 }, options);
     else {
       await authority.returnLease(name, report, options);
@@ -154,8 +155,10 @@ export class TabLeader {
   async #return({ leaseId }: LeaseName, report: LeaseReport, options?: CallOptions): Promise<TabReply> {
     const before = Book.sliceOf(this.#book, leaseId);
     if (this.#hear(leaseId, report, true)) {
+      // The page goes, and what has come back just now is nobody's.
+      if (options?.keepalive === true) await this.giveBack(options).catch(() => undefined);
       // The last word on it: nobody says it again to whoever leads next.
-      await this.#publish();
+      await this.#tell(options);
       await this.#tellPast(options);
     }
     return this.#answer(leaseId, Book.sliceOf(this.#book, leaseId) ?? before, 0, true);
@@ -220,7 +223,10 @@ export class TabLeader {
   /** One call to the authority: opens a trunk or renews it, so that `need` is free and there is some for the next calls. */
   async #callUp(need: number, options?: CallOptions): Promise<void> {
     const trunk = Book.presentTrunk(this.#book);
-    if (trunk === undefined) return this.#open(need, options);
+    if (trunk === undefined) {
+      await this.#tellPast(options);
+      return this.#open(need, options);
+    }
     const isSpare = need === 0 && this.#recall > 0;
     if (isSpare) {
       const back = Math.min(this.#recall, Book.freeOf(this.#book, trunk));
@@ -283,9 +289,10 @@ export class TabLeader {
   }
 
   #take(trunk: Trunk, answer: Leased, sent: Moment): void {
-    const { granted, sequence, remainingTtlMs, recall, shortage } = answer;
+    const { granted, sequence, remainingTtlMs, onExpiry, recall, shortage } = answer;
     this.#book = Book.withAnswer(this.#book, trunk, { granted: granted.amount, sequence });
     this.#life = lifeOf(sent, remainingTtlMs);
+    this.#onExpiry = onExpiry;
     this.#recall = recall;
     this.#shortage = shortage;
   }
@@ -301,7 +308,7 @@ export class TabLeader {
   async #tellPast(options?: CallOptions): Promise<void> {
     for (const trunk of this.#book.trunks.filter(({ isDue }) => isDue)) {
       const { name, report } = this.#nextReport(trunk);
-      await this.#publish();
+      await this.#tell(options);
       try {
         await this.#parts.authority.returnLease(name, report, options);
         this.#book = Book.withHeard(this.#book, trunk);
@@ -332,7 +339,7 @@ export class TabLeader {
       remainingTtlMs,
       graceMs: 0,
       expiresAtMs: now().wallMs + remainingTtlMs,
-      onExpiry: "charge",
+      onExpiry: this.#onExpiry,
       ...(isActive && this.#shortage !== undefined && { shortage: this.#shortage }),
       affectedScopes: trunk?.affectedScopes ?? [],
     };
@@ -359,6 +366,12 @@ export class TabLeader {
     const turn = this.#line.then(work);
     this.#line = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** Tells the other tabs before the authority; a page that goes does not wait until they have heard. */
+  async #tell(options: CallOptions | undefined): Promise<void> {
+    const published = this.#publish();
+    if (options?.keepalive !== true) await published;
   }
 
   #publish(): Promise<void> {

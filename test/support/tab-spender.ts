@@ -2,7 +2,7 @@
 // really spent is known here and nowhere else. Invariant: it never takes more than it knows to have been granted.
 // Who may call: tests of the tabs.
 
-import type { Denied } from "../../src/authority/authority.ts";
+import type { CallOptions, Denied } from "../../src/authority/authority.ts";
 import type { LeaseAuthority, Leased, LeaseReport } from "../../src/authority/leases.ts";
 
 export class TabSpender {
@@ -71,9 +71,9 @@ export class TabSpender {
     return answer;
   }
 
-  async return(): Promise<Leased> {
+  async return(options?: CallOptions): Promise<Leased> {
     this.stopped = true;
-    return this.#authority.returnLease(this.#name, this.#report());
+    return this.#authority.returnLease(this.#name, this.#report(), options);
   }
 
   get #name() {

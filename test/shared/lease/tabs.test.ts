@@ -1,5 +1,5 @@
 // Several tabs on one lease, over channels, locks and deaths that a script orders, against the real ledger: what each is told,
-// hand-over, and for any order of events that nobody's money is spent twice and none is lost. Real tabs: test/node/tabs.
+// hand-over, and for any order of events that nobody's money is spent twice and none is lost. Real tabs: test/node/leases.
 
 import fc from "fast-check";
 import { LocalAuthority, LocalLedger, MemoryStore } from "purser/ledger";
@@ -7,6 +7,7 @@ import { TabAuthority, type TabAuthorityOptions } from "purser/tabs";
 import { describe, expect, test } from "vitest";
 import { AuthorityError } from "../../../src/authority/errors.ts";
 import type { LeaseAuthority } from "../../../src/authority/leases.ts";
+import * as Book from "../../../src/lease/tab-book.ts";
 import { Chance } from "../../simulation/engine/chance.ts";
 import { settled, type Tab, TabHub } from "../../support/tab-hub.ts";
 import { TabSpender } from "../../support/tab-spender.ts";
@@ -234,13 +235,47 @@ describe("tabs", () => {
     const { tab, spender } = open();
     await during(spender.open(100));
     spender.spend(70);
-    tab.page.dispatchEvent(new Event("pagehide"));
-    void spender.return();
+    // As a LeasedBudget does, which hears of it after the tabs' authority: it was made later.
+    tab.page.addEventListener("pagehide", () => void spender.return({ keepalive: true }));
     tab.page.dispatchEvent(new Event("pagehide"));
     await hub.drain();
     tab.kill(1);
     await hub.advance(TTL_MS + GRACE_MS + 1);
     expect(figures()).toEqual({ spent: 70, reserved: 0, debt: 0 });
+  });
+
+  test("a slice is settled at its end as the tabs' lease is", async () => {
+    const { open, during, ledger } = rig(100);
+    ledger.changeLeaseSettings({ on_expiry: "refund" });
+    const [first, second] = [open(), open()];
+    expect(await during(first.spender.open(10))).toMatchObject({ onExpiry: "refund" });
+    expect(await during(second.spender.open(10))).toMatchObject({ onExpiry: "refund" });
+  });
+
+  test("what is due to be told of a lease is kept, however many have followed", () => {
+    const names = ["a", "b", "c", "d", "e", "f", "g"];
+    const opened = (leaseId: string) => ({
+      name: { leaseId, epoch: 1, unit: "TOKENS" as const },
+      affectedScopes: [],
+      granted: 10,
+      sequence: 0,
+    });
+    let book = Book.EMPTY_BOOK;
+    for (const name of names) {
+      book = Book.withTrunk(book, opened(name));
+      const trunk = Book.presentTrunk(book);
+      if (trunk === undefined) throw new Error("a trunk that was opened is present");
+      book = Book.withEnd(Book.withSlice(book, trunk, name, { granted: 10, want: 10 }), trunk);
+      book = Book.withReport(book, name, { sequence: 1, spent: 7, held: 0, returned: 0 }, true);
+      // Of the second the authority has heard.
+      if (name === "b") book = Book.withHeard(book, trunk);
+    }
+    const due = book.trunks.filter(({ isDue }) => isDue);
+    expect(due.map(({ name, spentBefore }) => `${name.leaseId} ${spentBefore}`)).toEqual(
+      names.filter((name) => name !== "b").map((name) => `${name} 7`),
+    );
+    for (const trunk of due) book = Book.withHeard(book, trunk);
+    expect(book.trunks).toEqual([]);
   });
 
   test("a slice that nobody waits for any more goes back", async () => {
