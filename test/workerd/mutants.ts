@@ -8,7 +8,7 @@ const STORE = "worker/tenant/sqlite-store.ts";
 const ACCOUNTS = "worker/tenant/account-store.ts";
 const STATEMENTS = "worker/tenant/statements.ts";
 const GROUP = "worker/tenant/group-commit.ts";
-const OBJECT = "worker/tenant/tenant-budget.ts";
+const HOST = "worker/tenant/tenant-host.ts";
 
 export const WORKER_MUTANTS: readonly Mutant[] = [
   {
@@ -84,14 +84,14 @@ export const WORKER_MUTANTS: readonly Mutant[] = [
   {
     name: "ledger-survives-undone-group",
     rule: "after a group that failed the ledger is opened anew",
-    file: OBJECT,
+    file: HOST,
     find: "} catch (error) {\n      this.#ledger = undefined;",
     replace: "} catch (error) {",
   },
   {
     name: "alarm-survives-undone-group",
     rule: "after a group that failed the alarm is set anew",
-    file: OBJECT,
+    file: HOST,
     find: "this.#ledger = undefined;\n      this.#alarmAtMs = undefined;",
     replace: "this.#ledger = undefined;",
   },
@@ -105,7 +105,7 @@ export const WORKER_MUTANTS: readonly Mutant[] = [
   {
     name: "nobody-waits",
     rule: "calls that arrive together share a transaction",
-    file: OBJECT,
+    file: HOST,
     find: "gather: () => scheduler.wait(0),",
     replace: "gather: () => Promise.resolve(),",
   },

@@ -5,7 +5,7 @@
 import type { AccountKey, AccountRecord, Unit, WindowRecord } from "purser/ledger";
 import { CAP_SCOPES, int64Text, updatedMembers } from "purser/ledger";
 import { type AccountRow, accountOf, json, type WindowRow, windowOf } from "./rows.ts";
-import { type Known, PAGE_ROWS, pages, Statements } from "./statements.ts";
+import { type Known, PAGE_ROWS, pages, type SqlValue, Statements } from "./statements.ts";
 
 const ACCOUNT_COLUMNS = `scope, unit, CAST(allocated AS TEXT) AS allocated, CAST(spent AS TEXT) AS spent,
   CAST(reserved AS TEXT) AS reserved, CAST(debt AS TEXT) AS debt, CAST(overdraft_limit AS TEXT) AS overdraft_limit,
@@ -58,15 +58,7 @@ export abstract class AccountStore extends Statements {
          CAST(? AS INTEGER), CAST(? AS INTEGER), ?, ?, ?, ?, ?, ?, ?, CAST(? AS INTEGER), ?, ?, CAST(? AS INTEGER))`,
       account.scope,
       account.unit,
-      int64Text(account.allocated),
-      int64Text(account.spent),
-      int64Text(account.reserved),
-      int64Text(account.debt),
-      int64Text(account.overdraftLimit),
-      account.overLimitMark ? 1 : 0,
-      account.status,
-      account.commitOveragePolicy ?? null,
-      json(account.settings),
+      ...steeredValues(account),
       account.createdAtMs,
       account.updatedAtMs,
       ...periodValues(account),
@@ -119,15 +111,7 @@ export abstract class AccountStore extends Statements {
          debt = CAST(? AS INTEGER), overdraft_limit = CAST(? AS INTEGER), over_limit_mark = ?, status = ?,
          commit_overage_policy = ?, settings = ?, updated_at_ms = ?, period = ?, period_allocated = CAST(? AS INTEGER),
          window_start_ms = ?, window_end_ms = ?, carried_debt = CAST(? AS INTEGER) WHERE scope = ? AND unit = ?`,
-      int64Text(account.allocated),
-      int64Text(account.spent),
-      int64Text(account.reserved),
-      int64Text(account.debt),
-      int64Text(account.overdraftLimit),
-      account.overLimitMark ? 1 : 0,
-      account.status,
-      account.commitOveragePolicy ?? null,
-      json(account.settings),
+      ...steeredValues(account),
       account.updatedAtMs,
       ...periodValues(account),
       ...windowValues(account),
@@ -229,6 +213,13 @@ export abstract class AccountStore extends Statements {
 
 function accountKey(scope: string, unit: Unit): string {
   return `${unit}\n${scope}`;
+}
+
+/** The columns from `allocated` to `settings`. */
+function steeredValues(account: AccountRecord): SqlValue[] {
+  const { allocated, spent, reserved, debt, overdraftLimit, overLimitMark, status, settings } = account;
+  const figures = [allocated, spent, reserved, debt, overdraftLimit].map(int64Text);
+  return [...figures, overLimitMark ? 1 : 0, status, account.commitOveragePolicy ?? null, json(settings)];
 }
 
 /** The columns of a budget's period, in their order. */

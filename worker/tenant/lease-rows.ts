@@ -4,15 +4,13 @@
 import type { LeasePlace, LeaseRecord, LeaseSettings, LeaseStore, Unit, Unreported } from "purser/ledger";
 import { int64Text } from "purser/ledger";
 import { ReservationStore } from "./reservation-store.ts";
-import { json, jsonOrNull, type LeaseRow, leaseOf } from "./rows.ts";
+import { AFTER_ID, json, jsonOrNull, type LeaseRow, leaseOf } from "./rows.ts";
+import type { SqlValue } from "./statements.ts";
 
 const LEASE_COLUMNS = `id, epoch, fingerprint, subject, unit, scopes, windows, CAST(granted AS TEXT) AS granted,
   CAST(spent AS TEXT) AS spent, CAST(returned AS TEXT) AS returned, CAST(held AS TEXT) AS held,
   CAST(charged AS TEXT) AS charged, sequence, shortage, ttl_ms, grace_ms, on_expiry, holder, key_id, status,
   created_at_ms, renewed_at_ms, expires_at_ms, ended_at_ms`;
-
-/** Sorts after every character of an id, so that `stem … stem~` is the range of ids that begin with the stem. */
-const AFTER_ID = "~";
 
 export abstract class LeaseRows extends ReservationStore implements LeaseStore {
   readLease(id: string): LeaseRecord | undefined {
@@ -43,16 +41,7 @@ export abstract class LeaseRows extends ReservationStore implements LeaseStore {
       lease.fingerprint,
       json(lease.subject),
       lease.unit,
-      json(lease.scopes),
-      jsonOrNull(lease.windows),
-      int64Text(lease.granted),
-      int64Text(lease.spent),
-      int64Text(lease.returned),
-      int64Text(lease.held),
-      int64Text(lease.charged),
-      lease.sequence,
-      lease.shortage ?? null,
-      lease.ttlMs,
+      ...movingValues(lease),
       lease.graceMs,
       lease.onExpiry,
       lease.holder ?? null,
@@ -77,16 +66,7 @@ export abstract class LeaseRows extends ReservationStore implements LeaseStore {
          returned = CAST(? AS INTEGER), held = CAST(? AS INTEGER), charged = CAST(? AS INTEGER), sequence = ?,
          shortage = ?, ttl_ms = ?, status = ?, renewed_at_ms = ?, expires_at_ms = ?, ended_at_ms = ?${moving}
        WHERE ${half} AND id = ?`,
-      json(lease.scopes),
-      jsonOrNull(lease.windows),
-      int64Text(lease.granted),
-      int64Text(lease.spent),
-      int64Text(lease.returned),
-      int64Text(lease.held),
-      int64Text(lease.charged),
-      lease.sequence,
-      lease.shortage ?? null,
-      lease.ttlMs,
+      ...movingValues(lease),
       lease.status,
       lease.renewedAtMs,
       lease.expiresAtMs,
@@ -162,4 +142,11 @@ export abstract class LeaseRows extends ReservationStore implements LeaseStore {
       graceMs,
     );
   }
+}
+
+/** What a report may change, in the order of the columns from `scopes` to `ttl_ms`. */
+function movingValues(lease: LeaseRecord): SqlValue[] {
+  const { scopes, windows, granted, spent, returned, held, charged, sequence, shortage, ttlMs } = lease;
+  const figures = [granted, spent, returned, held, charged].map(int64Text);
+  return [json(scopes), jsonOrNull(windows), ...figures, sequence, shortage ?? null, ttlMs];
 }

@@ -13,16 +13,21 @@ import type {
 } from "purser/ledger";
 import { int64Text } from "purser/ledger";
 import { AccountStore } from "./account-store.ts";
-import { type AnswerRow, json, jsonOrNull, listOf, type ReservationRow, reservationOf } from "./rows.ts";
+import {
+  AFTER_ID,
+  type AnswerRow,
+  json,
+  jsonOrNull,
+  listOf,
+  type ReservationRow,
+  reservationOf,
+} from "./rows.ts";
 
 const HOLD_COLUMNS = `id, unit, CAST(amount AS TEXT) AS amount, scopes, overage_policy, created_at_ms, expires_at_ms,
   grace_period_ms, extensions_max, extensions, details, key_id, created_key, created_fingerprint, created_reply, windows`;
 
 const RESERVATION_COLUMNS = `${HOLD_COLUMNS}, status, finished_at_ms, CAST(charged AS TEXT) AS charged,
   settled_key, settled_fingerprint, settled_reply, report`;
-
-/** Sorts after every character of an id, so that `stem … stem~` is the range of ids that begin with the stem. */
-const AFTER_ID = "~";
 
 interface DeadlineRow {
   readonly id: string;

@@ -377,6 +377,9 @@ export function auditOf(row: AuditRow): AuditRecord {
   return { ...entry, seq: row.seq, atMs: row.at_ms };
 }
 
+/** Sorts after every character of an id, so that `stem … stem~` is the range of ids that begin with the stem. */
+export const AFTER_ID = "~";
+
 /** The text of a JSON column; integers of any size stay exact. */
 export function json(value: unknown): string {
   return stringifyJson(value);

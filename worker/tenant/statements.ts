@@ -39,7 +39,7 @@ export function* pages<Record, Position>(
   }
 }
 
-type SqlValue = string | number | null;
+export type SqlValue = string | number | null;
 
 export abstract class Statements {
   readonly storage: DurableObjectStorage;
