@@ -4,7 +4,7 @@
 
 import type { BudgetInput, Subject, Unit } from "purser/ledger";
 import type { Chance } from "./engine/chance.ts";
-import type { NetworkFaults } from "./engine/network.ts";
+import { drawNetwork, type NetworkFaults } from "./engine/network.ts";
 import type { HostFaults } from "./host.ts";
 import type { Policy } from "./model/state.ts";
 
@@ -61,7 +61,6 @@ export interface Plan {
 }
 
 export function drawPlan(chance: Chance): Plan {
-  const sometimes = (rate: number): number => (chance.happens(0.5) ? rate * chance.next() : 0);
   const sizes = chance.weighted({ small: 7, double: 1, int64: 2 });
   const maxTtlMs = chance.pick([2_000, 60_000, 3_600_000]);
   return {
@@ -70,21 +69,15 @@ export function drawPlan(chance: Chance): Plan {
     operations: chance.between(0, 10),
     sizes,
     budgets: drawBudgets(chance, sizes),
-    network: {
-      lost: sometimes(0.3),
-      duplicated: sometimes(0.4),
-      delayed: sometimes(0.3),
-      latencyMsMax: chance.pick([0, 20, 400]),
-      delayMsMax: chance.pick([3_000, 60_000, 7_200_000]),
-    },
+    network: drawNetwork(chance),
     host: {
-      diesBeforeReply: sometimes(0.2),
-      failsInTurn: sometimes(0.4),
+      diesBeforeReply: chance.sometimes(0.2),
+      failsInTurn: chance.sometimes(0.4),
       failsAsGroup: chance.happens(0.2) ? 0.2 * chance.next() : 0,
-      gathers: sometimes(1),
-      alarmLate: sometimes(1),
-      alarmEarly: sometimes(0.8),
-      alarmTwice: sometimes(0.8),
+      gathers: chance.sometimes(1),
+      alarmLate: chance.sometimes(1),
+      alarmEarly: chance.sometimes(0.8),
+      alarmTwice: chance.sometimes(0.8),
     },
     evictions: chance.happens(0.3) ? chance.between(1, 3) : 0,
     clock: {
@@ -103,8 +96,8 @@ export function drawPlan(chance: Chance): Plan {
       maxExtensions: chance.pick([0, 1, 2, 10]),
       policy: chance.happens(0.5) ? chance.pick(POLICIES) : undefined,
     },
-    mischief: sometimes(0.5),
-    governing: sometimes(1),
+    mischief: chance.sometimes(0.5),
+    governing: chance.sometimes(1),
   };
 }
 

@@ -14,7 +14,7 @@ import {
   TenantTokenTracker,
   type TokenReservation,
 } from "purser";
-import { seededRandom } from "./random.ts";
+import { seededRandom } from "../../scripts/lib/seeded-random.ts";
 
 export interface HammerJob {
   readonly scenario: keyof typeof scenarios;

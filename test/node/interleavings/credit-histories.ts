@@ -3,9 +3,9 @@
 // gives in which nothing that ended before another began comes after it (linearizability).
 
 import { strictEqual } from "node:assert/strict";
+import { seededRandom } from "../../../scripts/lib/seeded-random.ts";
 import { ALL_INDEX, Figure, NO_CELL, Status } from "../../../src/kernel/generated/abi.ts";
 import type { KernelExports } from "../../../src/kernel/instance.ts";
-import { seededRandom } from "../../support/random.ts";
 import type { Call, World } from "./explore.ts";
 import { ME, prepared, THEM, YOU } from "./worlds.ts";
 

@@ -1,7 +1,7 @@
 // All the chance of a simulation: one seeded source, asked in the order in which things happen. Invariant: the same seed
 // asked the same questions answers alike, so a run is a function of its seed. Who may call: the simulation.
 
-import { seededRandom } from "../../support/random.ts";
+import { seededRandom } from "../../../scripts/lib/seeded-random.ts";
 
 export class Chance {
   readonly #next: () => number;
@@ -18,6 +18,11 @@ export class Chance {
   /** True with this probability; never at 0. */
   happens(probability: number): boolean {
     return this.#next() < probability;
+  }
+
+  /** A rate up to this one in half of all lives, and none in the others. */
+  sometimes(rate: number): number {
+    return this.happens(0.5) ? rate * this.next() : 0;
   }
 
   /** A whole number from `min` to `max`, both included. */

@@ -14,6 +14,17 @@ export interface NetworkFaults {
   readonly delayMsMax: number;
 }
 
+/** In some lives a fault is on, in others off. */
+export function drawNetwork(chance: Chance): NetworkFaults {
+  return {
+    lost: chance.sometimes(0.3),
+    duplicated: chance.sometimes(0.4),
+    delayed: chance.sometimes(0.3),
+    latencyMsMax: chance.pick([0, 20, 400]),
+    delayMsMax: chance.pick([3_000, 60_000, 7_200_000]),
+  };
+}
+
 export class Network {
   readonly #scheduler: Scheduler;
   readonly #chance: Chance;

@@ -4,7 +4,7 @@
 
 import type { BudgetInput } from "purser/ledger";
 import type { Chance } from "../engine/chance.ts";
-import type { NetworkFaults } from "../engine/network.ts";
+import { drawNetwork, type NetworkFaults } from "../engine/network.ts";
 import type { HostFaults } from "../host.ts";
 import { type ClockFaults, SCOPES, UNITS } from "../plan.ts";
 
@@ -46,7 +46,6 @@ export interface LeasePlan {
 }
 
 export function drawLeasePlan(chance: Chance): LeasePlan {
-  const sometimes = (rate: number): number => (chance.happens(0.5) ? rate * chance.next() : 0);
   const maxWant = chance.pick([20, 60, 200]);
   const kinds = chance.pick<LeasePlan["clock"]["kinds"]>([
     ["hiccup"],
@@ -63,8 +62,8 @@ export function drawLeasePlan(chance: Chance): LeasePlan {
     reportMsMax: chance.pick([200, 1_000, 4_000]),
     wantMax: maxWant,
     ttlsMs: chance.pick([[1_000], [1_000, 2_000, 5_000], [2_000, 60_000, 600_000]]),
-    crash: sometimes(0.2),
-    sleep: sometimes(0.3),
+    crash: chance.sometimes(0.2),
+    sleep: chance.sometimes(0.3),
     lie: chance.happens(0.25) ? 0.4 * chance.next() : 0,
     holderClockMsMax: chance.happens(0.4) ? chance.pick([500, 10_000, 600_000]) : 0,
     events: kinds.includes("ahead") ? 0 : 0.2,
@@ -75,22 +74,16 @@ export function drawLeasePlan(chance: Chance): LeasePlan {
     expiryChanges: chance.happens(0.1),
     graceMs: chance.pick([0, 500, 5_000]),
     budgets: drawBudgets(chance),
-    network: {
-      lost: sometimes(0.3),
-      duplicated: sometimes(0.4),
-      delayed: sometimes(0.3),
-      latencyMsMax: chance.pick([0, 20, 400]),
-      delayMsMax: chance.pick([3_000, 60_000, 7_200_000]),
-    },
+    network: drawNetwork(chance),
     host: {
-      diesBeforeReply: sometimes(0.2),
-      failsInTurn: sometimes(0.4),
+      diesBeforeReply: chance.sometimes(0.2),
+      failsInTurn: chance.sometimes(0.4),
       failsAsGroup: chance.happens(0.2) ? 0.2 * chance.next() : 0,
-      gathers: sometimes(1),
-      alarmLate: sometimes(1),
+      gathers: chance.sometimes(1),
+      alarmLate: chance.sometimes(1),
       // Together below 1: every ring sets an alarm anew, and a lease's deadline may stay ahead for long.
-      alarmEarly: sometimes(0.4),
-      alarmTwice: sometimes(0.4),
+      alarmEarly: chance.sometimes(0.4),
+      alarmTwice: chance.sometimes(0.4),
     },
     evictions: chance.happens(0.3) ? chance.between(1, 3) : 0,
     clock: {
