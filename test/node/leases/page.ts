@@ -3,17 +3,16 @@
 
 import { HttpAuthority } from "purser/client";
 import { TabAuthority } from "purser/tabs";
-import { type Worked, work } from "./work.ts";
+import { type Worked, type WorkOptions, work } from "./work.ts";
 
 export interface HolderInPage {
   startHolder(options: HolderOptions): Promise<Worked>;
   leads(): boolean;
 }
 
-export interface HolderOptions {
+export interface HolderOptions extends WorkOptions {
   readonly baseUrl: string;
   readonly apiKey: string;
-  readonly holder: string;
   /** Whether the pages share one lease. */
   readonly tabs: boolean;
 }
@@ -21,11 +20,11 @@ export interface HolderOptions {
 let shared: TabAuthority | undefined;
 
 Object.assign(globalThis, {
-  async startHolder({ baseUrl, apiKey, holder, tabs }) {
+  async startHolder({ baseUrl, apiKey, holder, doomed, tabs }) {
     const http = new HttpAuthority({ baseUrl, apiKey, subject: { tenant: "acme" } });
     if (tabs) shared = new TabAuthority({ authority: http, unit: "TOKENS", name: "holders", holder: "tabs" });
     const onSpent = (spent: number): void => console.debug(`spent ${spent}`);
-    const worked = await work(shared ?? http, { holder, onSpent });
+    const worked = await work(shared ?? http, { holder, doomed, onSpent });
     await shared?.dispose();
     return worked;
   },

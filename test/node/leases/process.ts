@@ -5,9 +5,16 @@ import process from "node:process";
 import { HttpAuthority } from "purser/client";
 import { work } from "./work.ts";
 
-const { BASE_URL: baseUrl = "", API_KEY: apiKey = "", HOLDER: holder = "" } = process.env;
+const {
+  BASE_URL: baseUrl = "",
+  API_KEY: apiKey = "",
+  HOLDER: holder = "",
+  DOOMED: doomed = "",
+} = process.env;
 const authority = new HttpAuthority({ baseUrl, apiKey, subject: { tenant: "acme" } });
 const onSpent = (spent: number): void => {
   process.stdout.write(`spent ${spent}\n`);
 };
-process.stdout.write(`done ${JSON.stringify(await work(authority, { holder, onSpent }))}\n`);
+process.stdout.write(
+  `done ${JSON.stringify(await work(authority, { holder, doomed: doomed !== "", onSpent }))}\n`,
+);

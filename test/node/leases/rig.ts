@@ -114,7 +114,10 @@ export class Rig implements AsyncDisposable {
     this.#authority = await start(this.#parts.folder, this.#parts.origin, port);
   }
 
-  async openPage(name: string, { tabs }: { readonly tabs: boolean }): Promise<PageHolder> {
+  async openPage(
+    name: string,
+    { doomed, tabs }: { readonly doomed: boolean; readonly tabs: boolean },
+  ): Promise<PageHolder> {
     const page = await this.#parts.context.newPage();
     let spent = 0;
     page.on("console", (message) => {
@@ -129,6 +132,7 @@ export class Rig implements AsyncDisposable {
       baseUrl: this.url,
       apiKey: this.apiKey,
       holder: name,
+      doomed,
       tabs,
     });
     worked.catch(() => undefined);
@@ -146,9 +150,15 @@ export class Rig implements AsyncDisposable {
     };
   }
 
-  openProcess(name: string): Holder {
+  openProcess(name: string, { doomed }: { readonly doomed: boolean }): Holder {
     const child = spawn(process.execPath, [join(ROOT, "test/node/leases/process.ts")], {
-      env: { ...process.env, BASE_URL: this.url, API_KEY: this.apiKey, HOLDER: name },
+      env: {
+        ...process.env,
+        BASE_URL: this.url,
+        API_KEY: this.apiKey,
+        HOLDER: name,
+        DOOMED: doomed ? "yes" : "",
+      },
       stdio: ["ignore", "pipe", "inherit"],
     });
     this.#children.push(child);
