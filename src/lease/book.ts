@@ -28,10 +28,12 @@ export interface Told {
   readonly returned: number;
 }
 
-/** A lease that is over, of which the authority has charged `spent + held`. */
+/** A lease that is over: what there is to charge for it is `spent + held`. */
 export interface PastLease extends Told {
   readonly name: LeaseName;
   readonly sequence: number;
+  /** What the authority has charged for it, by the last report that it has heard. */
+  readonly charged: number;
   /** The authority has not been told the figures above. */
   readonly isDue: boolean;
 }
@@ -70,6 +72,11 @@ export class LeaseBook {
   get untold(): number {
     const present = Math.max(0, this.#granted - this.#returned - this.#toldSpent);
     return this.#past.reduce((sum, { held }) => sum + held, present);
+  }
+
+  /** What calls have used beyond their leases, and the authority is about to hear. */
+  get uncharged(): number {
+    return this.#past.reduce((sum, { spent, held, charged }) => sum + Math.max(0, spent + held - charged), 0);
   }
 
   get past(): readonly PastLease[] {
@@ -135,7 +142,7 @@ export class LeaseBook {
     const { spent, held } = told;
     const beyond = Math.max(0, spent + held - (this.#granted - this.#returned));
     this.#paid += spent + held;
-    this.#past.push({ ...told, name, sequence, isDue: false });
+    this.#past.push({ ...told, name, sequence, charged: spent + held, isDue: false });
     this.#granted = 0;
     this.#returned = 0;
     this.#toldSpent = 0;
@@ -172,7 +179,10 @@ export class LeaseBook {
   /** The authority has heard what was told of a past lease. */
   heardPast(name: LeaseName, told: Told): void {
     const isAsTold = (it: PastLease) => it.spent === told.spent && it.held === told.held;
-    this.#past = this.#past.map((it) => (it.name === name && isAsTold(it) ? { ...it, isDue: false } : it));
+    const charged = told.spent + told.held;
+    this.#past = this.#past.map((it) =>
+      it.name === name ? { ...it, charged, isDue: it.isDue && !isAsTold(it) } : it,
+    );
   }
 
   /** Forgets past leases that nothing can change any more, but for the last. */

@@ -62,6 +62,8 @@ export class Holder {
   #lowWater = 0;
   /** A lease that was asked for, and of which no answer has told so far. Asked for again, it is the same one. */
   #pending: LeaseRequest | undefined;
+  /** The one that was denied last. A copy of it may still wander and be granted: asked for again, it brings that lease. */
+  #denied: LeaseRequest | undefined;
   #isClosing = false;
   /** The authority has asked for some back, and does not know that it was taken out of reach here. */
   #hasGivenBack = false;
@@ -185,7 +187,7 @@ export class Holder {
 
   async #open({ needs }: Ask): Promise<number> {
     const { authority, clock, newKey } = this.#parts;
-    this.#pending ??= this.#request(newKey(), Math.max(this.#pace.slice, needs));
+    this.#pending ??= this.#denied ?? this.#request(newKey(), Math.max(this.#pace.slice, needs));
     const pending = this.#pending;
     const sent = clock();
     this.#calls++;
@@ -196,6 +198,7 @@ export class Holder {
     // A later try has had its answer already.
     if (this.#pending !== pending) return 0;
     this.#pending = undefined;
+    this.#denied = answer.ok ? undefined : pending;
     if (!answer.ok) {
       this.#shortage = answer.denial;
       return 0;
@@ -251,7 +254,8 @@ export class Holder {
     const sequence = ++this.#sequence;
     const heard = await this.#tellReturn(name, told, sequence, options);
     if (this.#name !== name) return;
-    if (heard) this.#add(this.#book.ended(name, sequence, told));
+    // Another try may have been sent meanwhile, with a later number.
+    if (heard) this.#add(this.#book.ended(name, this.#sequence, told));
     else this.#book.forgotten();
     this.#name = undefined;
     this.#life = undefined;

@@ -257,7 +257,7 @@ export class LeasedBudget
     return exposureOf(unit, book.untold, [
       { code: "OFFLINE_ALLOWANCE", amount: Math.max(mayLend, book.lent) },
       { code: "REFUND_POLICY", amount: onExpiry === "refund" ? book.untold : 0 },
-      { code: "USAGE_BEYOND_ESTIMATE", amount: this.#local.debt },
+      { code: "USAGE_BEYOND_ESTIMATE", amount: this.#local.debt + book.uncharged },
     ]);
   }
 

@@ -41,7 +41,9 @@ export class LeaseWorld {
   /** Keys of leases that were asked for, and of which nothing was heard. */
   readonly #unheard = new Set<string>();
   /** Whether the epoch was raised over one of those: then it may stay charged, since nobody knows its name. */
-  hasStranded = false;
+  #isEpochStranded = false;
+  /** Keys whose openings were denied, with whether a copy of one was granted later: its holder may never ask again. */
+  readonly #deniedKeys = new Map<string, boolean>();
   #ids = 0;
   #epochs = 0;
   #keys = 0;
@@ -109,6 +111,11 @@ export class LeaseWorld {
     return () => this.#timers.delete(id);
   }
 
+  /** Whether there may be leases that no holder knows. */
+  get hasStranded(): boolean {
+    return this.#isEpochStranded || [...this.#deniedKeys.values()].some((isGranted) => isGranted);
+  }
+
   /** How many timers are set. */
   get timers(): number {
     return this.#timers.size;
@@ -117,7 +124,7 @@ export class LeaseWorld {
   /** What an operator does after the authority was restored from a backup. */
   raiseEpoch(): void {
     this.#epochs++;
-    if (this.#unheard.size > 0) this.hasStranded = true;
+    if (this.#unheard.size > 0) this.#isEpochStranded = true;
     this.authority.ledger.raiseLeaseEpoch();
   }
 
@@ -155,9 +162,15 @@ export class LeaseWorld {
         // A request that wanders until after a restore opens a lease that nobody knows: no holder can help that.
         return this.#carry(() => {
           if (this.#epochs !== epochs) throw unreachable();
-          return authority.lease(request, options);
+          const delivered = authority.lease(request, options);
+          return delivered.then((answer) => {
+            if (answer.ok && this.#deniedKeys.has(key)) this.#deniedKeys.set(key, true);
+            return answer;
+          });
         }).then((answer) => {
           this.#unheard.delete(key);
+          if (answer.ok) this.#deniedKeys.delete(key);
+          else this.#deniedKeys.set(key, false);
           return answer;
         });
       },

@@ -120,6 +120,39 @@ describe("spending", () => {
     expect(budget.tryReserveTokens(1)).not.toBeNull();
   });
 
+  test("usage beyond estimate after close is exposure until the authority has heard of it", async () => {
+    const budget = await open();
+    const reservation = budget.tryReserveTokens(3);
+    await budget.close();
+    world.faults = [{ kind: "none", delayMs: 3_000 }];
+    if (reservation !== null) budget.recordUsage(reservation, 4, 0);
+    await settled();
+    expect(world.figures()).toMatchObject({ spent: 0, reserved: 3 });
+    expect(budget.exposure()).toMatchObject({
+      beyond: 1,
+      reasons: [{ code: "USAGE_BEYOND_ESTIMATE", amount: 1 }],
+    });
+    await world.advance(10_000);
+    expect(budget.exposure().beyond).toBe(0);
+    expect(world.figures()).toMatchObject({ spent: 4, reserved: 0 });
+  });
+
+  test("a copy of an opening that was denied and is granted late strands nothing", async () => {
+    world.authority.ledger.freezeBudget({ scope: "tenant:acme", unit: "TOKENS" });
+    world.faults = [{ kind: "twice", delayMs: 0 }];
+    const budget = await open();
+    world.authority.ledger.unfreezeBudget({ scope: "tenant:acme", unit: "TOKENS" });
+    await world.advance(30_000);
+    expect(world.figures()).toMatchObject({ reserved: 100 });
+    expect(budget.tryReserveTokens(1)).toBeNull();
+    await world.advance(1_000);
+    expect(world.figures()).toMatchObject({ reserved: budget.available });
+    expect(budget.available).toBeGreaterThan(0);
+    await budget.close();
+    await world.advance(200_000);
+    expect(world.figures()).toMatchObject({ spent: 0, reserved: 0 });
+  });
+
   test("takes part in allOf", async () => {
     const kernel = createKernel({ shared: false });
     const budget = await open({ kernel, name: "leased" });
