@@ -19,14 +19,20 @@ export interface Answered<Call> {
   readonly reply: AnyReply;
 }
 
+/** A turn of its own that was rolled back, and where it failed. */
+export interface UndoneTurn {
+  readonly turn: (ledger: Ledger) => unknown;
+  readonly fault: FaultPoint;
+}
+
 /** Who looks at every step, and throws at the first thing that is wrong. */
 export interface HostJudge<Call> {
   /** These calls were answered in this order, and what they did is kept: one transaction, at one time. */
   answered(group: readonly Answered<Call>[], hostMs: number): void;
   /** A sweep ran to its end. */
   swept(hostMs: number): void;
-  /** A turn threw. */
-  rolledBack(): void;
+  /** A turn threw. `undone` says how where the process may live on, and so remember that it was. */
+  rolledBack(undone?: UndoneTurn): void;
   /** The process ended; what it had in memory is gone. */
   restarted(): void;
   checkDeadlines(ledger: Ledger): void;
@@ -118,7 +124,7 @@ export class Host<Call extends { readonly op: string }> {
   }
 
   #decideAlone({ call, reply }: Waiting<Call>, hostMs: number): void {
-    const kept = this.#attempt(() => this.#parts.perform(this.#ledger, call, { nowMs: hostMs }));
+    const kept = this.#attempt((ledger) => this.#parts.perform(ledger, call, { nowMs: hostMs }));
     if (kept === undefined) return;
     if (this.#keep([{ call, reply: kept.result }], hostMs)) reply(kept.result);
   }
@@ -257,18 +263,19 @@ export class Host<Call extends { readonly op: string }> {
   }
 
   /** Runs one turn, perhaps with a fault in its middle. `undefined` when it was rolled back. */
-  #attempt<T>(turn: () => T): { readonly result: T } | undefined {
+  #attempt<T>(turn: (ledger: Ledger) => T): { readonly result: T } | undefined {
     const { chance, faults, judge, tally } = this.#parts;
     this.#steps += 1;
-    if (chance.happens(faults.failsInTurn)) this.#faulty.arm(faultPoint(chance));
+    const fault = chance.happens(faults.failsInTurn) ? faultPoint(chance) : undefined;
+    if (fault !== undefined) this.#faulty.arm(fault);
     try {
-      return { result: turn() };
+      return { result: turn(this.#ledger) };
     } catch (error) {
-      if (!(error instanceof InjectedFault)) throw error;
+      if (fault === undefined || !(error instanceof InjectedFault)) throw error;
       const dies = chance.happens(0.5);
       tally.add(dies ? "fault: died in the middle of a turn" : "fault: failed in the middle of a turn");
       this.#parts.trace(() => "the turn fails and is rolled back");
-      judge.rolledBack();
+      judge.rolledBack({ turn, fault });
       if (dies) this.#restart();
       else judge.checkDeadlines(this.#ledger);
       return undefined;
@@ -315,7 +322,7 @@ export class Host<Call extends { readonly op: string }> {
     const { clock, judge, tally } = this.#parts;
     const hostMs = clock.read();
     this.#alarmAtMs = undefined;
-    const kept = this.#attempt(() => this.#ledger.sweep({ nowMs: hostMs }));
+    const kept = this.#attempt((ledger) => ledger.sweep({ nowMs: hostMs }));
     if (kept === undefined) {
       this.#setAlarmAt(hostMs + ALARM_RETRY_MS);
       return;

@@ -5,12 +5,14 @@
 
 import { type AccountRecord, Ledger, type LedgerOptions, type LedgerStore } from "purser/ledger";
 import { difference } from "../engine/difference.ts";
-import type { Answered, HostJudge } from "../host.ts";
+import { type FaultyStore, faultyStore, InjectedFault } from "../engine/faulty-store.ts";
+import type { Answered, HostJudge, UndoneTurn } from "../host.ts";
 import { type LeaseCall, perform } from "./calls.ts";
 
 type Kept =
   | { readonly calls: readonly LeaseCall[]; readonly hostMs: number }
   | { readonly sweptMs: number }
+  | { readonly undone: UndoneTurn }
   | "restarted";
 
 export interface Backup {
@@ -47,10 +49,12 @@ export class Backups implements HostJudge<LeaseCall> {
       const reply = perform(ledger, call, { nowMs });
       if (call.op === "event" && reply.ok) eventKeys.add(call.body.idempotency_key);
     };
-    const open = (): Ledger => new Ledger({ ...options, store });
+    const faulty = faultyStore(store);
+    const open = (): Ledger => new Ledger({ ...options, store: faulty.store });
     let ledger = open();
     for (const kept of backup.kept) {
       if (kept === "restarted") ledger = open();
+      else if ("undone" in kept) playUndone(ledger, faulty, kept.undone);
       else if ("sweptMs" in kept) ledger.sweep({ nowMs: kept.sweptMs });
       else for (const call of kept.calls) play(ledger, call, kept.hostMs);
     }
@@ -74,9 +78,9 @@ export class Backups implements HostJudge<LeaseCall> {
     this.#judge.swept(hostMs);
   }
 
-  rolledBack(): void {
-    // A turn that failed leaves the ledger with no memory of leases, and whom it refused is kept nowhere else.
-    this.#kept.push("restarted");
+  rolledBack(undone?: UndoneTurn): void {
+    // Such a turn is no part of the store, but of what the ledger remembers: the time, and how much it has settled at it.
+    if (undone !== undefined) this.#kept.push({ undone });
     this.#judge.rolledBack();
   }
 
@@ -92,6 +96,20 @@ export class Backups implements HostJudge<LeaseCall> {
   checkAlarm(alarmAtMs: number | undefined): void {
     this.#judge.checkAlarm(alarmAtMs);
   }
+}
+
+/** Lets a turn fail again, where it failed. */
+function playUndone(ledger: Ledger, faulty: FaultyStore<LedgerStore>, { turn, fault }: UndoneTurn): void {
+  faulty.arm(fault);
+  try {
+    turn(ledger);
+  } catch (error) {
+    if (error instanceof InjectedFault) return;
+    throw error;
+  } finally {
+    faulty.disarm();
+  }
+  throw new Error("a turn that failed does not fail again");
 }
 
 /** All but when a budget was last written, which a call that changed nothing may move. */
