@@ -107,7 +107,10 @@ export interface UnitExposure<F extends Figure = number> {
   readonly leases: number;
   /** Granted to holders, and not known to be spent or returned. Set aside in every budget of its path. */
   readonly outstanding: F;
-  /** What could be spent beyond all budgets: what leases of the policy `refund` may still have out after their end. */
+  /**
+   * What could be spent beyond all budgets, under the policy `refund` alone: what leases have out, which goes back at their
+   * end whether it was spent or not, and what has gone back that way and nobody has reported since.
+   */
   readonly beyond: F;
 }
 

@@ -9,11 +9,19 @@ import { type LeaseRecord, type LeaseSettings, outstandingOf } from "./lease-rec
 import { LEASE_DEFAULTS, LIMITS } from "./limits.ts";
 import type { Unit } from "./schema.ts";
 
-type Entry = Pick<LeaseRecord, "unit" | "scopes" | "epoch"> & {
+type Entry = Pick<LeaseRecord, "unit" | "scopes" | "epoch" | "onExpiry"> & {
   readonly outstanding: bigint;
   /** A holder works with it; of a returned one only calls under way are left. */
   readonly isActive: boolean;
 };
+
+/** What all holders of one unit have. */
+export interface LentOfUnit {
+  readonly leases: number;
+  readonly outstanding: bigint;
+  /** The part of it that would go back at expiry, whether it was spent or not. */
+  readonly refundable: bigint;
+}
 
 interface Lent {
   holders: number;
@@ -40,11 +48,12 @@ export class LeaseBook {
   set(lease: LeaseRecord): void {
     this.#forget(lease.id);
     if (lease.endedAtMs !== undefined) return;
-    const { id, unit, scopes, keyId, epoch, expiresAtMs, graceMs } = lease;
+    const { id, unit, scopes, keyId, epoch, onExpiry, expiresAtMs, graceMs } = lease;
     const entry = {
       unit,
       scopes,
       epoch,
+      onExpiry,
       outstanding: outstandingOf(lease),
       isActive: lease.status === "ACTIVE",
     };
@@ -66,12 +75,16 @@ export class LeaseBook {
     return [...this.#entries.keys()];
   }
 
-  /** How many hold something of one unit, and how much; of those units alone of which there is any. */
-  sums(): Map<Unit, { leases: number; outstanding: bigint }> {
-    const sums = new Map<Unit, { leases: number; outstanding: bigint }>();
-    for (const { unit, outstanding } of this.#entries.values()) {
-      const sum = sums.get(unit) ?? { leases: 0, outstanding: 0n };
-      sums.set(unit, { leases: sum.leases + 1, outstanding: sum.outstanding + outstanding });
+  /** Of those units alone of which anybody has something. */
+  sums(): Map<Unit, LentOfUnit> {
+    const sums = new Map<Unit, LentOfUnit>();
+    for (const { unit, outstanding, onExpiry } of this.#entries.values()) {
+      const sum = sums.get(unit) ?? { leases: 0, outstanding: 0n, refundable: 0n };
+      sums.set(unit, {
+        leases: sum.leases + 1,
+        outstanding: sum.outstanding + outstanding,
+        refundable: sum.refundable + (onExpiry === "refund" ? outstanding : 0n),
+      });
     }
     return sums;
   }

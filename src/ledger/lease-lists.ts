@@ -7,6 +7,7 @@ import { mayTouch, owns } from "./access.ts";
 import { type Reply, refuse, succeed } from "./codes.ts";
 import type { LedgerCore, Turn } from "./core.ts";
 import { readCursor, refuseCursor, writeCursor } from "./cursor.ts";
+import type { LentOfUnit } from "./lease-book.ts";
 import type { LeasePlace, LeaseRecord } from "./lease-record.ts";
 import { leaseListSchema } from "./lease-schema.ts";
 import { type ExposureBody, type LeaseListBody, leaseStateBody } from "./lease-wire.ts";
@@ -63,6 +64,8 @@ function placeOf(position: readonly string[] | null): LeasePlace | null {
   return /^[0-9]{1,16}$/.test(time) && /^[-\w]+$/.test(id) ? { createdAtMs: Number(time), id } : null;
 }
 
+const NOTHING_LENT: LentOfUnit = { leases: 0, outstanding: 0n, refundable: 0n };
+
 /** What all holders together could spend without the authority knowing it, one row a unit that there is anything of. */
 export function exposure(core: LedgerCore, turn: Turn): Reply<ExposureBody> {
   return core.run(turn, (nowMs) => {
@@ -75,13 +78,11 @@ export function exposure(core: LedgerCore, turn: Turn): Reply<ExposureBody> {
     const { unfinished } = core.settleDue(nowMs, []);
     if (unfinished !== undefined) return unfinished;
     const sums = core.leases.sums();
-    const beyond = new Map(core.store.readUnreported().map(({ unit, amount }) => [unit, amount]));
-    const rows = UNITS.filter((unit) => sums.has(unit) || (beyond.get(unit) ?? 0n) > 0n).map((unit) => ({
-      unit,
-      leases: sums.get(unit)?.leases ?? 0,
-      outstanding: sums.get(unit)?.outstanding ?? 0n,
-      beyond: beyond.get(unit) ?? 0n,
-    }));
-    return succeed({ exposure: rows });
+    const unreported = new Map(core.store.readUnreported().map(({ unit, amount }) => [unit, amount]));
+    const rows = UNITS.map((unit) => {
+      const { leases, outstanding, refundable } = sums.get(unit) ?? NOTHING_LENT;
+      return { unit, leases, outstanding, beyond: refundable + (unreported.get(unit) ?? 0n) };
+    });
+    return succeed({ exposure: rows.filter(({ leases, beyond }) => leases > 0 || beyond > 0n) });
   });
 }

@@ -244,7 +244,7 @@ class Pair {
     const open = this.model.leases.filter(({ ended }) => !ended);
     const outstanding = open.reduce((sum, lease) => sum + LeaseModel.outstanding(lease), 0n);
     const beyond = this.model.leases
-      .filter(({ status, policy }) => status === "EXPIRED" && policy === "refund")
+      .filter(({ ended, status, policy }) => policy === "refund" && (!ended || status === "EXPIRED"))
       .map(({ granted, returned, spent, charged }) => granted - returned - spent - charged)
       .reduce((sum, rest) => sum + (rest > 0n ? rest : 0n), 0n);
     const [exposure] = bodyOf(this.authority.exposure()).exposure;

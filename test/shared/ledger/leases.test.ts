@@ -338,7 +338,7 @@ describe("the end", () => {
     renew("k", { sequence: 1, spent: 10, want: 50 });
     const exposed = () =>
       bodyOf(authority.exposure()).exposure.map((it) => `${it.leases} ${it.outstanding} ${it.beyond}`);
-    expect(exposed()).toEqual(["1 50 0"]);
+    expect(exposed()).toEqual(["1 50 50"]);
     clock.advance(1_001);
     expect(figures()).toBe("100/10/0/0→90");
     expect(exposed()).toEqual(["0 0 50"]);
