@@ -1,5 +1,6 @@
 // Keeps a reservation alive while the call that it covers runs: extends it well before its end. Invariant: what is left is
-// reckoned on the monotonic clock, from when the request was sent that the authority answered with `remainingTtlMs`; it
+// reckoned on the monotonic clock, from when the try was sent that the authority answered with `remainingTtlMs` (an answer
+// that is given again says what is left by then); it
 // never throws, and after `stop` no timer and no call of it is left. Knows nothing of the guard, so that a guard that was
 // forgotten can be collected. Who may call: ReservationGuard.
 
@@ -22,7 +23,9 @@ export interface HeartbeatFailure {
 export interface HeartbeatOptions {
   /** The life that was asked for, if any. */
   readonly ttlMs: number | undefined;
-  /** When the reservation was asked for, on the monotonic clock. */
+  /** When the reservation was asked for first, on the monotonic clock: it may have been made then. */
+  readonly askedAtMs: number;
+  /** When the try was sent that was answered. */
   readonly sentAtMs: number;
   /** How long the authority may take to answer one try, where that is bounded. */
   readonly timeoutMs: number | undefined;
@@ -65,7 +68,7 @@ export class Heartbeat {
     const ttlMs = grant.remainingTtlMs ?? options.ttlMs ?? HEARTBEAT_LIMITS.ttlMs;
     this.#extendByMs = Math.max(ttlMs, HEARTBEAT_LIMITS.periodMsMin);
     this.#expiresAtMs = grant.expiresAtMs;
-    this.#endsAtMs = options.sentAtMs + ttlMs;
+    this.#endsAtMs = options.askedAtMs + ttlMs;
     this.heard(grant, options.sentAtMs, 0);
   }
 
@@ -74,13 +77,14 @@ export class Heartbeat {
     return this.#expiresAtMs;
   }
 
-  /** The authority has answered a request that was sent at that time, and made the reservation last that much longer. */
+  /** The authority has answered a try that was sent at that time, and made the reservation last that much longer. */
   heard(
     { expiresAtMs, remainingTtlMs }: Pick<Extended, "expiresAtMs" | "remainingTtlMs">,
     sentAtMs: number,
     extendedByMs: number,
   ): void {
-    this.#expiresAtMs = expiresAtMs;
+    // Two answers may have passed each other, and one that is given again is as it was.
+    this.#expiresAtMs = Math.max(this.#expiresAtMs, expiresAtMs);
     this.#isTold = remainingTtlMs !== undefined;
     // Counted from the sending, the time of the round trip is taken off.
     this.#endsAtMs = remainingTtlMs === undefined ? this.#endsAtMs + extendedByMs : sentAtMs + remainingTtlMs;
@@ -127,7 +131,10 @@ export class Heartbeat {
 
   /** How long until the next beat: time for a second try and a distance from the end remain. */
   #delayMs(): number {
-    if (!this.#isTold) return Math.max(this.#extendByMs / 2, HEARTBEAT_LIMITS.periodMsMin);
+    if (!this.#isTold) {
+      const halfMs = this.#extendByMs / 2;
+      return Math.max(Math.min(halfMs, this.#leadMs() - halfMs), HEARTBEAT_LIMITS.periodMsMin);
+    }
     return Math.max(0, this.#leadMs() - 2 * this.#tryMs - this.#marginMs);
   }
 

@@ -63,6 +63,10 @@ interface Entry<F extends Figure> {
   isKept: boolean;
   /** Ends the wait for the next try. */
   wake?: () => void;
+  /** What is under way in the journal for it: one after the other, so that what comes last is what stays. */
+  journalled?: Promise<void>;
+  /** Whether it is sent, and answered, only after that. */
+  waitsForJournal: boolean;
 }
 
 /** What the protocol asks to be noted beside an event that takes a commit's place. */
@@ -105,9 +109,10 @@ export class Recovery<F extends Figure> {
     if (entry === undefined) {
       const partition = this.#partition(spend.subject.tenant);
       entry = this.#enter({ version: 1, partition, mode: "commit", ...spend }, false, onEnd);
-      const written = this.#write(entry);
       // A page that goes does not live to hear of it, and would send nothing if it waited.
-      if (options?.keepalive !== true) await written;
+      entry.waitsForJournal = options?.keepalive !== true;
+      const written = this.#write(entry);
+      if (entry.waitsForJournal) await written;
     }
     try {
       return await this.#attempt(entry, options);
@@ -185,7 +190,7 @@ export class Recovery<F extends Figure> {
     onEnd: ((ending: Ending<F>) => void) | undefined = undefined,
   ): Entry<F> {
     const flags = { isKeptTold: false, isEndTold: false, isDriven: false, isKept: false };
-    const entry: Entry<F> = { record, isForeign, onEnd, ...flags };
+    const entry: Entry<F> = { record, isForeign, onEnd, ...flags, waitsForJournal: true };
     this.#entries.set(record.reservationId, entry);
     return entry;
   }
@@ -324,17 +329,24 @@ export class Recovery<F extends Figure> {
     await this.#write(entry);
   }
 
-  async #write({ record }: Entry<F>): Promise<void> {
-    await this.#withJournal(record, () => this.#options.journal.put(record));
+  #write(entry: Entry<F>): Promise<void> {
+    const { record } = entry;
+    return this.#inOrder(entry, () => this.#options.journal.put(record));
+  }
+
+  async #inOrder(entry: Entry<F>, work: () => PromiseLike<void> | void): Promise<void> {
+    const run = (): Promise<void> => this.#withJournal(entry.record, work);
+    // The first is begun at once: a page that goes may not come to anything later.
+    entry.journalled = entry.journalled === undefined ? run() : entry.journalled.then(run);
+    if (entry.waitsForJournal) await entry.journalled;
   }
 
   async #drop(entry: Entry<F>): Promise<void> {
-    const { record } = entry;
-    const { partition, reservationId } = record;
+    const { partition, reservationId } = entry.record;
     if (this.#isOpen(entry)) this.#entries.delete(reservationId);
     for (const settled of this.#looks) settled.add(reservationId);
     entry.wake?.();
-    await this.#withJournal(record, () => this.#options.journal.remove(partition, reservationId));
+    await this.#inOrder(entry, () => this.#options.journal.remove(partition, reservationId));
   }
 
   /**

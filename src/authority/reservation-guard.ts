@@ -27,6 +27,7 @@ import { Meter, type MeterOptions } from "./meter.ts";
 import type { Ending, Recovery } from "./recovery.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { checkAmount } from "./to-wire.ts";
+import type { CallControl } from "./wire-call.ts";
 
 /** What a call really used, in the unit of its reservation. */
 export interface GuardCommit extends Pick<CommitRequest, "metrics" | "metadata"> {
@@ -85,22 +86,25 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
   /** The last commit that was tried: what it names is spent, whatever became of it. */
   #tried: GuardCommit | undefined;
   #extensions = 0;
+  /** The keys of extensions whose answer was lost, each with its length. */
+  #lostExtensions: { readonly extendByMs: number; readonly idempotencyKey: string }[] = [];
 
   /** @internal */
   constructor(
     host: GuardHost<F>,
     grant: Granted<F>,
     request: ReserveRequest & Required<Pick<ReserveRequest, "subject">>,
-    options: GuardOptions & { readonly sentAtMs: number },
+    options: GuardOptions & { readonly askedAtMs: number; readonly sentAtMs: number },
   ) {
     super();
     const { authority, surroundings, timeoutMs } = host;
-    const { sentAtMs, signal: _, ...rest } = options;
+    const { askedAtMs, sentAtMs, signal: _, ...rest } = options;
     this.#host = host;
     this.#options = rest;
     this.#grant = grant;
     this.#request = request;
-    const beats = { ttlMs: request.ttlMs, sentAtMs, timeoutMs, onFailure: rest.onHeartbeatError };
+    const { ttlMs } = request;
+    const beats = { ttlMs, askedAtMs, sentAtMs, timeoutMs, onFailure: rest.onHeartbeatError };
     const heartbeat = new Heartbeat(authority, grant, beats, surroundings);
     this.#heartbeat = heartbeat;
     if (rest.heartbeat !== false) heartbeat.start();
@@ -232,19 +236,40 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     );
   }
 
-  /** Makes it last longer. Asked again after a lost answer, it is the same extension. */
+  /**
+   * Makes it last longer. Asked again after a lost answer, it is the same extension, unless another one was answered in
+   * between; asked again before the answer, it is one more.
+   */
   async extend(extendByMs: number, options?: CallOptions): Promise<Extended | Denied<F>> {
     checkInteger("extendByMs", extendByMs, 1, Number.MAX_SAFE_INTEGER);
     if (this.#isOver) throw new ReservationSettledError();
-    const id = this.reservationId;
-    const idempotencyKey = `extend-${id}-${this.#extensions}-${extendByMs}`;
+    const extension = this.#extensionOf(extendByMs);
     const { authority, surroundings } = this.#host;
-    const sentAtMs = surroundings.monotonicNow();
-    const answer = await authority.extend(id, { idempotencyKey, extendByMs }, options);
-    if (!answer.ok) return answer;
+    let sentAtMs = surroundings.monotonicNow();
+    const onSend = (atMs: number): void => {
+      sentAtMs = atMs;
+    };
+    const control: CallControl = { ...options, onSend };
+    try {
+      const answer = await authority.extend(this.reservationId, extension, control);
+      if (!answer.ok) return answer;
+      this.#lostExtensions = [];
+      this.#heartbeat.heard(answer, sentAtMs, extendByMs);
+      return answer;
+    } catch (error) {
+      // An abort leaves the outcome open as well.
+      if ((error as Partial<AuthorityError>).outcome !== "refused") this.#lostExtensions.push(extension);
+      throw error;
+    }
+  }
+
+  /** The one of that length whose answer was lost, or a new one; none that is under way. */
+  #extensionOf(extendByMs: number): { readonly extendByMs: number; readonly idempotencyKey: string } {
+    const lost = this.#lostExtensions.findIndex((it) => it.extendByMs === extendByMs);
+    const [extension] = lost < 0 ? [] : this.#lostExtensions.splice(lost, 1);
+    if (extension !== undefined) return extension;
     this.#extensions += 1;
-    this.#heartbeat.heard(answer, sentAtMs, extendByMs);
-    return answer;
+    return { extendByMs, idempotencyKey: `extend-${this.reservationId}-${this.#extensions}` };
   }
 
   /**

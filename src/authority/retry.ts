@@ -73,10 +73,14 @@ export async function withRetries<T>(
   }
 }
 
-/** Runs one attempt; its signal aborts with the caller's own, or when the time is over. No timer outlives the attempt. */
+/**
+ * Runs one attempt; its signal aborts with the caller's own, or when the time is over. No timer outlives the attempt, and
+ * none keeps Node running: what the attempt waits for does, the connection.
+ */
 export async function withDeadline<T>(
   attempt: (signal: AbortSignal) => PromiseLike<T> | T,
   timeoutMs: number,
+  { setTimer }: Required<Pick<Surroundings, "setTimer">>,
   outer: AbortSignal | undefined,
 ): Promise<T> {
   const controller = new AbortController();
@@ -90,7 +94,7 @@ export async function withDeadline<T>(
     );
   if (outer?.aborted === true) forward();
   outer?.addEventListener("abort", forward, { once: true });
-  const timer = setTimeout(expire, timeoutMs);
+  const cancelTimer = setTimer(expire, timeoutMs);
   try {
     // Raced, since what carries the attempt may not know signals.
     const aborted = new Promise<never>((_, reject) => {
@@ -98,7 +102,7 @@ export async function withDeadline<T>(
     });
     return await Promise.race([attempt(signal), aborted]);
   } finally {
-    clearTimeout(timer);
+    cancelTimer();
     outer?.removeEventListener("abort", forward);
   }
 }

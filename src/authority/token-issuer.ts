@@ -150,7 +150,7 @@ export class TokenIssuer {
       throw errorOf({ operation: call.path }, answer);
     };
     return withRetries(
-      () => withDeadline(attempt, this.#timeoutMs, signal),
+      () => withDeadline(attempt, this.#timeoutMs, this.#surroundings, signal),
       this.#retry,
       this.#surroundings,
       signal,

@@ -143,8 +143,13 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     request: ReserveRequest,
     options: GuardOptions = {},
   ): Promise<ReservationGuard<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
-    const sentAtMs = this.#surroundings.monotonicNow();
-    const answer = await this.reserve(request, options);
+    const askedAtMs = this.#surroundings.monotonicNow();
+    let sentAtMs = askedAtMs;
+    const onSend = (atMs: number): void => {
+      sentAtMs = atMs;
+    };
+    const control: CallControl = { ...options, onSend };
+    const answer = await this.reserve(request, control);
     if (!answer.ok) return answer;
     const host: GuardHost<FigureOf<Exact>> = {
       authority: this,
@@ -154,7 +159,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
       onLeaked: (id) => this.#countLeaked(id),
     };
     const subject = { ...this.#subject, ...request.subject };
-    return new ReservationGuard(host, answer, { ...request, subject }, { ...options, sentAtMs });
+    return new ReservationGuard(host, answer, { ...request, subject }, { ...options, askedAtMs, sentAtMs });
   }
 
   async flush({ signal }: CallOptions = {}): Promise<FlushResult> {
@@ -350,12 +355,13 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
   /** A call and its answer, with all its tries. */
   #ask<T>(
     call: WireCall,
-    { signal, keepalive = false, attempts, timeoutMs, onRetry }: CallControl = {},
+    { signal, keepalive = false, attempts, timeoutMs, onSend, onRetry }: CallControl = {},
     toValue: (body: WireFields) => T,
   ): Promise<T> {
     const expected = call.operation === "event" ? 201 : 200;
     const attempt = async (signal: AbortSignal | undefined): Promise<T> => {
       signal?.throwIfAborted();
+      onSend?.(this.#surroundings.monotonicNow());
       const answer = await this.#send(call, { signal, keepalive });
       if (answer.status === expected) {
         this.#recovery.reached();
@@ -366,7 +372,10 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     const ownMs = this.#timeoutMs;
     const withinMs = timeoutMs === undefined || ownMs === undefined ? ownMs : Math.min(ownMs, timeoutMs);
     return withRetries(
-      () => (withinMs === undefined ? attempt(signal) : withDeadline(attempt, withinMs, signal)),
+      () =>
+        withinMs === undefined
+          ? attempt(signal)
+          : withDeadline(attempt, withinMs, this.#surroundings, signal),
       attempts === undefined ? this.#retry : { ...this.#retry, attempts },
       this.#surroundings,
       signal,

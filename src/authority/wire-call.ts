@@ -45,6 +45,8 @@ export interface CallControl extends CallOptions {
   readonly attempts?: number;
   /** How long one try may take, where it is to be shorter. */
   readonly timeoutMs?: number;
+  /** Hears of each try as it is sent, with the time on the monotonic clock; the last one is the one that was answered. */
+  readonly onSend?: (atMs: number) => void;
   /** Hears of each try that failed and will be made again; awaited before the wait. */
   readonly onRetry?: (error: AuthorityError) => PromiseLike<void>;
 }

@@ -4,23 +4,38 @@
 // Who may call: anyone in Node; any number of processes and threads may share a folder.
 
 import { createHash } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, unlink } from "node:fs/promises";
+import type { Dirent } from "node:fs";
+import { type FileHandle, mkdir, open, readdir, readFile, rename, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { pid } from "node:process";
 import { threadId } from "node:worker_threads";
 import type { Journal, JournalContents, JournalRecord } from "../authority/journal.ts";
 import { recordOfText, textOfRecord } from "../authority/journal-text.ts";
+import { platformWith, type Surroundings } from "../authority/surroundings.ts";
 
 export type { Journal, JournalContents, JournalRecord } from "../authority/journal.ts";
 
-export interface FileJournalOptions {
+export interface FileJournalOptions extends Pick<Surroundings, "now"> {
   /** Made if it is not there. It holds what was spent on what: give it to nobody else. */
   readonly folder: string;
+}
+
+/** A file. */
+interface Place {
+  readonly folder: string;
+  readonly name: string;
 }
 
 const QUARANTINE = "quarantine";
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
+const UNFINISHED = ".tmp";
+/**
+ * A file that a crash left half-written is removed when it is this old. Writing one takes milliseconds; the hour is for
+ * processes that were stopped meanwhile, and for clocks of machines that share a folder. Should its writer be alive after
+ * all, its `put` fails, and the spend is sent without.
+ */
+const UNFINISHED_MS_MAX = 3_600_000;
 
 /**
  * One file for each spend that the authority has not confirmed: `<sha256 of the partition>/v2-<sha256 of the id>.json`, the
@@ -31,15 +46,17 @@ const FILE_MODE = 0o600;
  */
 export class FileJournal implements Journal {
   readonly #folder: string;
+  readonly #now: () => number;
   #written = 0;
 
-  constructor({ folder }: FileJournalOptions) {
+  constructor({ folder, now }: FileJournalOptions) {
     if (typeof folder !== "string" || folder === "") {
       throw Object.assign(new TypeError(`folder must be the path of a folder, got ${String(folder)}`), {
         code: "ARGUMENT_INVALID",
       });
     }
     this.#folder = folder;
+    this.#now = platformWith({ ...(now && { now }) }).now;
   }
 
   async put(record: JournalRecord): Promise<void> {
@@ -65,6 +82,8 @@ export class FileJournal implements Journal {
     const quarantined: string[] = [];
     for (const { folder, name } of await this.#files()) {
       const path = join(folder, name);
+      if (name.endsWith(UNFINISHED)) await this.#removeLeftover(path);
+      if (!name.endsWith(".json")) continue;
       const text = await readFile(path, "utf8").catch(ifMissing);
       if (text === undefined) continue; // another process has settled it meanwhile
       const record = recordOfText(text);
@@ -97,15 +116,21 @@ export class FileJournal implements Journal {
     }
   }
 
-  async #files(): Promise<readonly { readonly folder: string; readonly name: string }[]> {
-    const entries = (await readdir(this.#folder, { withFileTypes: true }).catch(ifMissing)) ?? [];
+  async #removeLeftover(path: string): Promise<void> {
+    const written = await stat(path).catch(ifMissing);
+    if (written === undefined || this.#now() - written.mtimeMs < UNFINISHED_MS_MAX) return;
+    await unlink(path).catch(ifMissing);
+  }
+
+  /** All files here and in the partitions' folders. What somebody else put there, folders and links, is let be. */
+  async #files(): Promise<readonly Place[]> {
+    const entries = await entriesOf(this.#folder);
     const folders = entries.filter((it) => it.isDirectory() && it.name !== QUARANTINE);
     const inside = folders.map(async ({ name }) => {
       const folder = join(this.#folder, name);
-      return ((await readdir(folder).catch(ifMissing)) ?? []).map((file) => ({ folder, name: file }));
+      return filesAmong(await entriesOf(folder), folder);
     });
-    const beside = entries.filter((it) => it.isFile()).map(({ name }) => ({ folder: this.#folder, name }));
-    return [...beside, ...(await Promise.all(inside)).flat()].filter(({ name }) => name.endsWith(".json"));
+    return [...filesAmong(entries, this.#folder), ...(await Promise.all(inside)).flat()];
   }
 
   async #partitionFolder(partition: string): Promise<string> {
@@ -119,7 +144,7 @@ export class FileJournal implements Journal {
   async #openNew(folder: string): Promise<[file: FileHandle, path: string]> {
     for (;;) {
       this.#written += 1;
-      const path = join(folder, `${pid}-${threadId}-${this.#written}.tmp`);
+      const path = join(folder, `${pid}-${threadId}-${this.#written}${UNFINISHED}`);
       try {
         return [await open(path, "wx", FILE_MODE), path];
       } catch (error) {
@@ -127,6 +152,14 @@ export class FileJournal implements Journal {
       }
     }
   }
+}
+
+async function entriesOf(folder: string): Promise<readonly Dirent[]> {
+  return (await readdir(folder, { withFileTypes: true }).catch(ifMissing)) ?? [];
+}
+
+function filesAmong(entries: readonly Dirent[], folder: string): readonly Place[] {
+  return entries.filter((it) => it.isFile()).map(({ name }) => ({ folder, name }));
 }
 
 function fileNameOf({ reservationId }: Pick<JournalRecord, "reservationId">): string {

@@ -1,7 +1,7 @@
 // The journal in a folder: its files, what becomes of one that is torn or foreign, and that a crash never shows half of one.
 
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { FileJournal } from "purser/journal-file";
@@ -65,6 +65,34 @@ describe("files", () => {
     await writeFile(join(folder, PARTITION, `${process.pid}-0-1.tmp`), "half of it");
     await journal.put(RECORD);
     expect(await journal.list()).toEqual({ records: [RECORD], quarantined: [] });
+  });
+
+  test("one that a crash left half-written goes after an hour, and no younger one: somebody may be writing it", async () => {
+    const folder = await folderOfTest();
+    const journal = new FileJournal({ folder, now: () => 10_000_000 });
+    await journal.put(RECORD);
+    const leave = async (name: string, atMs: number) => {
+      const path = join(folder, PARTITION, name);
+      await writeFile(path, "half of it");
+      await utimes(path, atMs / 1_000, atMs / 1_000);
+    };
+    await leave("1-0-1.tmp", 10_000_000 - 3_600_000);
+    await leave("1-0-2.tmp", 10_000_000 - 3_599_000);
+    expect(await journal.list()).toEqual({ records: [RECORD], quarantined: [] });
+    expect((await readdir(join(folder, PARTITION))).sort()).toEqual([
+      "1-0-2.tmp",
+      `v2-${sha256(RECORD.reservationId)}.json`,
+    ]);
+  });
+
+  test("a folder with the name of a record is nobody's, and in nobody's way", async () => {
+    const folder = await folderOfTest();
+    const journal = new FileJournal({ folder });
+    await journal.put(RECORD);
+    const others = [join(folder, "x.json"), join(folder, PARTITION, "x.json")];
+    for (const path of others) await mkdir(path);
+    expect(await journal.list()).toEqual({ records: [RECORD], quarantined: [] });
+    for (const path of others) expect((await stat(path)).isDirectory()).toBe(true);
   });
 
   test("one with another name gets its own; where that is taken it is set aside, and neither is lost", async () => {

@@ -290,6 +290,31 @@ describe("a guard", () => {
     await guard.extend(5_000);
     expect(guard.expiresAtMs).toBe(firstEndMs + 15_000);
   });
+
+  test("extended twice at once by as much: each is its own, also while one that was lost is made again", async () => {
+    const { faults, clock, open } = rig();
+    const guard = await open();
+    const firstEndMs = clock.now() + 10_000;
+    await Promise.all([guard.extend(5_000), guard.extend(5_000)]);
+    expect(guard.expiresAtMs).toBe(firstEndMs + 10_000);
+    faults.push("lost reply");
+    await expect(guard.extend(5_000)).rejects.toEqual(code("AUTHORITY_UNAVAILABLE"));
+    await Promise.all([guard.extend(5_000), guard.extend(5_000)]);
+    expect(guard.expiresAtMs).toBe(firstEndMs + 20_000);
+    await guard.release();
+  });
+
+  test("an extension that was lost is forgotten once another one was answered: by then it is a new one", async () => {
+    const { faults, clock, open } = rig();
+    const guard = await open();
+    const firstEndMs = clock.now() + 10_000;
+    faults.push("lost reply");
+    await expect(guard.extend(5_000)).rejects.toEqual(code("AUTHORITY_UNAVAILABLE"));
+    await guard.extend(1_000);
+    await guard.extend(5_000);
+    expect(guard.expiresAtMs).toBe(firstEndMs + 11_000);
+    await guard.release();
+  });
 });
 
 describe("withReservation", () => {

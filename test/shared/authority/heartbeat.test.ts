@@ -7,6 +7,8 @@ import {
   type GuardOptions,
   type HeartbeatFailure,
   type ReserveRequest,
+  RpcAuthority,
+  type RuntimeRpc,
   type Surroundings,
 } from "purser/client";
 import { LocalAuthority, LocalLedger } from "purser/ledger";
@@ -102,6 +104,64 @@ describe("when it beats", () => {
     await time.advance(200_000);
     // Sent at 57: decided at 58 with 62 left, so 119 at the earliest. Two tries and a distance of 2 × 2 s each: 107.
     expect(times().slice(0, 2)).toEqual([57, 107]);
+  });
+
+  /** A guard over a way whose first answers get lost: `lossMs` each on the way there and back, a later one `takesMs`. */
+  async function openOverLosses(losses: number, { isTold = true } = {}) {
+    const { time, ledger } = rig();
+    const startMs = time.steadyMs;
+    const times: number[] = [];
+    let tries = 0;
+    const carry = async <T extends object>(decide: () => T): Promise<T> => {
+      const isLost = tries++ < losses;
+      time.pass(isLost ? 2_000 : 50);
+      const reply = decide();
+      time.pass(isLost ? 2_000 : 50);
+      if (isLost) throw new Error("connection lost");
+      const { body } = structuredClone(reply) as { body: Record<string, unknown> };
+      if (!isTold) delete body.remaining_ttl_ms;
+      return { ...reply, body };
+    };
+    const tenant = {
+      reserve: (request: never) => carry(() => ledger.reserve(request)),
+      release: async (id: string, request: never) => ledger.release(id, request),
+      extend: (id: string, request: never) => {
+        times.push((time.steadyMs - startMs) / 1_000);
+        return carry(() => ledger.extend(id, request));
+      },
+    };
+    const authority = new RpcAuthority({
+      namespace: { getByName: () => tenant as unknown as RuntimeRpc },
+      tenant: "acme",
+      ...time.surroundings,
+      random: () => 0.5,
+      sleep: async (ms) => time.pass(ms),
+    });
+    const guard = await authority.guard(REQUEST);
+    if (!guard.ok) throw new Error(guard.denial.message);
+    return { time, times, guard, lose: (count: number) => (losses = tries + count) };
+  }
+
+  test("a call that was tried several times: the round trip is that of the try that was answered", async () => {
+    const { time, times, guard, lose } = await openOverLosses(1);
+    // Made at 2, so it ends at 62. Tried again at 4.125, answered by 4.225 that 57.825 are left: until 61.95 at the
+    // earliest. Two tries of 5 and a distance of 1, since no round trip took more than 0.1.
+    expect(guard.expiresAtMs - time.nowMs).toBe(57_775);
+    await time.advance(60_000 - 4_225);
+    expect(times).toEqual([50.95]);
+    lose(1);
+    await guard.extend(60_000); // asked for at 60, decided at 62, tried again at 64.125
+    await time.advance(180_000 - 64_225);
+    // Prolonged by 57.825 and by 60: until 179.775 at the earliest, so again at 168.775.
+    expect(times.slice(1)).toEqual([60, 64.125, 168.775]);
+    await guard.release();
+  });
+
+  test("tried several times, and not told what is left: half a life from the first try on", async () => {
+    const { time, times, guard } = await openOverLosses(2, { isTold: false });
+    await time.advance(60_000 - 8_475);
+    expect(times).toEqual([30]);
+    await guard.release();
   });
 
   test("neither the wall clock nor the authority's clock has a say", async () => {

@@ -2,10 +2,11 @@
 // calls again; the next one opens the same journal. Invariant of every test: a spend counts once, however it got there.
 
 import * as fc from "fast-check";
-import { HttpAuthority, type JournalRecord, MemoryJournal } from "purser/client";
+import { HttpAuthority, type Journal, type JournalRecord, MemoryJournal } from "purser/client";
 import { LocalAuthority } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { type Fault, REQUEST, refused, throttled, tokens, world } from "../../support/recovery-world.ts";
+import { settled } from "../../support/test-time.ts";
 
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
@@ -36,6 +37,27 @@ describe("a commit", () => {
     expect(await guard.commit({ actual: 70 }, { keepalive: true })).toMatchObject({ ok: true });
     expect(log.slice(-2)).toEqual(["put commit", "commit commit"]);
     expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("of a page that stays after all is struck out of a journal that is slower than the authority", async () => {
+    const journal = new MemoryJournal();
+    let write: () => void = () => expect.fail("not asked to write");
+    const slow: Journal = {
+      put: (record) =>
+        new Promise((resolve) => {
+          write = () => resolve(journal.put(record));
+        }),
+      remove: (partition, id) => journal.remove(partition, id),
+      list: () => journal.list(),
+    };
+    const { start, figures } = world(() => slow);
+    const { open } = start();
+    const guard = await open();
+    expect(await guard.commit({ actual: 70 }, { keepalive: true })).toMatchObject({ ok: true });
+    write();
+    await settled();
+    expect(journal.list().records).toEqual([]);
+    expect(await figures()).toBe("70 spent, 0 reserved");
   });
 
   test("what is written down is all that another process needs, and no credential", async () => {
