@@ -37,6 +37,18 @@ export function checkName(argument: string, value: unknown, lengthMax: number): 
   if (value.startsWith("\0")) throw coded(new RangeError(`${argument} must not begin with a NUL character`));
 }
 
+/** @throws TypeError unless `value` is an object, as options and limits are */
+export function checkObject(argument: string, value: unknown): asserts value is object {
+  if (typeof value !== "object" || value === null) throw invalidType(argument, "an object", value);
+}
+
+/** @throws TypeError unless `value` is a clock */
+export function checkClock(argument: string, value: unknown): asserts value is () => number {
+  if (typeof value !== "function") {
+    throw invalidType(argument, "a function that returns milliseconds", value);
+  }
+}
+
 /** The error for a number that is out of range, or that is none. */
 export function invalidInteger(
   argument: string,

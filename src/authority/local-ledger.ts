@@ -2,6 +2,7 @@
 // LocalAuthority stands on, and where its budgets are made. Invariant: the answers are those of the Durable Object, word
 // for word; only ids' secrecy and durability are missing. Who may call: anyone, from one thread.
 
+import { checkClock, checkObject } from "../arguments.ts";
 import type { LedgerCounters } from "../ledger/counters.ts";
 import type {
   BalancesQuery,
@@ -48,7 +49,7 @@ export interface LocalLedgerOptions {
  * A tenant's ledger without a server. Operations take the wire's request shapes and answer with a `Reply`: a refusal is a
  * value, never a throw.
  *
- * @throws TypeError when `tenant` is not a valid tenant id
+ * @throws TypeError when `tenant` is not a valid tenant id, or `now` no function
  * @example
  * const ledger = new LocalLedger({ tenant: "acme", now: Date.now });
  * ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: { unit: "TOKENS", amount: 1000 } });
@@ -64,7 +65,10 @@ export class LocalLedger {
   readonly #ledger: Ledger;
   readonly #now: () => number;
 
-  constructor({ tenant, now, secret = "local authority", store = new MemoryStore() }: LocalLedgerOptions) {
+  constructor(options: LocalLedgerOptions) {
+    checkObject("options", options);
+    const { tenant, now, secret = "local authority", store = new MemoryStore() } = options;
+    checkClock("now", now);
     this.tenant = tenant;
     this.#now = now;
     this.#ledger = new Ledger({ tenant, store, secrets: [secret] });

@@ -35,7 +35,7 @@ export class AtomicBudget extends CountedBudget implements BudgetGuard {
    * @throws KernelFullError if the kernel has no slot left
    */
   constructor(capacity: number, options: AtomicBudgetOptions = {}) {
-    super(Kind.Counter, capacity, options, options.credit);
+    super(Kind.Counter, capacity, options);
   }
 
   /**

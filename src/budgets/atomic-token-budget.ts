@@ -52,7 +52,7 @@ export class AtomicTokenBudget extends CountedBudget implements TokenBudget {
    * @throws KernelFullError if the kernel has no slot left
    */
   constructor(capacity: number, options: BudgetOptions & { readonly credit?: never } = {}) {
-    super(Kind.Tokens, capacity, options, options.credit);
+    super(Kind.Tokens, capacity, options);
   }
 
   /** What was spent beyond the budget and not yet repaid. */

@@ -2,7 +2,7 @@
 // Invariant: after `remove()` every call throws BudgetRemovedError. Who may call: anybody, with any argument.
 // Getters of a shared budget read shared memory: they may be late by the time one looks at them.
 
-import { checkAmount, checkInteger, checkName, invalidType } from "../arguments.ts";
+import { checkAmount, checkInteger, checkName, checkObject, invalidType } from "../arguments.ts";
 import { type Denial, explainDenial } from "../denial.ts";
 import { CREDIT_MAX } from "../kernel/generated/abi.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
@@ -38,9 +38,10 @@ export abstract class CountedBudget implements ExplainsDenial {
   /** @internal */
   readonly counter: Counter;
 
-  constructor(kind: number, capacity: number, options: BudgetOptions, credit?: number) {
+  constructor(kind: number, capacity: number, options: BudgetOptions & { readonly credit?: number }) {
     checkAmount("capacity", capacity);
-    const { kernel, name } = options;
+    checkObject("options", options);
+    const { kernel, name, credit } = options;
     if (name !== undefined) checkName("name", name, NAME_LENGTH_MAX);
     checkKernel(kernel);
     if (credit !== undefined) {

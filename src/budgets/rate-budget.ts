@@ -4,11 +4,12 @@
 
 import {
   checkAmount,
+  checkClock,
   checkInteger,
   checkName,
+  checkObject,
   invalidArgument,
   invalidInteger,
-  invalidType,
   isAmount,
 } from "../arguments.ts";
 import type { Denial } from "../denial.ts";
@@ -62,12 +63,15 @@ export class RateBudget implements BudgetGuard, ExplainsDenial, Guarded<TakenCos
    * @throws BudgetMismatchError if the name is taken by something else, or by a rate with other figures
    * @throws KernelFullError if the kernel has no slot left
    */
-  constructor({ limit, windowMs, burst = limit }: RateLimits, options: RateOptions) {
+  constructor(limits: RateLimits, options: RateOptions) {
+    checkObject("limits", limits);
+    checkObject("options", options);
+    const { limit, windowMs, burst = limit } = limits;
     checkInteger("limit", limit, 1, 2 ** 32 - 1);
     checkInteger("windowMs", windowMs, 1, 2 ** 32 - 1);
     checkAmount("burst", burst);
     const { now, kernel, name } = options;
-    if (typeof now !== "function") throw invalidType("now", "a function that returns milliseconds", now);
+    checkClock("now", now);
     if (name !== undefined) checkName("name", name, NAME_LENGTH_MAX);
     checkKernel(kernel);
     const divisor = greatestCommonDivisor(limit, windowMs);

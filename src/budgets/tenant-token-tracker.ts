@@ -4,7 +4,7 @@
 // Source: seed heartbit-core, TenantTokenTracker. Mended: an adjustment belongs to reservations and goes with them
 // (there it changed the tenant, and the reservation gave back its old amount); what the cap swallows is counted.
 
-import { checkAmount, checkInteger, checkName, invalidType, isAmount } from "../arguments.ts";
+import { checkAmount, checkInteger, checkName, checkObject, invalidType, isAmount } from "../arguments.ts";
 import { Scoped } from "../dispose.ts";
 import { PurserError } from "../errors.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
@@ -70,6 +70,7 @@ export class TenantTokenTracker {
    */
   constructor(perTenantCap: number, options: BudgetOptions = {}) {
     checkAmount("perTenantCap", perTenantCap);
+    checkObject("options", options);
     if (options.name !== undefined) checkName("name", options.name, NAME_LENGTH_MAX);
     checkKernel(options.kernel);
     this.perTenantCap = perTenantCap;

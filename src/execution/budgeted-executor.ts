@@ -3,7 +3,7 @@
 // Source: seed noether-engine, executor/budget.rs. Mended: a take that fits is never refused because a larger one is
 // failing at the same moment, nothing wraps around, unknown costs can be denied, failed stages can be refunded.
 
-import { checkAmount, invalidType } from "../arguments.ts";
+import { checkAmount, checkObject, invalidType } from "../arguments.ts";
 import { AtomicBudget } from "../budgets/atomic-budget.ts";
 import type { BudgetOptions } from "../budgets/kernel-budget.ts";
 import type { Awaitable } from "../budgets/traits.ts";
@@ -82,6 +82,7 @@ export class BudgetedExecutor extends Scoped implements StageExecutor {
     }
     checkCosts("costMap", costMap);
     checkAmount("budgetCents", budgetCents);
+    checkObject("options", options);
     const { refundOnFailure = false, unknown, ...budgetOptions } = options;
     if (typeof refundOnFailure !== "boolean") {
       throw invalidType("refundOnFailure", "a boolean", refundOnFailure);

@@ -4,7 +4,7 @@
 // threads; nobody passes those who wait. Source: seed ConcurrencyGovernor; there the total was taken first and held
 // while waiting for the category.
 
-import { checkInteger, checkName } from "../arguments.ts";
+import { checkInteger, checkName, checkObject } from "../arguments.ts";
 import type { Guard, Guarded } from "../budgets/guard.ts";
 import { checkKernel, NAME_LENGTH_MAX } from "../budgets/kernel-budget.ts";
 import type { Denial } from "../denial.ts";
@@ -68,6 +68,8 @@ export class ConcurrencyGovernor {
    * @throws KernelFullError if the kernel has no slot left
    */
   constructor(limits: GovernorLimits, options: GovernorOptions = {}) {
+    checkObject("limits", limits);
+    checkObject("options", options);
     if (options.name !== undefined) checkName("name", options.name, NAME_LENGTH_MAX);
     checkKernel(options.kernel);
     const { streams, tools, categories } = limits;

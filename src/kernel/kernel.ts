@@ -2,7 +2,7 @@
 // Invariant: each Kernel object has an owner id of its own, and no two holds of one owner share a ticket; that pair is
 // what makes a hold's identity unique for good. Who may call: anybody; `exports` is for src/budgets and its like.
 
-import { checkInteger, invalidArgument, invalidType } from "../arguments.ts";
+import { checkInteger, checkObject, invalidArgument, invalidType } from "../arguments.ts";
 import { DISPOSE } from "../dispose.ts";
 import {
   BudgetMismatchError,
@@ -62,6 +62,7 @@ const DIRECTORY_WAIT_MS = 1;
  * @throws KernelMemoryError if shared memory is asked for where there is none, or `memory` cannot serve
  */
 export function createKernel(options: KernelOptions = {}): Kernel {
+  checkObject("options", options);
   const { budgets = BUDGETS_DEFAULT, holds = HOLDS_DEFAULT } = options;
   checkInteger("budgets", budgets, 1, BUDGETS_MAX);
   checkInteger("holds", holds, 1, HOLDS_MAX);
