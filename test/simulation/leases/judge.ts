@@ -7,7 +7,15 @@ import type { AnyReply } from "../calls.ts";
 import { difference, shown } from "../engine/difference.ts";
 import type { Answered, HostJudge } from "../host.ts";
 import { scopesOf } from "../model/wire.ts";
-import { type Books, booksOf, isOn, outstandingOf, setAsideOf, type WritableBooks } from "./books.ts";
+import {
+  type Books,
+  booksOf,
+  chargedOf,
+  isOn,
+  outstandingOf,
+  setAsideOf,
+  type WritableBooks,
+} from "./books.ts";
 import { type LeaseCall, leaseIn } from "./calls.ts";
 import { type Claims, findLeaseViolation } from "./invariants.ts";
 import type { Slice } from "./slice.ts";
@@ -54,7 +62,7 @@ export class LeaseJudge implements HostJudge<LeaseCall> {
     const after = booksOf(this.#store, this.#reservationIds);
     for (const { call, reply } of group) if (call.op === "event") this.#addEvent(call, reply, after, events);
     const { epoch } = this.#books;
-    this.#compare(after, events, group.length > 1);
+    this.#compare(after, events, group);
     this.#checkLives(hostMs);
     const only = group.length === 1 ? group[0] : undefined;
     if (only !== undefined) this.#checkAnswer(only, hostMs);
@@ -63,7 +71,7 @@ export class LeaseJudge implements HostJudge<LeaseCall> {
   }
 
   swept(hostMs: number): void {
-    this.#compare(booksOf(this.#store, this.#reservationIds), new Map(), false);
+    this.#compare(booksOf(this.#store, this.#reservationIds), new Map(), []);
     for (const lease of this.#books.leases.values()) {
       if (outstandingOf(lease) > 0n && deadlineOf(lease) < hostMs)
         throw new Error(`sweep: ${lease.id} was due and is still out: ${shown(lease)}`);
@@ -172,12 +180,16 @@ export class LeaseJudge implements HostJudge<LeaseCall> {
     }
   }
 
-  #compare(after: WritableBooks, events: ReadonlyMap<string, bigint>, isGroup: boolean): void {
+  #compare(
+    after: WritableBooks,
+    events: ReadonlyMap<string, bigint>,
+    group: readonly Answered<LeaseCall>[],
+  ): void {
     const before = this.#books;
     for (const [id, lease] of before.leases) {
       if (after.leases.has(id)) continue;
       if (lease.endedAtMs === undefined) throw new Error(`${id} is gone: ${shown(lease)}`);
-      this.#pruned.set(id, lease);
+      this.#pruned.set(id, asReported(lease, group));
     }
     for (const [id, lease] of this.#pruned) {
       if (!after.leases.has(id)) after.leases.set(id, lease);
@@ -191,7 +203,7 @@ export class LeaseJudge implements HostJudge<LeaseCall> {
       slices: this.#slices,
       claims: this.#claims,
       events,
-      isGroup,
+      isGroup: group.length > 1,
       restored: this.#restored,
     });
     if (violation !== undefined) throw new Error(violation);
@@ -276,6 +288,21 @@ export class LeaseJudge implements HostJudge<LeaseCall> {
         throw new Error(`openLease: ${row.granted} granted, asked were ${least} to ${call.body.want}`);
     }
   }
+}
+
+/** A lease that had ended, with what the group's calls reported on it before the store forgot it within the same group. */
+function asReported(lease: LeaseRecord, group: readonly Answered<LeaseCall>[]): LeaseRecord {
+  let known = lease;
+  for (const { call, reply } of group) {
+    if ((call.op !== "renewLease" && call.op !== "returnLease") || call.id !== lease.id || !reply.ok)
+      continue;
+    const [spent, held] = [BigInt(call.body.spent), BigInt(call.body.held)];
+    if (call.body.sequence <= known.sequence) continue;
+    // A renewal only adds: who sends one has gone on spending.
+    const total = call.op === "returnLease" ? spent + held : greatest(chargedOf(known), spent + held);
+    known = { ...known, spent, charged: total - spent, sequence: call.body.sequence };
+  }
+  return known;
 }
 
 function saidBy({ granted, outstanding, state, sequence, expires_at_ms }: LeaseBody) {
