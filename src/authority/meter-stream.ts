@@ -69,21 +69,37 @@ export function iteratorOver<T>(chunks: CountedChunks<T>): AsyncIterableIterator
   return iterator;
 }
 
-/** What a window has, as far as it is needed here. */
+/** After these a page may never run again. Not `visibilitychange`: whoever looks at another tab still wants the stream. */
+const LAST_EVENTS = ["pagehide", "freeze"] as const;
+type LastEvent = (typeof LAST_EVENTS)[number];
+
+/** What tells of a page, as far as it is needed here. */
 export interface PageEvents {
-  addEventListener(type: "pagehide", listener: () => void): void;
-  removeEventListener(type: "pagehide", listener: () => void): void;
+  addEventListener(type: LastEvent, listener: () => void): void;
+  removeEventListener(type: LastEvent, listener: () => void): void;
 }
 
 /** A page must not keep a meter that everybody else forgot: its reservation could never be seen to be leaked. */
 export function watchPage(page: PageEvents | null | undefined, meter: { onPageHide(): void }): () => void {
   const held = new WeakRef(meter);
   const listener = (): void => held.deref()?.onPageHide();
-  page?.addEventListener("pagehide", listener);
-  return () => page?.removeEventListener("pagehide", listener);
+  for (const type of LAST_EVENTS) page?.addEventListener(type, listener);
+  return () => {
+    for (const type of LAST_EVENTS) page?.removeEventListener(type, listener);
+  };
 }
 
-/** The window, in a page; undefined everywhere else, Web Workers included. */
+interface PageWindow {
+  addEventListener(type: LastEvent, listener: () => void, isCapture: true): void;
+  removeEventListener(type: LastEvent, listener: () => void, isCapture: true): void;
+}
+
+/** The window, in a page; undefined everywhere else, Web Workers included. `freeze` is heard on its way down to the document. */
 export function pageHere(): PageEvents | undefined {
-  return "document" in globalThis ? (globalThis as unknown as PageEvents) : undefined;
+  if (!("document" in globalThis)) return undefined;
+  const window = globalThis as unknown as PageWindow;
+  return {
+    addEventListener: (type, listener) => window.addEventListener(type, listener, true),
+    removeEventListener: (type, listener) => window.removeEventListener(type, listener, true),
+  };
 }

@@ -35,7 +35,7 @@ export interface MeterOptions {
   readonly idleTimeoutMs?: number;
   /** Kept with each charge, beside its `source` and `ending`. */
   readonly metadata?: JsonObject;
-  /** What hears `pagehide`: the window by default where there is one. `null`: nothing. */
+  /** What hears `pagehide` and `freeze`: the window by default where there is one. `null`: nothing. */
   readonly page?: PageEvents | null;
 }
 

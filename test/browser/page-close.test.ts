@@ -1,5 +1,5 @@
 // A page that is closed while it reads a stream: what it had counted is charged, by the page's own last word to the real
-// authority on another origin. The page is a frame that is removed, a window that is closed, or one that goes elsewhere.
+// authority on another origin. The page is a frame that is removed, a window that is closed, one that goes elsewhere, or one that is frozen.
 
 import { expect, test } from "vitest";
 import { authorityOfThese } from "./authority.ts";
@@ -7,7 +7,7 @@ import type { PagePlan } from "./metered-page.ts";
 
 /** As much of a window as is used here; the tests' types are a Worker's. */
 interface OtherWindow {
-  readonly document: { write(html: string): void; close(): void };
+  readonly document: { write(html: string): void; close(): void; dispatchEvent(event: Event): void };
   readonly location: { href: string };
   close(): void;
 }
@@ -66,6 +66,8 @@ test.each([
         it.location.href = "about:blank?elsewhere";
       }),
   ],
+  // The event alone, as a document gets it: a browser without a screen freezes nothing.
+  ["a window that is frozen", () => openWindow((it) => it.document.dispatchEvent(new Event("freeze")))],
 ] as const)("%s: what it had counted is charged", async (_, openPage) => {
   const tenant = await openTenant();
   const scope = `tenant:${tenant.tenant}`;

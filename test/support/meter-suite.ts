@@ -187,6 +187,26 @@ const ENDINGS: readonly {
     spent: 20,
   },
   {
+    name: "a page that is frozen",
+    play: async (it) => {
+      await it.read(chunks(9), 2);
+      it.page.dispatchEvent(new Event("freeze"));
+    },
+    settled: { ending: "page-closed", source: "local", actual: 20 },
+    spent: 20,
+  },
+  {
+    name: "a page that is only hidden, and shown again",
+    play: async (it) => {
+      await it.read([...chunks(2)], 2);
+      it.page.dispatchEvent(new Event("visibilitychange"));
+      await it.meter.add(10);
+      await it.meter.settle();
+    },
+    settled: { ending: "finish", source: "local", actual: 30 },
+    spent: 30,
+  },
+  {
     name: "a reader that stops reading",
     play: (it) => it.read(chunks(9), 2),
     options: { idleTimeoutMs: 1 },

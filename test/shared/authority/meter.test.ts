@@ -1,12 +1,13 @@
 // A meter over the authority in this process: how each stream ends, and what it does before that.
 
 import * as fc from "fast-check";
-import { AuthorityError, type Meter, withReservation } from "purser/client";
+import { AuthorityError, type CallOptions, type Meter, withReservation } from "purser/client";
 import { LocalAuthority } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { testClock } from "../../support/ledger-fixtures.ts";
 import { localWay } from "../../support/local-way.ts";
 import { ACTION, countOn, guardOf, meterSuite, provider, readable } from "../../support/meter-suite.ts";
+import { TestTime } from "../../support/test-time.ts";
 
 let made = 0;
 
@@ -482,6 +483,118 @@ describe("with the guard's own figures", () => {
       expect(await figures()).toBe("30 spent, 0 reserved");
     },
   );
+});
+
+test.each([true, false])(
+  "further reservations have the guard's heartbeat: %s, and none of theirs is left at the end",
+  async (heartbeat) => {
+    const time = new TestTime();
+    const authority = new LocalAuthority({ tenant: "acme", ...time.surroundings });
+    authority.ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(1_000) });
+    const guard = await authority.guard({ action: ACTION, estimate: tokens(100) }, { heartbeat });
+    if (!guard.ok) throw new Error(guard.denial.message);
+    const meter = guard.meter({ lowWater: 0 });
+    await meter.add(250);
+    expect(meter.held).toBe(250);
+    expect(time.timers).toBe(heartbeat ? 2 : 0);
+    const beats: string[] = [];
+    const extend = authority.extend.bind(authority);
+    authority.extend = (id, ...rest) => {
+      beats.push(id);
+      return extend(id, ...rest);
+    };
+    await time.advance(59_000);
+    expect(new Set(beats).size).toBe(heartbeat ? 2 : 0);
+    expect(await meter.settle()).toMatchObject({ charged: 250 });
+    expect(time.timers).toBe(0);
+  },
+);
+
+describe("what is sent at the end", () => {
+  /** A meter with two reservations whose commits are held up; `calls` has each commit and release, and its keepalive. */
+  async function heldUp() {
+    const { authority, figures } = rig();
+    const page = new EventTarget();
+    const meter = (await guardOf(authority, 100)).meter({ page, lowWater: 0 });
+    const calls: string[] = [];
+    const waiting: (() => void)[] = [];
+    for (const operation of ["commit", "release"] as const) {
+      const call = authority[operation].bind(authority) as (...args: unknown[]) => Promise<never>;
+      Reflect.set(authority, operation, async (id: string, request: object, options?: CallOptions) => {
+        calls.push(`${operation} keepalive ${options?.keepalive}`);
+        await new Promise<void>((resolve) => waiting.push(resolve));
+        return call(id, request, options);
+      });
+    }
+    const answer = () => {
+      for (const resolve of waiting.splice(0)) resolve();
+    };
+    return { authority, meter, page, calls, answer, figures };
+  }
+
+  test("all charges before the first answer: a page may not live to hear it", async () => {
+    const { meter, page, calls, answer, figures } = await heldUp();
+    await meter.add(150);
+    page.dispatchEvent(new Event("pagehide"));
+    expect(calls).toEqual(Array(2).fill("commit keepalive true"));
+    answer();
+    expect(await meter.settled).toMatchObject({ ending: "page-closed", charged: 150 });
+    expect(await figures()).toBe("150 spent, 0 reserved");
+  });
+
+  test("what is not needed is released the same way", async () => {
+    const { meter, page, calls, answer, figures } = await heldUp();
+    await meter.add(150);
+    meter.usage(90);
+    page.dispatchEvent(new Event("pagehide"));
+    expect(calls.sort()).toEqual(["commit keepalive true", "release keepalive true"]);
+    answer();
+    expect(await meter.settled).toMatchObject({ charged: 90 });
+    expect(await figures()).toBe("90 spent, 0 reserved");
+  });
+
+  test("any other ending asks for no keepalive, which is scarce in a page", async () => {
+    const { meter, calls, answer, figures } = await heldUp();
+    await meter.add(150);
+    meter.usage(90);
+    void meter.settle();
+    await answered();
+    expect(calls.sort()).toEqual(["commit keepalive false", "release keepalive false"]);
+    answer();
+    expect(await meter.settled).toMatchObject({ ending: "finish", charged: 90 });
+    expect(await figures()).toBe("90 spent, 0 reserved");
+  });
+});
+
+test("a page that closes while a further reservation is under way: charged at once, and that is given back", async () => {
+  const { authority, figures } = rig();
+  const page = new EventTarget();
+  const meter = (await guardOf(authority, 100)).meter({ page });
+  const reserve = authority.reserve.bind(authority);
+  let grant: () => void = () => expect.fail("not asked");
+  authority.reserve = async (...args) => {
+    await new Promise<void>((resolve) => {
+      grant = resolve;
+    });
+    return reserve(...args);
+  };
+  void meter.add(90);
+  page.dispatchEvent(new Event("pagehide"));
+  expect(await meter.settled).toEqual({ ending: "page-closed", source: "local", actual: 90, charged: 90 });
+  expect(await figures()).toBe("90 spent, 0 reserved");
+  const release = authority.release.bind(authority);
+  const givenBack = new Promise<unknown>((resolve) => {
+    authority.release = (...args) => {
+      const answer = release(...args);
+      resolve(answer);
+      return answer;
+    };
+  });
+  grant();
+  await givenBack;
+  const rows: string[] = [];
+  for await (const { status } of authority.reservations()) rows.push(status);
+  expect(rows.sort()).toEqual(["COMMITTED", "RELEASED"]);
 });
 
 test("a reader that leaves while the provider is silent waits for nobody", async () => {
