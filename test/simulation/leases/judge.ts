@@ -57,10 +57,12 @@ export class LeaseJudge implements HostJudge<LeaseCall> {
       if (call.op === "reserve" && reply.ok) {
         this.#reservationIds.add((reply.body as { reservation_id: string }).reservation_id);
       }
-      if (call.op === "renewLease" || call.op === "returnLease") this.#hear(call, reply);
     }
     const after = booksOf(this.#store, this.#reservationIds);
-    for (const { call, reply } of group) if (call.op === "event") this.#addEvent(call, reply, after, events);
+    for (const { call, reply } of group) {
+      if (call.op === "renewLease" || call.op === "returnLease") this.#hear(call, reply, after);
+      if (call.op === "event") this.#addEvent(call, reply, after, events);
+    }
     const { epoch } = this.#books;
     this.#compare(after, events, group);
     this.#checkLives(hostMs);
@@ -142,10 +144,16 @@ export class LeaseJudge implements HostJudge<LeaseCall> {
     return [...this.#books.leases.values()].filter(({ id }) => !this.#pruned.has(id));
   }
 
-  #hear(call: LeaseCall & { readonly op: "renewLease" | "returnLease" }, reply: AnyReply): void {
+  #hear(
+    call: LeaseCall & { readonly op: "renewLease" | "returnLease" },
+    reply: AnyReply,
+    { leases }: Books,
+  ): void {
     const slice = this.#slices.get(call.id);
     if (!reply.ok) {
-      const isForgotten = reply.error === "NOT_FOUND" && this.#pruned.has(call.id);
+      // Perhaps by an earlier call of the same group.
+      const wasKnown = this.#pruned.has(call.id) || this.#books.leases.has(call.id);
+      const isForgotten = reply.error === "NOT_FOUND" && wasKnown && !leases.has(call.id);
       if (slice?.invented === 0n && !isForgotten)
         throw new Error(`${call.op} of an honest holder: ${reply.status} ${reply.message}`);
       return;
