@@ -13,7 +13,19 @@ import { describe, expect, test } from "vitest";
 import { granted } from "../support/client-contract.ts";
 import { FRONT_URL, frontFetch, frontWay } from "./ways.ts";
 
-type Forward = () => Promise<Response>;
+/** One request, and what a fault can do with it. */
+interface Sent {
+  readonly forward: () => Promise<Response>;
+  readonly signal: AbortSignal | null | undefined;
+  /** Lets the try's time be over. */
+  readonly expire: () => void;
+  /** Resolves when the next request is sent. */
+  readonly next: Promise<void>;
+  /** The next request is answered with this, and seen by nobody. */
+  readonly answerNext: (response: Response) => void;
+  /** What the last request of another kind was answered. */
+  readonly before: Response;
+}
 const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response =>
   new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json", ...headers } });
 const html = (status: number): Response =>
@@ -25,65 +37,118 @@ const reset = (): never => {
 /** What can happen to one request. Each says whether the authority saw it: those that forward have decided. */
 const FAULTS = {
   "lost request": async () => reset(),
-  "lost reply": async (forward: Forward) => {
+  "lost reply": async ({ forward }) => {
     await forward();
     return reset();
   },
-  "duplicated request": async (forward: Forward) => {
+  "duplicated request": async ({ forward }) => {
     await forward();
     return forward();
   },
-  "connection reset within the body": async (forward: Forward) => {
+  "reply after the try was given up and made again": async ({ forward, expire, next }) => {
+    const response = await forward();
+    expire();
+    await next;
+    return response;
+  },
+  "reply that comes twice: too late, and to the next try": async ({ forward, expire, answerNext, next }) => {
+    const response = await forward();
+    answerNext(response.clone());
+    expire();
+    await next;
+    return response;
+  },
+  "reply to the call before": async ({ before }) => before.clone(),
+  "connection reset within the body": async ({ forward }) => {
     const { status } = await forward();
     return new Response(new ReadableStream({ pull: (it) => it.error(new TypeError("reset")) }), { status });
   },
-  "body cut short": async (forward: Forward) => {
+  "body cut short": async ({ forward }) => {
     const response = await forward();
     const text = await response.text();
     return new Response(text.slice(0, text.length / 2), { status: response.status });
   },
-  "member missing": async (forward: Forward) => json((await forward()).status, { surprise: true }),
+  "member missing": async ({ forward }) => json((await forward()).status, { surprise: true }),
   "HTML instead of an answer": async () => html(200),
   "HTML error page": async () => html(502),
   overloaded: async () => json(503, { error: "INTERNAL_ERROR", message: "later", request_id: "r" }),
   throttled: async () =>
     json(429, { error: "LIMIT_EXCEEDED", message: "slow down", request_id: "r" }, { "retry-after": "2" }),
-  "no answer": async (forward: Forward, signal: AbortSignal | null | undefined) => {
+  "no answer": async ({ forward, signal, expire }) => {
     await forward();
     return new Promise<never>((_, reject) => {
-      if (signal?.aborted === true) reject(signal.reason);
       signal?.addEventListener("abort", () => reject(signal.reason));
+      expire();
     });
   },
-} satisfies Record<string, (forward: Forward, signal?: AbortSignal | null) => Promise<Response>>;
+} satisfies Record<string, (sent: Sent) => Promise<Response>>;
 type Fault = keyof typeof FAULTS;
 const NAMES = Object.keys(FAULTS) as Fault[];
+/** Those that no further try meets: the next one is answered. */
+const ONCE: readonly Fault[] = [
+  "duplicated request",
+  "reply that comes twice: too late, and to the next try",
+];
 
 const ACTION = { kind: "llm.completion", name: "model" };
 const tokens = (amount: number) => ({ unit: "TOKENS" as const, amount });
 
-/** A tenant with 1,000 tokens, and a client whose next requests meet `script`; `sent` has the keys that went out. */
+/** No other timer has this length. */
+const TIMEOUT_MS = 4_321;
+
+/**
+ * A tenant with 1,000 tokens, and a client whose next requests meet `script`; `sent` has the keys that went out. A try's
+ * time is over when a fault says so; no other timer is ever heard, so nothing goes on by itself.
+ */
 async function rig(options: Partial<HttpAuthorityOptions> = {}) {
   const tenant = await frontWay.open();
   const scope = `tenant:${tenant.tenant}`;
   await tenant.createBudget({ scope, unit: "TOKENS", allocated: tokens(1_000) });
-  const script: (Fault | "fine")[] = [];
+  const script: (Fault | "fine" | Response)[] = [];
   const sent: string[] = [];
   const waits: number[] = [];
+  const deadlines = new Set<() => void>();
+  let begin: () => void = () => undefined;
+  /** By kind, the last one last. Of the same kind it could be taken for its own: the protocol's replies name no request. */
+  const answers = new Map([["balances", json(200, { balances: [], has_more: false })]]);
+  const carry = async (url: string, init: RequestInit): Promise<Response> => {
+    const body: unknown = JSON.parse(String(init.body ?? "{}"));
+    const kind = url.slice(url.lastIndexOf("/") + 1);
+    sent.push(String((body as { idempotency_key?: string }).idempotency_key));
+    begin();
+    const next = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const forward = () => frontFetch(url, { ...init, signal: null });
+    const fault = script.shift() ?? "fine";
+    if (fault instanceof Response) return fault;
+    if (fault !== "fine") {
+      const expire = () => {
+        for (const run of deadlines) run();
+      };
+      const answerNext = (response: Response) => void script.unshift(response);
+      const before = [...answers].findLast(([other]) => other !== kind)?.[1] ?? html(200);
+      return FAULTS[fault]({ forward, signal: init.signal, expire, next, answerNext, before });
+    }
+    const response = await forward();
+    answers.delete(kind);
+    answers.set(kind, response.clone());
+    return response;
+  };
   const open = (rest: Partial<HttpAuthorityOptions>) =>
     new HttpAuthority({
       baseUrl: FRONT_URL,
       apiKey: tenant.apiKey,
       subject: { tenant: tenant.tenant },
+      timeoutMs: TIMEOUT_MS,
       random: () => 0.5,
       sleep: async (ms) => void waits.push(ms),
-      fetch: (url, init) => {
-        const forward = () => frontFetch(url, { ...init, signal: null });
-        const body: unknown = JSON.parse(String(init.body ?? "{}"));
-        sent.push(String((body as { idempotency_key?: string }).idempotency_key));
-        const fault = script.shift() ?? "fine";
-        return fault === "fine" ? forward() : FAULTS[fault](forward, init.signal);
+      setTimer: (run, delayMs) => {
+        if (delayMs === TIMEOUT_MS) deadlines.add(run);
+        return () => void deadlines.delete(run);
       },
+      warn: () => undefined,
+      fetch: carry,
       ...options,
       ...rest,
     });
@@ -92,56 +157,81 @@ async function rig(options: Partial<HttpAuthorityOptions> = {}) {
     const [row] = body.balances as Record<string, { amount: number }>[];
     return { spent: row?.spent?.amount, reserved: row?.reserved?.amount };
   };
-  return { authority: open({}), open, script, sent, waits, ledger };
+  /** Does something with one request that meets the fault: it is sent again with its key, and nothing else is. */
+  const step = async <T>(fault: Fault, work: () => Promise<T>): Promise<T> => {
+    sent.length = 0;
+    script.push(fault);
+    const answer = await work();
+    expect(new Set(sent).size).toBe(1);
+    expect(sent).toHaveLength(fault === "duplicated request" ? 1 : 2);
+    return answer;
+  };
+  return { authority: open({}), open, script, sent, waits, ledger, step };
 }
-
-/** A timeout that is certain to come where nothing answers, and that nothing else in these tests waits for. */
-const SHORT = { timeoutMs: 1 };
-const patience = (fault: Fault): Partial<HttpAuthorityOptions> => (fault === "no answer" ? SHORT : {});
 
 describe.each(NAMES)("%s", (fault) => {
   test("once, at each step: sent again with the same key, and counted once", async () => {
-    const { authority, open, script, sent, ledger } = await rig();
-    // With the short timeout only the faulty try may be cut off, so it is this step's alone.
-    const breaking = fault === "no answer" ? open({ ...SHORT, retry: { attempts: 1 } }) : authority;
-    const step = async <T>(key: string, call: (it: HttpAuthority) => Promise<T>): Promise<T> => {
-      sent.length = 0;
-      script.push(fault);
-      const answer =
-        fault === "no answer" ? await call(breaking).catch(() => call(authority)) : await call(authority);
-      expect(new Set(sent)).toEqual(new Set([key]));
-      expect(sent).toHaveLength(fault === "duplicated request" ? 1 : 2);
-      return answer;
-    };
-    const { reservationId: id } = granted(
-      await step("r", (it) => it.reserve({ idempotencyKey: "r", action: ACTION, estimate: tokens(100) })),
-    );
+    const { authority, ledger, step } = await rig();
+    const asked = { action: ACTION, estimate: tokens(100) };
+    expect(await step(fault, () => authority.decide(asked))).toMatchObject({ ok: true, decision: "ALLOW" });
+    expect(await ledger()).toEqual({ spent: 0, reserved: 0 });
+    const { reservationId: id } = granted(await step(fault, () => authority.reserve(asked)));
     expect(await ledger()).toEqual({ spent: 0, reserved: 100 });
-    await step("e", (it) => it.extend(id, { idempotencyKey: "e", extendByMs: 1_000 }));
-    await step("c", (it) => it.commit(id, { idempotencyKey: "c", actual: tokens(70) }));
+    await step(fault, () => authority.extend(id, { extendByMs: 1_000 }));
+    await step(fault, () => authority.commit(id, { actual: tokens(70) }));
     expect(await ledger()).toEqual({ spent: 70, reserved: 0 });
-    await step("v", (it) => it.recordEvent({ idempotencyKey: "v", action: ACTION, actual: tokens(5) }));
+    await step(fault, () => authority.recordEvent({ action: ACTION, actual: tokens(5) }));
     expect(await ledger()).toEqual({ spent: 75, reserved: 0 });
     const second = granted(await authority.reserve({ action: ACTION, estimate: tokens(10) }));
-    await step("x", (it) => it.release(second.reservationId, { idempotencyKey: "x" }));
+    await step(fault, () => authority.release(second.reservationId));
     expect(await ledger()).toEqual({ spent: 75, reserved: 0 });
   });
 
+  test("once, at each step of a guard and of its meter", async () => {
+    const { authority, ledger, step } = await rig();
+    const open = async () => {
+      const guard = await authority.guard({ action: ACTION, estimate: tokens(100) });
+      if (!guard.ok) throw new Error(guard.denial.message);
+      return guard;
+    };
+    const guard = await step(fault, open);
+    expect(await ledger()).toEqual({ spent: 0, reserved: 100 });
+    const lastsMs = guard.expiresAtMs;
+    await step(fault, () => guard.extend(1_000));
+    expect(guard.expiresAtMs).toBe(lastsMs + 1_000);
+    expect(await step(fault, () => guard.commit({ actual: 70 }))).toMatchObject({ charged: tokens(70) });
+    expect(guard.isOver).toBe(true);
+    expect(await ledger()).toEqual({ spent: 70, reserved: 0 });
+    const released = await step(fault, open);
+    await step(fault, () => released.release());
+    expect(await ledger()).toEqual({ spent: 70, reserved: 0 });
+    const dropped = await open();
+    dropped.spent(5);
+    await step(fault, () => dropped.dispose());
+    expect(await ledger()).toEqual({ spent: 75, reserved: 0 });
+    const meter = (await open()).meter({ lowWater: 0, extendBy: 50 });
+    await step(fault, () => meter.add(120));
+    expect(await ledger()).toEqual({ spent: 75, reserved: 150 });
+    meter.usage(90); // the further reservation is released, after the charge
+    await meter.settle();
+    expect(await ledger()).toEqual({ spent: 165, reserved: 0 });
+  });
+
   test("every time: an error with a code that says what is known, and the key that settles it later", async () => {
-    if (fault === "duplicated request" || fault === "throttled") return; // the one succeeds, the other is denied: below
-    const { authority, open, script, sent, waits, ledger } = await rig();
+    if (ONCE.includes(fault) || fault === "throttled") return; // the ones succeed, the other is denied: below
+    const { authority, script, sent, waits, ledger } = await rig();
     script.push(fault, fault, fault);
     const request = { action: ACTION, estimate: tokens(100) };
-    const failed = await open(patience(fault))
-      .reserve(request)
-      .then(
-        () => expect.fail("expected an error"),
-        (error: AuthorityError) => error,
-      );
+    const failed = await authority.reserve(request).then(
+      () => expect.fail("expected an error"),
+      (error: AuthorityError) => error,
+    );
     expect(failed.code).toBe(
       {
         "lost request": "AUTHORITY_UNAVAILABLE",
         "lost reply": "AUTHORITY_UNAVAILABLE",
+        "reply after the try was given up and made again": "AUTHORITY_TIMEOUT",
+        "reply to the call before": "AUTHORITY_ANSWER_INVALID",
         "connection reset within the body": "AUTHORITY_UNAVAILABLE",
         "body cut short": "AUTHORITY_ANSWER_INVALID",
         "member missing": "AUTHORITY_ANSWER_INVALID",
@@ -149,7 +239,7 @@ describe.each(NAMES)("%s", (fault) => {
         "HTML error page": "AUTHORITY_UNAVAILABLE",
         overloaded: "AUTHORITY_UNAVAILABLE",
         "no answer": "AUTHORITY_TIMEOUT",
-      }[fault],
+      }[fault as string],
     );
     expect(failed.outcome).toBe("unknown");
     expect(sent).toEqual([failed.idempotencyKey, failed.idempotencyKey, failed.idempotencyKey]);
@@ -326,7 +416,7 @@ test.each([
 });
 
 test("in every schedule of faults the ledger ends where the client believes it is", async () => {
-  const anyFault = fc.constantFrom<Fault | "fine">("fine", ...NAMES.filter((it) => it !== "no answer"));
+  const anyFault = fc.constantFrom<Fault | "fine">("fine", ...NAMES);
   const anyCall = fc.record({
     estimate: fc.integer({ min: 0, max: 40 }),
     actual: fc.integer({ min: 0, max: 40 }),
@@ -372,7 +462,7 @@ test("in every schedule of faults the ledger ends where the client believes it i
 });
 
 test("in every schedule of faults the ledger has what guards were told, also if processes end in between", async () => {
-  const anyFault = fc.constantFrom<Fault | "fine">("fine", ...NAMES.filter((it) => it !== "no answer"));
+  const anyFault = fc.constantFrom<Fault | "fine">("fine", ...NAMES);
   const anyCall = fc.record({
     actual: fc.integer({ min: 0, max: 40 }),
     faults: fc.array(anyFault, { maxLength: 8 }),
@@ -381,8 +471,7 @@ test("in every schedule of faults the ledger has what guards were told, also if 
   const property = fc.asyncProperty(fc.array(anyCall, { maxLength: 5 }), async (calls) => {
     const { open, script, ledger } = await rig();
     const journal = new MemoryJournal();
-    // What goes on by itself waits for a timer that is never heard: the process ends before.
-    const start = () => open({ journal, setTimer: () => () => undefined });
+    const start = () => open({ journal });
     let authority = start();
     let spent = 0;
     for (const { actual, faults, ends } of calls) {
