@@ -20,6 +20,7 @@ function sources(variant: "" | ".workerd") {
       { find: /^purser\/client$/, replacement: file("src/client.ts") },
       { find: /^purser\/journal-(\w+)$/, replacement: file("src/journal/$1.ts") },
       { find: /^purser\/tabs$/, replacement: file("src/tabs.ts") },
+      { find: /^purser\/tokens$/, replacement: file("src/tokens.ts") },
       { find: /^purser\/estimates$/, replacement: file("src/estimates.ts") },
     ],
   };

@@ -1,4 +1,5 @@
-import { type Authority, HttpAuthority, TokenIssuer } from "purser/client";
+import { type Authority, HttpAuthority } from "purser/client";
+import { TokenIssuer } from "purser/tokens";
 
 const baseUrl = "https://budgets.example.com";
 

@@ -44,6 +44,7 @@ const ENTRIES = [
   "client",
   "estimates",
   "tabs",
+  "tokens",
   "journal/indexeddb",
   "journal/file",
 ];

@@ -35,14 +35,6 @@ export type { RetryOptions } from "./authority/retry.ts";
 export { RpcAuthority, type RpcAuthorityOptions } from "./authority/rpc-authority.ts";
 export type { Random, Surroundings } from "./authority/surroundings.ts";
 export type { RuntimeRpc, TenantNamespace, TenantRpc } from "./authority/tenant-rpc.ts";
-export {
-  type IssuedToken,
-  type TokenGrant,
-  TokenIssuer,
-  type TokenIssuerOptions,
-  type TokenNarrowing,
-  type TokenState,
-} from "./authority/token-issuer.ts";
 export type { AuthorityOptions, RemoteOptions } from "./authority/wire-authority.ts";
 export { type Used, withReservation } from "./authority/with-reservation.ts";
 export type { RetryAdvice } from "./denial.ts";

@@ -3,8 +3,9 @@
 // base URL alone, since redirects are not followed. Who may call: HttpAuthority, TokenIssuer.
 
 import { invalidArgument, invalidType } from "../arguments.ts";
-import { parseJson, stringifyJson } from "../ledger/json.ts";
+import { stringifyJson } from "../ledger/json.ts";
 import { AuthorityError, invalidAnswer } from "./errors.ts";
+import { parseAnswer } from "./json-answer.ts";
 import type { Carried, WireAnswer, WireFields } from "./wire-call.ts";
 
 /** The platform's `fetch`, or one that does the same: `env.BINDING.fetch`, an agent with a pool, a test's own. */
@@ -101,18 +102,21 @@ function initOf({ method, body }: HttpCall, key: string): RequestInit {
 
 async function answerOf(response: Response): Promise<WireAnswer> {
   const { status } = response;
-  const parsed = parseJson(await response.text());
-  // An error may come from anything in between, and its status says enough. A success without its body says nothing.
-  if (!parsed.ok && status >= 200 && status < 300) {
-    throw invalidAnswer(`status ${status} with a body that is no JSON, ${parsed.message}`, {
-      outcome: "unknown",
-      status,
-    });
+  const text = await response.text();
+  let body: unknown;
+  try {
+    body = parseAnswer(text);
+  } catch (cause) {
+    // An error may come from anything in between, and its status says enough. A success without its body says nothing.
+    if (response.ok) {
+      const rule = `status ${status} with a body that is no JSON (${String(cause)})`;
+      throw invalidAnswer(rule, { outcome: "unknown", status, cause });
+    }
   }
   const after = response.headers.get("retry-after") ?? "";
   return {
     status,
-    body: parsed.ok ? parsed.value : undefined,
+    body,
     retryAfterMs: RETRY_AFTER_SECONDS.test(after) ? Number(after) * 1_000 : undefined,
   };
 }

@@ -2,8 +2,9 @@
 // does is among the process's active resources.
 
 import process from "node:process";
-import { HttpAuthority, TokenIssuer } from "purser/client";
+import { HttpAuthority } from "purser/client";
 import { LocalAuthority, LocalLedger } from "purser/ledger";
+import { TokenIssuer } from "purser/tokens";
 import { expect, test } from "vitest";
 
 const holding = (): number => process.getActiveResourcesInfo().filter((it) => it === "Timeout").length;

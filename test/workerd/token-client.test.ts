@@ -1,6 +1,7 @@
 // TokenIssuer against the Worker's own front: what it asks for, what it reads, and what it throws.
 
-import { AuthorityError, HttpAuthority, TokenIssuer } from "purser/client";
+import { AuthorityError, HttpAuthority } from "purser/client";
+import { TokenIssuer } from "purser/tokens";
 import { beforeAll, describe, expect, test } from "vitest";
 import { callerOf } from "../support/http/front.ts";
 import { front } from "./support.ts";

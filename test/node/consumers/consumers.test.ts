@@ -33,7 +33,7 @@ const spent = {
   remaining: BUDGET - 112,
 };
 /** What every consumer tells, whichever runtime it is in. */
-const RESULT = { remote: spent, local: spent, available: 915 };
+const RESULT = { remote: spent, local: spent, tokensIssued: 0, available: 915 };
 
 const sources = dirname(fileURLToPath(import.meta.url));
 const run = promisify(execFile);

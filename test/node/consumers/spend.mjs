@@ -4,6 +4,7 @@
 import { AtomicTokenBudget, createKernel } from "purser";
 import { HttpAuthority, withReservation } from "purser/client";
 import { LocalAuthority } from "purser/ledger";
+import { TokenIssuer } from "purser/tokens";
 
 const action = { kind: "llm", name: "chat" };
 const tokens = (amount) => ({ unit: "TOKENS", amount });
@@ -36,6 +37,8 @@ async function throughAuthority(authority) {
 /** `tenant` has a budget of 500 tokens at `baseUrl`. */
 export async function spend({ baseUrl, apiKey, tenant }) {
   const remote = await throughAuthority(new HttpAuthority({ baseUrl, apiKey, subject: { tenant } }));
+  let tokensIssued = 0;
+  for await (const _ of new TokenIssuer({ baseUrl, apiKey }).tokens()) tokensIssued += 1;
   const own = new LocalAuthority({ tenant, now: Date.now });
   own.ledger.createBudget({ scope: `tenant:${tenant}`, unit: "TOKENS", allocated: tokens(500) });
   const local = await throughAuthority(own);
@@ -43,5 +46,5 @@ export async function spend({ baseUrl, apiKey, tenant }) {
   const budget = new AtomicTokenBudget(1_000, { kernel, name: "own" });
   budget.recordUsage(budget.tryReserveTokens(100), 60, 25);
   kernel.close();
-  return { remote, local, available: budget.available };
+  return { remote, local, tokensIssued, available: budget.available };
 }

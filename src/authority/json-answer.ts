@@ -1,0 +1,37 @@
+// Reads the JSON of an answer with the platform's own reader, and rounds nothing: a number that is no integer of up to 15
+// digits is marked in the text before, and made exact after. Invariant: what comes out is what `parseJson` of the ledger
+// says of the same text, but that the platform decides what is JSON. Who may call: http-transport.ts.
+
+import type { ParsedJson } from "../ledger/json.ts";
+
+/** A text or a number, and the colon that makes it a key. Nothing else of JSON has a quote or a digit. */
+const TOKEN = /(?:"[^"\\]*(?:\\.[^"\\]*)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(\s*:)?/g;
+const SMALL = /^-?\d{1,15}$/;
+const INTEGER = /^-?\d+$/;
+
+/**
+ * A text that begins with this is a number's, or had one in front of it already and has one more now. Both of the ways in
+ * which JSON can write it are known, so that no text is taken for a number.
+ */
+const MARK = "~";
+const MARKED_ALREADY = /^"(?:~|\\u007e)/i;
+
+/** @throws SyntaxError for what is no JSON */
+export function parseAnswer(text: string): ParsedJson {
+  const marked = text.replace(TOKEN, (token: string, colon: string | undefined) => {
+    if (colon !== undefined || SMALL.test(token)) return token;
+    if (!token.startsWith('"')) return `"${MARK}${token}"`;
+    return MARKED_ALREADY.test(token) ? `"${MARK}${token.slice(1)}` : token;
+  });
+  return JSON.parse(marked, (_, value: ParsedJson) =>
+    typeof value === "string" && value.startsWith(MARK) ? unmarked(value.slice(1)) : value,
+  ) as ParsedJson;
+}
+
+function unmarked(text: string): ParsedJson {
+  if (text.startsWith(MARK)) return text;
+  const value = Number(text);
+  if (INTEGER.test(text)) return Number.isSafeInteger(value) ? value : BigInt(text);
+  // As `parseJson` does: what was written with a fraction may be near an integer, and is none.
+  return Number.isInteger(value) ? (Object(value) as ParsedJson) : value;
+}

@@ -1,0 +1,105 @@
+// The clients' reader of answers, beside the ledger's own: it says the same of every text that both take for JSON.
+
+import * as fc from "fast-check";
+import { parseJson } from "purser/ledger";
+import { describe, expect, test } from "vitest";
+import { parseAnswer } from "../../../src/authority/json-answer.ts";
+
+describe("numbers", () => {
+  test.each([
+    ["0", 0],
+    ["-7", -7],
+    ["999999999999999", 999_999_999_999_999],
+    ["9007199254740991", Number.MAX_SAFE_INTEGER],
+    ["9007199254740993", 9_007_199_254_740_993n],
+    ["-9223372036854775808", -(2n ** 63n)],
+    ["123456789012345678901234567890", 123_456_789_012_345_678_901_234_567_890n],
+    ["0.5", 0.5],
+    ["1e-3", 0.001],
+    ["[1,-2 , 9007199254740993]", [1, -2, 9_007_199_254_740_993n]],
+    ['{"a":{"b":9007199254740993}}', { a: { b: 9_007_199_254_740_993n } }],
+  ])("%s", (text, value) => {
+    expect(parseAnswer(text)).toStrictEqual(value);
+  });
+
+  test.each(["1.0", "1e3", "0.99999999999999999999", "9007199254740993.0", "-0.0", "1E+2"])(
+    "%s is no integer, whatever its double is",
+    (text) => {
+      expect(parseAnswer(text)).toBeInstanceOf(Number);
+      expect(Number.isSafeInteger(parseAnswer(text))).toBe(false);
+    },
+  );
+});
+
+test.each([
+  '"~9007199254740993"',
+  '"\\u007e9007199254740993"',
+  '"\\u007E9007199254740993"',
+  '"~"',
+  '"~~1"',
+  '"9007199254740993"',
+  '"a \\" 9007199254740993 \\" b"',
+  '"\\\\"',
+  '["\\\\",9007199254740993,"\\\\\\"","x"]',
+  '{"~9007199254740993":"~9007199254740993"}',
+  '{"9007199254740993" : 1}',
+  '{"\\u007e" \n: "\\u007e"}',
+])("%s: a text stays what it is, and is never taken for a number", (text) => {
+  const parsed = parseJson(text);
+  expect(parseAnswer(text)).toStrictEqual(parsed.ok ? parsed.value : undefined);
+});
+
+test.each([
+  "",
+  "tru",
+  "01",
+  "-",
+  "1.",
+  ".5",
+  "1e",
+  "+1",
+  "9007199254740993.",
+  "09007199254740993",
+  '"9007199254740993',
+  "'1'",
+  '{"a":9007199254740993',
+  "[9007199254740993 9007199254740993]",
+  "9007199254740993true",
+  '9007199254740993"a"',
+  "{9007199254740993:1}",
+  '{"a" 9007199254740993:1}',
+  "<html>9007199254740993</html>",
+])("%s is no JSON", (text) => {
+  expect(() => parseAnswer(text)).toThrow(SyntaxError);
+});
+
+test("any JSON, with any integers: as the ledger reads it", () => {
+  const number = fc.oneof(
+    fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }).map(String),
+    fc.maxSafeInteger().map(String),
+    fc.double({ noNaN: true, noDefaultInfinity: true }).map((it) => JSON.stringify(it)),
+    fc.constantFrom("1.0", "1e2", "-1.50", "0.99999999999999999999"),
+  );
+  const text = fc
+    .tuple(fc.constantFrom("", "~", "~1", '"', "\\", "9007199254740993"), fc.string())
+    .map(([start, rest]) => JSON.stringify(start + rest));
+  const { value } = fc.letrec<{ value: string }>((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 4 },
+      number,
+      text,
+      fc.constantFrom("true", "false", "null"),
+      fc.array(tie("value"), { maxLength: 4 }).map((items) => `[${items.join(" , ")}]`),
+      fc
+        .uniqueArray(fc.tuple(text, tie("value")), { maxLength: 4, selector: ([key]) => key })
+        .map((members) => `{${members.map(([key, it]) => `${key} : ${it}`).join(",")}}`),
+    ),
+  }));
+  fc.assert(
+    fc.property(value, (json) => {
+      const parsed = parseJson(json);
+      fc.pre(parsed.ok);
+      expect(parseAnswer(json)).toStrictEqual(parsed.ok && parsed.value);
+    }),
+  );
+});
