@@ -87,6 +87,9 @@ export default defineConfig({
     hookTimeout: 60_000,
     // By itself it leaves one core idle, which on a machine with two is half of it.
     maxWorkers: "100%",
+    // A process, a workerd and a page for all files rather than one for each: no test changes what others find, and what
+    // they can share (tenants) is made anew for each file. Starting them took more time than half of the tests.
+    isolate: false,
     projects: [
       {
         resolve: sources(""),
@@ -108,7 +111,11 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: "workerd", include: ["test/shared/**/*.test.ts", "test/workerd/**/*.test.ts"] },
+        test: {
+          name: "workerd",
+          setupFiles: ["test/workerd/fresh-storage.ts"],
+          include: ["test/shared/**/*.test.ts", "test/workerd/**/*.test.ts"],
+        },
       },
       browserProject(
         "browser",

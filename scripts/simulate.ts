@@ -136,7 +136,7 @@ async function catchMutants(
       say(`| ${mutant.name} | ${mutant.rule} | ${seed} | ${oneLine(failure?.message ?? "")} |`);
     }
   } finally {
-    await removeMutants();
+    await removeMutants(entry);
   }
   say(`${mutants.length - survivors} of ${mutants.length} mutants caught`);
   return survivors === 0 ? 0 : 1;

@@ -8,19 +8,23 @@ import * as esbuild from "esbuild";
 import type { Mutant } from "../../test/simulation/mutants.ts";
 import { BUILD, ROOT, runTool } from "./project.ts";
 
-const FOLDER = join(BUILD, "mutants");
+const ENTRY = "test/simulation/simulate.ts";
+
+/** Each simulation has one of its own: they have mutants of the same name, and a process loads a file only once. */
+const folderOf = (entry: string): string => join(BUILD, "mutants", entry.replaceAll(/\W/g, "-"));
 
 /**
  * @param entry - the simulation's own file, from the project's root
  * @returns the URL of a module that exports `simulate`
  */
-export async function buildMutant(mutant: Mutant, entry = "test/simulation/simulate.ts"): Promise<string> {
-  await mkdir(FOLDER, { recursive: true });
+export async function buildMutant(mutant: Mutant, entry = ENTRY): Promise<string> {
+  const folder = folderOf(entry);
+  await mkdir(folder, { recursive: true });
   const changed = await change(mutant);
   const isAssembly = mutant.file.startsWith("assembly/");
-  const contents = isAssembly ? await compileAccounts(mutant, changed) : changed;
+  const contents = isAssembly ? await compileAccounts(mutant, changed, folder) : changed;
   const path = join(ROOT, isAssembly ? "src/kernel/artefacts.inline.ts" : mutant.file);
-  const outfile = join(FOLDER, `${mutant.name}.mjs`);
+  const outfile = join(folder, `${mutant.name}.mjs`);
   await esbuild.build({
     entryPoints: [join(ROOT, entry)],
     outfile,
@@ -37,9 +41,9 @@ export async function buildMutant(mutant: Mutant, entry = "test/simulation/simul
   return pathToFileURL(outfile).href;
 }
 
-/** Makes room: nothing in build/mutants/ outlives a run. */
-export async function removeMutants(): Promise<void> {
-  await rm(FOLDER, { recursive: true, force: true });
+/** Makes room: no mutant outlives the run of its simulation. */
+export async function removeMutants(entry = ENTRY): Promise<void> {
+  await rm(folderOf(entry), { recursive: true, force: true });
 }
 
 async function change({ name, file, find, replace }: Mutant): Promise<string> {
@@ -61,8 +65,8 @@ function substitute(path: string, contents: string): esbuild.Plugin {
 }
 
 /** The mutated arithmetic as the text of the module that carries the wasm. */
-async function compileAccounts({ name, file }: Mutant, changed: string): Promise<string> {
-  const folder = join(FOLDER, name);
+async function compileAccounts({ name, file }: Mutant, changed: string, parent: string): Promise<string> {
+  const folder = join(parent, name);
   await cp(join(ROOT, "assembly"), join(folder, "assembly"), { recursive: true });
   await cp(join(ROOT, "asconfig.json"), join(folder, "asconfig.json"));
   await writeFile(join(folder, file), changed);

@@ -240,33 +240,6 @@ export function threadTests(
       },
     );
 
-    test("a thread that is terminated mid-run is reclaimed to the unit", async () => {
-      const kernel = createKernel({ shared: true });
-      const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
-      for (let round = 0; round < Math.max(3, Math.ceil(6 * scale)); round++) {
-        const prepared = prepare(kernel, kernel.memory, threads + 1);
-        const jobs = Array.from({ length: threads }, (_, index) =>
-          prepared(round * threads + index, { scenario: "spendUntilTerminated", iterations: 0 }),
-        );
-        const running = jobs.map((job) => start(job));
-        // The main thread is the last at the barrier; the others are in the middle of their work when they end.
-        const barrier = jobs[0]?.barrier as Int32Array;
-        while (Atomics.load(barrier, 0) < threads) await new Promise((resolve) => setTimeout(resolve));
-        Atomics.add(barrier, 0, 1);
-        Atomics.notify(barrier, 0);
-        const consumedBefore = budget.tokensConsumed();
-        while (budget.tokensConsumed() < consumedBefore + 1_000 && budget.debt === 0) {
-          await new Promise((resolve) => setTimeout(resolve));
-        }
-        await Promise.all(running.map((thread) => thread.terminate()));
-        for (const job of jobs) kernel.reclaim(job.owner);
-        expect(budget.openReservations).toBe(0);
-        expect(budget.held).toBe(0);
-        expect(budget.available - budget.debt).toBe(budget.capacity - budget.tokensConsumed());
-        budget.grant(budget.tokensConsumed() - consumedBefore);
-      }
-    });
-
     test("with credit: units are conserved, also those that one thread takes and another gives back", async () => {
       const kernel = createKernel({ shared: true });
       const budget = openCredit(kernel);
@@ -308,33 +281,6 @@ export function threadTests(
       }
       expect(sum(await running, "refused")).toBe(0);
       expectExact(budget, 0);
-    });
-
-    test("with credit: terminated threads leave nothing lent, and what they had taken stays out", async () => {
-      const kernel = createKernel({ shared: true });
-      const budget = openCredit(kernel);
-      let out = 0;
-      for (let round = 0; round < Math.max(3, Math.ceil(5 * scale)); round++) {
-        const shared = prepare(kernel, kernel.memory, threads + 1);
-        const jobs = Array.from({ length: threads }, (_, index) =>
-          shared(round * threads + index, { scenario: "spendCreditUntilTerminated", iterations: 0 }),
-        );
-        const running = jobs.map((job) => start(job));
-        const barrier = jobs[0]?.barrier as Int32Array;
-        while (Atomics.load(barrier, 0) < threads) await new Promise((resolve) => setTimeout(resolve));
-        Atomics.add(barrier, 0, 1);
-        Atomics.notify(barrier, 0);
-        while (budget.denied < (round + 1) * 300) await new Promise((resolve) => setTimeout(resolve));
-        await Promise.all(running.map((thread) => thread.terminate()));
-        for (const job of jobs) kernel.reclaim(job.owner);
-        // Each thread ended in at most one operation that its count does not show.
-        const counted = Atomics.load(barrier, 1);
-        out = CREDIT.capacity - budget.available;
-        expect(out).toBeGreaterThanOrEqual(counted);
-        expect(out).toBeLessThanOrEqual(counted + threads * CREDIT_COST_MAX);
-        expectExact(budget, out);
-        budget.refill();
-      }
     });
 
     test("everybody who opens a name gets the same budget, created once", async () => {
@@ -381,21 +327,6 @@ export function threadTests(
       expect(governor.stats()).toMatchObject({ streamsWaiting: 0, toolsWaiting: 0 });
     });
 
-    test("a terminated thread's permits come back, and its place in the line is free", async () => {
-      const kernel = createKernel({ shared: true });
-      const governor = new ConcurrencyGovernor(PERMITS, { kernel, name: "hammered permits" });
-      const prepared = prepare(kernel, kernel.memory, 1);
-      const job = prepared(0, { scenario: "holdPermits", iterations: 0 });
-      const thread = start(job);
-      while (Atomics.load(job.barrier, 0) === 0) await new Promise((resolve) => setTimeout(resolve));
-      expect(governor.tryAcquireTool()).toBeNull();
-      const waiting = governor.acquireTool(); // behind the thread's own wait
-      await thread.terminate();
-      expect(kernel.reclaim(job.owner)).toBe(PERMITS.tools);
-      (await waiting).release();
-      expect(governor.stats()).toMatchObject({ toolsAvailable: 3, toolsWaiting: 0, globalAvailable: 4 });
-    });
-
     test("what is taken together comes out of all budgets or none, and refuses nobody who takes alone", async () => {
       const kernel = createKernel({ shared: true });
       const world = together(kernel);
@@ -408,31 +339,6 @@ export function threadTests(
       expect(world.tokens.available).toBe(TOKENS.capacity - sum(results, "consumed"));
       expect(world.tokens.openReservations).toBe(0);
       expect(world.governor.stats()).toMatchObject({ globalAvailable: PERMITS.total, toolsAvailable: 3 });
-    });
-
-    test("a thread that is terminated while it takes from several holds nobody up and keeps nothing half taken", async () => {
-      const kernel = createKernel({ shared: true });
-      const { twins, tokens, ample, governor } = together(kernel);
-      for (let round = 0; round < Math.max(3, Math.ceil(6 * scale)); round++) {
-        const prepared = prepare(kernel, kernel.memory, threads);
-        const jobs = Array.from({ length: threads }, (_, index) =>
-          prepared(round * threads + index, { scenario: "takeTogetherUntilTerminated", iterations: 0 }),
-        );
-        const running = jobs.map((job) => start(job));
-        const [left, right] = twins;
-        const before = left.available;
-        const consumedBefore = tokens.tokensConsumed();
-        while (left.available > before - 1_000) await new Promise((resolve) => setTimeout(resolve));
-        await Promise.all(running.map((thread) => thread.terminate()));
-        // Nobody has reclaimed yet, and nothing stands in the way.
-        expect(left.available).toBe(right.available);
-        expect(allOf(left, right, ample).tryReserve([1, 1, 1])).not.toBeNull();
-        for (const job of jobs) kernel.reclaim(job.owner);
-        expect(tokens.openReservations).toBe(0);
-        expect(tokens.available - tokens.debt).toBe(tokens.capacity - tokens.tokensConsumed());
-        expect(governor.stats()).toMatchObject({ globalAvailable: PERMITS.total, toolsAvailable: 3 });
-        tokens.grant(tokens.tokensConsumed() - consumedBefore); // so that the next ones do not find it used up
-      }
     });
 
     test("a rate grants to all threads together what it would grant to one", async () => {
@@ -468,6 +374,104 @@ export function threadTests(
         expect(new Set(agreed.map((result) => result.owner)).size).toBe(agreed.length);
         for (const result of agreed) expect(result.budgets).toBe(kernel.budgets);
       }
+    });
+
+    // At the same time, each on a kernel of its own: a page's engine lets a thread run for two more seconds before it ends it
+    // by force, and the tests spend theirs together.
+    describe("that are terminated", { concurrent: true }, () => {
+      test("a thread that is terminated mid-run is reclaimed to the unit", async () => {
+        const kernel = createKernel({ shared: true });
+        const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
+        for (let round = 0; round < Math.max(3, Math.ceil(6 * scale)); round++) {
+          const prepared = prepare(kernel, kernel.memory, threads + 1);
+          const jobs = Array.from({ length: threads }, (_, index) =>
+            prepared(round * threads + index, { scenario: "spendUntilTerminated", iterations: 0 }),
+          );
+          const running = jobs.map((job) => start(job));
+          // The main thread is the last at the barrier; the others are in the middle of their work when they end.
+          const barrier = jobs[0]?.barrier as Int32Array;
+          while (Atomics.load(barrier, 0) < threads) await new Promise((resolve) => setTimeout(resolve));
+          Atomics.add(barrier, 0, 1);
+          Atomics.notify(barrier, 0);
+          const consumedBefore = budget.tokensConsumed();
+          while (budget.tokensConsumed() < consumedBefore + 1_000 && budget.debt === 0) {
+            await new Promise((resolve) => setTimeout(resolve));
+          }
+          await Promise.all(running.map((thread) => thread.terminate()));
+          for (const job of jobs) kernel.reclaim(job.owner);
+          expect(budget.openReservations).toBe(0);
+          expect(budget.held).toBe(0);
+          expect(budget.available - budget.debt).toBe(budget.capacity - budget.tokensConsumed());
+          budget.grant(budget.tokensConsumed() - consumedBefore);
+        }
+      });
+
+      test("with credit: terminated threads leave nothing lent, and what they had taken stays out", async () => {
+        const kernel = createKernel({ shared: true });
+        const budget = openCredit(kernel);
+        let out = 0;
+        for (let round = 0; round < Math.max(3, Math.ceil(5 * scale)); round++) {
+          const shared = prepare(kernel, kernel.memory, threads + 1);
+          const jobs = Array.from({ length: threads }, (_, index) =>
+            shared(round * threads + index, { scenario: "spendCreditUntilTerminated", iterations: 0 }),
+          );
+          const running = jobs.map((job) => start(job));
+          const barrier = jobs[0]?.barrier as Int32Array;
+          while (Atomics.load(barrier, 0) < threads) await new Promise((resolve) => setTimeout(resolve));
+          Atomics.add(barrier, 0, 1);
+          Atomics.notify(barrier, 0);
+          while (budget.denied < (round + 1) * 300) await new Promise((resolve) => setTimeout(resolve));
+          await Promise.all(running.map((thread) => thread.terminate()));
+          for (const job of jobs) kernel.reclaim(job.owner);
+          // Each thread ended in at most one operation that its count does not show.
+          const counted = Atomics.load(barrier, 1);
+          out = CREDIT.capacity - budget.available;
+          expect(out).toBeGreaterThanOrEqual(counted);
+          expect(out).toBeLessThanOrEqual(counted + threads * CREDIT_COST_MAX);
+          expectExact(budget, out);
+          budget.refill();
+        }
+      });
+
+      test("a terminated thread's permits come back, and its place in the line is free", async () => {
+        const kernel = createKernel({ shared: true });
+        const governor = new ConcurrencyGovernor(PERMITS, { kernel, name: "hammered permits" });
+        const prepared = prepare(kernel, kernel.memory, 1);
+        const job = prepared(0, { scenario: "holdPermits", iterations: 0 });
+        const thread = start(job);
+        while (Atomics.load(job.barrier, 0) === 0) await new Promise((resolve) => setTimeout(resolve));
+        expect(governor.tryAcquireTool()).toBeNull();
+        const waiting = governor.acquireTool(); // behind the thread's own wait
+        await thread.terminate();
+        expect(kernel.reclaim(job.owner)).toBe(PERMITS.tools);
+        (await waiting).release();
+        expect(governor.stats()).toMatchObject({ toolsAvailable: 3, toolsWaiting: 0, globalAvailable: 4 });
+      });
+
+      test("a thread that is terminated while it takes from several holds nobody up and keeps nothing half taken", async () => {
+        const kernel = createKernel({ shared: true });
+        const { twins, tokens, ample, governor } = together(kernel);
+        for (let round = 0; round < Math.max(3, Math.ceil(6 * scale)); round++) {
+          const prepared = prepare(kernel, kernel.memory, threads);
+          const jobs = Array.from({ length: threads }, (_, index) =>
+            prepared(round * threads + index, { scenario: "takeTogetherUntilTerminated", iterations: 0 }),
+          );
+          const running = jobs.map((job) => start(job));
+          const [left, right] = twins;
+          const before = left.available;
+          const consumedBefore = tokens.tokensConsumed();
+          while (left.available > before - 1_000) await new Promise((resolve) => setTimeout(resolve));
+          await Promise.all(running.map((thread) => thread.terminate()));
+          // Nobody has reclaimed yet, and nothing stands in the way.
+          expect(left.available).toBe(right.available);
+          expect(allOf(left, right, ample).tryReserve([1, 1, 1])).not.toBeNull();
+          for (const job of jobs) kernel.reclaim(job.owner);
+          expect(tokens.openReservations).toBe(0);
+          expect(tokens.available - tokens.debt).toBe(tokens.capacity - tokens.tokensConsumed());
+          expect(governor.stats()).toMatchObject({ globalAvailable: PERMITS.total, toolsAvailable: 3 });
+          tokens.grant(tokens.tokensConsumed() - consumedBefore); // so that the next ones do not find it used up
+        }
+      });
     });
   });
 }

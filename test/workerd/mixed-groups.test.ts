@@ -312,8 +312,8 @@ test("groups of everything give the answers and the rows of the same calls one a
     });
   });
   await fc.assert(property, { numRuns: 70 });
-  // What the property is about did happen.
-  for (const count of Object.values(counts)) expect(count).toBeGreaterThan(20);
+  // What the property is about did happen; calls that fail alone are the rarest, about twenty of them.
+  for (const count of Object.values(counts)) expect(count).toBeGreaterThan(8);
 });
 
 describe("in one group", () => {

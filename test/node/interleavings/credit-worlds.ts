@@ -229,7 +229,7 @@ export const CREDITED: Worlds = {
   },
 
   "credit: who has seen the new epoch takes from it, not from what was lent before": {
-    preemptions: 3,
+    preemptions: 2,
     build: (kernel) => {
       const { rows, me, take, expectOut } = twoCells(kernel);
       const before = kernel.budgetFigure(rows, Figure.Epoch);

@@ -15,6 +15,9 @@ import { type Build, DEATHS, ORDERS } from "./worlds.ts";
 /** Some seconds of random histories. */
 const SEEDS = 150;
 
+// `main.ts [seeds [first seed [more preemptions]]]`: more histories and orders than npm test has the time for.
+const [seeds = SEEDS, first = 1, more = 0] = process.argv.slice(2).map(Number);
+
 const results: { name: string; runs: number; failure?: string }[] = [];
 
 async function explore(name: string, run: (explorer: Explorer) => Promise<number>): Promise<void> {
@@ -35,7 +38,7 @@ for (const [name, { build, preemptions }] of Object.entries({
   ...ADJUSTED,
   ...FITS,
 })) {
-  await explore(name, (explorer) => explorer.everyOrder(build, preemptions));
+  await explore(name, (explorer) => explorer.everyOrder(build, preemptions && preemptions + more));
 }
 for (const [name, build] of Object.entries({
   ...DEATHS,
@@ -47,8 +50,6 @@ for (const [name, build] of Object.entries({
 })) {
   await explore(`a thread dies ${name}`, (explorer) => explorer.everyDeath(build));
 }
-// `main.ts [seeds [first seed]]`: more histories than npm test has the time for.
-const [seeds = SEEDS, first = 1] = process.argv.slice(2).map(Number);
 const histories = new Explorer();
 for (let seed = first; seed < first + seeds; seed++) {
   const build: Build = (kernel) => historyWorld(kernel, seed);

@@ -9,7 +9,7 @@ import type { Outcome } from "../../simulation/simulate.ts";
 const SEEDS_MAX = 2_000;
 const ENTRY = "test/simulation/leases/simulate.ts";
 
-afterAll(removeMutants);
+afterAll(() => removeMutants(ENTRY));
 
 test.each(LEASE_MUTANTS.filter(({ file }) => !file.startsWith("assembly/")))(
   "$name is caught",

@@ -10,7 +10,7 @@ import { WORKER_MUTANTS } from "../../workerd/mutants.ts";
 
 const SEEDS_MAX = 1_000;
 
-afterAll(removeMutants);
+afterAll(() => removeMutants());
 
 test.each(MUTANTS.filter(({ file }) => !file.startsWith("assembly/")))("$name is caught", async (mutant) => {
   const { simulate }: { simulate: (seed: number) => Outcome } = await import(await buildMutant(mutant));
