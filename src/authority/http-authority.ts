@@ -29,35 +29,26 @@ export class HttpAuthority<Exact extends boolean = false> extends WireAuthority<
   }
 }
 
+const PATHS: Readonly<Record<WireCall["operation"], string>> = {
+  reserve: "/v1/reservations",
+  reserveFit: "/v1/x-purser/reservations",
+  decide: "/v1/decide",
+  event: "/v1/events",
+  commit: "/v1/reservations/:id/commit",
+  release: "/v1/reservations/:id/release",
+  extend: "/v1/reservations/:id/extend",
+  getReservation: "/v1/reservations/:id",
+  listReservations: "/v1/reservations",
+  balances: "/v1/balances",
+  openLease: "/v1/x-purser/leases",
+  renewLease: "/v1/x-purser/leases/:id/renew",
+  returnLease: "/v1/x-purser/leases/:id/return",
+  listLeases: "/v1/x-purser/leases",
+  exposure: "/v1/x-purser/exposure",
+};
+
 function pathOf(call: WireCall): string {
-  switch (call.operation) {
-    case "reserve":
-      return "/v1/reservations";
-    case "reserveFit":
-      return "/v1/x-purser/reservations";
-    case "decide":
-      return "/v1/decide";
-    case "event":
-      return "/v1/events";
-    case "commit":
-    case "release":
-    case "extend":
-      return `/v1/reservations/${encodeURIComponent(call.id)}/${call.operation}`;
-    case "openLease":
-      return "/v1/x-purser/leases";
-    case "renewLease":
-      return `/v1/x-purser/leases/${encodeURIComponent(call.id)}/renew`;
-    case "returnLease":
-      return `/v1/x-purser/leases/${encodeURIComponent(call.id)}/return`;
-    case "listLeases":
-      return `/v1/x-purser/leases${queryText(call.query)}`;
-    case "exposure":
-      return "/v1/x-purser/exposure";
-    case "getReservation":
-      return `/v1/reservations/${encodeURIComponent(call.id)}`;
-    case "listReservations":
-      return `/v1/reservations${queryText(call.query)}`;
-    case "balances":
-      return `/v1/balances${queryText(call.query)}`;
-  }
+  const path = PATHS[call.operation];
+  if ("query" in call) return path + queryText(call.query);
+  return "id" in call ? path.replace(":id", () => encodeURIComponent(call.id)) : path;
 }

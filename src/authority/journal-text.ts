@@ -2,7 +2,7 @@
 // known version or nothing, and no integer is rounded. Pure; who may call: the journals in src/journal.
 
 import { type JsonObject, parseJson, stringifyJson, toJsonValue } from "../ledger/json.ts";
-import { OVERAGE_POLICIES, UNITS } from "../ledger/schema.ts";
+import { OVERAGE_POLICIES, UNITS } from "../ledger/units.ts";
 import type { JournalRecord } from "./journal.ts";
 
 export function textOfRecord(record: JournalRecord): string {

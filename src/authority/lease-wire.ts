@@ -5,21 +5,9 @@
 import { checkInteger, checkName, invalidArgument } from "../arguments.ts";
 import type { Subject } from "../ledger/scope.ts";
 import type { Figure } from "./authority.ts";
-import {
-  amountOf,
-  arrayOf,
-  balancesMember,
-  fieldsOf,
-  integerOf,
-  type ReadFigure,
-  textOf,
-  textsOf,
-  unexpected,
-  unitOf,
-} from "./from-wire.ts";
+import { balancesMember } from "./from-wire.ts";
 import type {
   Leased,
-  LeaseExpiryPolicy,
   LeaseName,
   LeaseRenewal,
   LeaseReport,
@@ -28,13 +16,26 @@ import type {
   UnitExposure,
 } from "./leases.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
+import {
+  amountBy,
+  figureBy,
+  givenOf,
+  integerOf,
+  membersOf,
+  oneOf,
+  type ReadFigure,
+  rowsBy,
+  textOf,
+  textsOf,
+  unitOf,
+} from "./members.ts";
 import { explainedBy } from "./refusals.ts";
 import { checkFigure, subjectOf } from "./to-wire.ts";
 import type { WireFields } from "./wire-call.ts";
 
-const STATES: ReadonlySet<unknown> = new Set(["active", "ended"]);
-const STATUSES: ReadonlySet<unknown> = new Set(["ACTIVE", "RETURNED", "EXPIRED"]);
-const POLICIES: ReadonlySet<unknown> = new Set(["charge", "refund"]);
+const stateOf = oneOf(["active", "ended"]);
+const statusOf = oneOf(["ACTIVE", "RETURNED", "EXPIRED"]);
+const policyOf = oneOf(["charge", "refund"]);
 
 export function leaseBody(key: string, request: LeaseRequest, base: Subject | undefined): WireFields {
   const { unit, want, min, ttlMs, holder } = request;
@@ -80,50 +81,50 @@ export function checkLeaseId(id: string): void {
 }
 
 export function leasedOf<F extends Figure>(body: WireFields, figure: ReadFigure<F>): Leased<F> {
-  const { state, on_expiry: onExpiry } = body;
-  if (!STATES.has(state)) throw unexpected("state", "active or ended", state);
-  if (!POLICIES.has(onExpiry)) throw unexpected("on_expiry", "charge or refund", onExpiry);
   const shortage =
     body.shortage === undefined ? undefined : explainedBy({ operation: "openLease" }, body.shortage, figure);
   return {
     ok: true,
-    leaseId: textOf(body, "lease_id"),
-    epoch: integerOf(body, "epoch"),
-    sequence: integerOf(body, "sequence"),
-    state: state as Leased["state"],
-    granted: amountOf(body, "granted", figure),
-    outstanding: figure(body.outstanding, "outstanding"),
-    recall: figure(body.recall, "recall"),
-    remainingTtlMs: integerOf(body, "remaining_ttl_ms"),
-    graceMs: integerOf(body, "grace_ms"),
-    expiresAtMs: integerOf(body, "expires_at_ms"),
-    onExpiry: onExpiry as LeaseExpiryPolicy,
+    ...membersOf(body, {
+      leaseId: textOf,
+      epoch: integerOf,
+      sequence: integerOf,
+      state: stateOf,
+      granted: amountBy(figure),
+      outstanding: figureBy(figure),
+      recall: figureBy(figure),
+      remainingTtlMs: integerOf,
+      graceMs: integerOf,
+      expiresAtMs: integerOf,
+      onExpiry: policyOf,
+      affectedScopes: textsOf,
+    }),
     ...(shortage !== undefined && { shortage }),
-    affectedScopes: textsOf(body, "affected_scopes"),
     ...balancesMember(body, figure),
   };
 }
 
 export function leaseStateOf<F extends Figure>(body: WireFields, figure: ReadFigure<F>): LeaseState<F> {
-  const { status, holder } = body;
-  if (!STATUSES.has(status)) throw unexpected("status", "a lease's status", status);
+  const figureOf = figureBy(figure);
   return {
-    leaseId: textOf(body, "lease_id"),
-    epoch: integerOf(body, "epoch"),
-    status: status as LeaseState["status"],
-    ...(holder !== undefined && { holder: textOf(body, "holder") }),
-    scopePath: textOf(body, "scope_path"),
-    unit: unitOf(body.unit, "unit"),
-    granted: figure(body.granted, "granted"),
-    spent: figure(body.spent, "spent"),
-    returned: figure(body.returned, "returned"),
-    held: figure(body.held, "held"),
-    outstanding: figure(body.outstanding, "outstanding"),
-    charged: figure(body.charged, "charged"),
-    sequence: integerOf(body, "sequence"),
-    createdAtMs: integerOf(body, "created_at_ms"),
-    renewedAtMs: integerOf(body, "renewed_at_ms"),
-    expiresAtMs: integerOf(body, "expires_at_ms"),
+    ...membersOf(body, {
+      leaseId: textOf,
+      epoch: integerOf,
+      status: statusOf,
+      scopePath: textOf,
+      unit: unitOf,
+      granted: figureOf,
+      spent: figureOf,
+      returned: figureOf,
+      held: figureOf,
+      outstanding: figureOf,
+      charged: figureOf,
+      sequence: integerOf,
+      createdAtMs: integerOf,
+      renewedAtMs: integerOf,
+      expiresAtMs: integerOf,
+    }),
+    ...givenOf(body, { holder: textOf }),
   };
 }
 
@@ -131,15 +132,10 @@ export function exposureOf<F extends Figure>(
   body: WireFields,
   figure: ReadFigure<F>,
 ): readonly UnitExposure<F>[] {
-  return arrayOf(body, "exposure").map((row, index) => {
-    const fields = fieldsOf(row, `exposure.${index}`);
-    return {
-      unit: unitOf(fields.unit, "unit"),
-      leases: integerOf(fields, "leases"),
-      outstanding: figure(fields.outstanding, "outstanding"),
-      beyond: figure(fields.beyond, "beyond"),
-    };
-  });
+  const figureOf = figureBy(figure);
+  const row = (fields: WireFields) =>
+    membersOf(fields, { unit: unitOf, leases: integerOf, outstanding: figureOf, beyond: figureOf });
+  return rowsBy(row)(body, "exposure");
 }
 
 function lifeOf(ttlMs: number | undefined): number | undefined {

@@ -5,7 +5,6 @@
 import type { RetryAdvice } from "../denial.ts";
 import { type ErrorCode, STATUS_OF_ERROR } from "../ledger/codes.ts";
 import type { JsonObject } from "../ledger/json.ts";
-import type { Unit } from "../ledger/schema.ts";
 import {
   type AuthorityDenial,
   type AuthorityDenialCode,
@@ -15,7 +14,7 @@ import {
   type Figure,
 } from "./authority.ts";
 import { AuthorityError, type AuthorityErrorCode, invalidAnswer } from "./errors.ts";
-import { amountOf, type ReadFigure } from "./from-wire.ts";
+import { type ReadFigure, unitOf } from "./members.ts";
 import type { WireAnswer } from "./wire-call.ts";
 
 const DENIALS: ReadonlySet<string> = new Set(DENIAL_CODES);
@@ -122,12 +121,11 @@ function figuresOf<F extends Figure>(
   figure: ReadFigure<F>,
 ): DenialFigures<F> | undefined {
   if (details === undefined) return undefined;
-  const { unit } = details;
-  const of = (member: string): F =>
-    amountOf({ [member]: { unit, amount: details[member] } }, member, figure).amount;
   try {
+    const unit = unitOf(details, "unit");
+    const of = (member: string): F => figure(details[member], member);
     return {
-      unit: unit as Unit,
+      unit,
       requested: of("requested"),
       limit: of("allocated"),
       available: of("remaining"),

@@ -20,17 +20,8 @@ import type {
   ReserveRequest,
 } from "./authority.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
+import { wireNameOf } from "./members.ts";
 import type { WireFields } from "./wire-call.ts";
-
-const SORT_NAMES = {
-  reservationId: "reservation_id",
-  tenant: "tenant",
-  scopePath: "scope_path",
-  status: "status",
-  reserved: "reserved",
-  createdAtMs: "created_at_ms",
-  expiresAtMs: "expires_at_ms",
-} as const;
 
 export function decideBody(key: string, request: DecideRequest, base: Subject | undefined): WireFields {
   checkAmount("estimate", request.estimate);
@@ -103,9 +94,9 @@ export function reservationsQuery(query: ReservationQuery): WireFields {
     expires_to: instant("expiresToMs", query.expiresToMs),
     finalized_from: instant("finalizedFromMs", query.finalizedFromMs),
     finalized_to: instant("finalizedToMs", query.finalizedToMs),
-    sort_by: query.sortBy === undefined ? undefined : SORT_NAMES[query.sortBy],
+    sort_by: query.sortBy && wireNameOf(query.sortBy),
     sort_dir: query.sortDirection,
-    include: query.include?.map((it) => (it === "committedMetadata" ? "committed_metadata" : it)).join(","),
+    include: query.include?.map(wireNameOf).join(","),
     limit: query.pageRows,
   };
 }

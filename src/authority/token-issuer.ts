@@ -4,9 +4,9 @@
 
 import { checkInteger, checkName } from "../arguments.ts";
 import type { AmountInput, Unit } from "../ledger/schema.ts";
-import type { AmountOf, CallOptions } from "./authority.ts";
+import type { CallOptions } from "./authority.ts";
 import { invalidAnswer } from "./errors.ts";
-import { amountOf, fieldsOf, integerOf, pageOf, safeFigure, textOf, textsOf } from "./from-wire.ts";
+import { pageOf } from "./from-wire.ts";
 import {
   type HttpCall,
   type HttpOptions,
@@ -15,6 +15,18 @@ import {
   type Transport,
 } from "./http-transport.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
+import {
+  amountBy,
+  amountIn,
+  fieldsOf,
+  givenOf,
+  integerOf,
+  membersOf,
+  oneOf,
+  safeFigure,
+  textOf,
+  textsOf,
+} from "./members.ts";
 import { errorOf } from "./refusals.ts";
 import { type RetryOptions, type RetryPolicy, retryPolicy, withDeadline, withRetries } from "./retry.ts";
 import { platformWith, type Surroundings } from "./surroundings.ts";
@@ -181,24 +193,23 @@ function issuedOf(body: WireFields): IssuedToken {
   return { ...stateOf(body), token: textOf(body, "token") };
 }
 
+const statusOf = oneOf(["ACTIVE", "REVOKED", "EXPIRED"]);
+
 function stateOf(body: WireFields): TokenState {
-  const cap: AmountOf<number> = amountOf(body, "cap", safeFigure);
-  const figure = (member: string): number => amountOf(body, member, safeFigure, cap.unit).amount;
-  return {
-    tokenId: textOf(body, "token_id"),
-    status: textOf(body, "status") as TokenState["status"],
-    scope: textOf(body, "scope"),
-    unit: cap.unit,
-    permissions: textsOf(body, "permissions"),
-    cap: cap.amount,
-    spent: figure("spent"),
-    held: figure("reserved"),
-    remaining: figure("remaining"),
-    ...(body.max_per_operation !== undefined && { maxPerOperation: figure("max_per_operation") }),
-    ...(body.allowed_origins !== undefined && { allowedOrigins: textsOf(body, "allowed_origins") }),
-    ...(body.name !== undefined && { name: textOf(body, "name") }),
-    ancestors: textsOf(body, "ancestors"),
-    createdAtMs: integerOf(body, "created_at_ms"),
-    expiresAtMs: integerOf(body, "expires_at_ms"),
-  };
+  const { unit, amount: cap } = amountBy(safeFigure)(body, "cap");
+  const figureOf = amountIn(unit, safeFigure);
+  const { reserved: held, ...members } = membersOf(body, {
+    tokenId: textOf,
+    status: statusOf,
+    scope: textOf,
+    permissions: textsOf,
+    spent: figureOf,
+    reserved: figureOf,
+    remaining: figureOf,
+    ancestors: textsOf,
+    createdAtMs: integerOf,
+    expiresAtMs: integerOf,
+  });
+  const given = givenOf(body, { maxPerOperation: figureOf, allowedOrigins: textsOf, name: textOf });
+  return { ...members, unit, cap, held, ...given };
 }

@@ -43,6 +43,7 @@ import type {
   UnitExposure,
 } from "./leases.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
+import { exactFigure, fieldsOf, type ReadFigure, safeFigure } from "./members.ts";
 import { Recovery, type RecoveryNotice } from "./recovery.ts";
 import { deniedBy, deniedIn, errorOf } from "./refusals.ts";
 import { type GuardHost, ReservationGuard } from "./reservation-guard.ts";
@@ -100,7 +101,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
   readonly #timeoutMs: number | undefined;
   readonly #retry: RetryPolicy;
   readonly #subject: Subject | undefined;
-  readonly #figure: read.ReadFigure<FigureOf<Exact>>;
+  readonly #figure: ReadFigure<FigureOf<Exact>>;
   readonly #surroundings: Required<Surroundings>;
   readonly #recovery: Recovery<FigureOf<Exact>>;
   #leakedGuards = 0;
@@ -111,9 +112,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     this.#timeoutMs = timeoutMs;
     this.#retry = retryPolicy(timeoutMs === undefined ? { attempts: 1 } : retry);
     this.#subject = options.subject;
-    this.#figure = (options.exact === true ? read.exactFigure : read.safeFigure) as read.ReadFigure<
-      FigureOf<Exact>
-    >;
+    this.#figure = (options.exact === true ? exactFigure : safeFigure) as ReadFigure<FigureOf<Exact>>;
     const surroundings = platformWith(options);
     this.#surroundings = surroundings;
     const { journal = new MemoryJournal(), onRecovery = warnOf(surroundings) } = options;
@@ -365,7 +364,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
       const answer = await this.#send(call, { signal, keepalive });
       if (answer.status === expected) {
         this.#recovery.reached();
-        return toValue(read.fieldsOf(answer.body, "body"));
+        return toValue(fieldsOf(answer.body, "body"));
       }
       throw errorOf(call, answer);
     };

@@ -3,7 +3,6 @@
 // no blank subject level. Closed objects: an unknown field is an error that names its path. Who may call: operations.
 
 import * as v from "valibot";
-import type { OveragePolicy } from "../kernel/accounts.ts";
 import { type Refusal, refuse } from "./codes.ts";
 import { INT64_MAX } from "./int64.ts";
 import { isBoxedNumber, type JsonObject, toJsonValue } from "./json.ts";
@@ -11,16 +10,9 @@ import { LIMITS } from "./limits.ts";
 import { isWebOrigin } from "./origins.ts";
 import { LEVELS, SCOPE_VALUE } from "./scope.ts";
 import { hasAtMostCharacters, shorten } from "./text.ts";
+import { OVERAGE_POLICIES, UNITS, type Unit } from "./units.ts";
 
-export const UNITS = ["USD_MICROCENTS", "TOKENS", "CREDITS", "RISK_POINTS"] as const;
-/** One USD is 10^8 `USD_MICROCENTS`; the other units count what their name says. */
-export type Unit = (typeof UNITS)[number];
-
-export const OVERAGE_POLICIES = [
-  "REJECT",
-  "ALLOW_IF_AVAILABLE",
-  "ALLOW_WITH_OVERDRAFT",
-] as const satisfies readonly OveragePolicy[];
+export { OVERAGE_POLICIES, UNITS, type Unit } from "./units.ts";
 
 const RESERVATION_STATUSES = ["ACTIVE", "COMMITTED", "RELEASED", "EXPIRED"] as const;
 

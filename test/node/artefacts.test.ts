@@ -12,8 +12,12 @@ import { decodeWasm, encodeWasm } from "../../src/kernel/wasm-text.ts";
 const WASM_GZIP_BYTES_MAX = 8 * 1_024;
 /** The aim is 12 KiB; 14.6 is what it takes since the kernel also lends to threads, grants of a range what fits, and is leased. */
 const CORE_GZIP_BYTES_MAX = 14.75 * 1_024;
-/** The aim is 12 KiB; 15.8 is what it takes with heartbeat, journal and recovery (3.4), metered streams (2.1) and leases (0.7). */
-const CLIENT_GZIP_BYTES_MAX = 15.9 * 1_024;
+/**
+ * The aim is 12 KiB; 15.4 is what it takes. Beyond calls and their answers that is metered streams (2.0), recovery and journal
+ * (1.6), the heartbeat (0.8) and leases (0.5): what a guard does by itself, so it cannot be left out of the entry.
+ */
+const CLIENT_GZIP_BYTES_MAX = 15.5 * 1_024;
+const INDEXEDDB_JOURNAL_GZIP_BYTES_MAX = 3 * 1_024;
 
 const file = (path: string): URL => new URL(`../../${path}`, import.meta.url);
 const read = (path: string): Uint8Array => readFileSync(file(path));
@@ -254,7 +258,12 @@ describe("the package", () => {
     expect(await gzipBytes(names, "dist/index.js")).toBeLessThanOrEqual(CORE_GZIP_BYTES_MAX);
   });
 
-  test("all of the client comes to at most 15.9 KiB gzipped, and holds no wasm", async () => {
+  test("a page's journal comes to at most 3 KiB gzipped: it carries no validator", async () => {
+    const bytes = await gzipBytes("*", "dist/journal/indexeddb.js");
+    expect(bytes).toBeLessThanOrEqual(INDEXEDDB_JOURNAL_GZIP_BYTES_MAX);
+  });
+
+  test("all of the client comes to at most 15.5 KiB gzipped, and holds no wasm", async () => {
     expect(await gzipBytes("*", "dist/client.js")).toBeLessThanOrEqual(CLIENT_GZIP_BYTES_MAX);
     const text = readFileSync(file("dist/client.js"), "utf8");
     expect(text).not.toMatch(/\bWebAssembly\b/);
