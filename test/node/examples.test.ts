@@ -164,9 +164,12 @@ test("examples/graph.ts: refuses before the first stage, or pays for each one", 
 });
 
 test("examples/limits.ts: runs within rate and slots, and says when to come back", async () => {
-  for (let call = 0; call < 20; call++) expect(await runTool(async () => call)).toBe(call);
-  const refused = await runTool(async () => "too soon");
-  expect(refused).toEqual({ retryAfterMs: expect.any(Number) });
+  const answers: unknown[] = [];
+  // The clock is the real one: however slow the machine, calls come faster than eight a second at some time.
+  do answers.push(await runTool(async () => "ran"));
+  while (answers.at(-1) === "ran");
+  expect(answers.length).toBeGreaterThan(20);
+  expect(answers.at(-1)).toEqual({ retryAfterMs: expect.any(Number) });
 });
 
 test("examples/fit.ts: answers get shorter as the budget ends, and then there are none", async () => {
