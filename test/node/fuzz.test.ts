@@ -6,6 +6,7 @@ import { randomInt } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { request as send } from "undici";
 import { expect, test } from "vitest";
 import { startAuthority } from "../../scripts/lib/authority-process.ts";
 import type { TenantWay } from "../support/authority-contract.ts";
@@ -157,20 +158,21 @@ async function sendAll(url: string, requests: readonly BadRequest[]): Promise<Wr
 /** Why an answer is not the one that a bad request must get. */
 async function problemWith(url: string, request: BadRequest): Promise<string | undefined> {
   const { method, path, headers, body } = request;
-  const response = await fetch(
+  // Not fetch: of the whole test it takes a fifth.
+  const response = await send(
     url + path,
     body === undefined ? { method, headers } : { method, headers, body },
   );
-  const answer = await response.text();
-  const said = `${response.status} ${answer}`;
-  if (!request.statuses.includes(response.status)) return said;
+  const answer = await response.body.text();
+  const said = `${response.statusCode} ${answer}`;
+  if (!request.statuses.includes(response.statusCode)) return said;
   const { error, message, request_id, trace_id, details, ...others } = JSON.parse(answer);
   const whole =
     typeof error === "string" &&
     typeof message === "string" &&
     message.length <= 1000 &&
-    request_id === response.headers.get("x-request-id") &&
-    trace_id === response.headers.get("x-cycles-trace-id") &&
+    request_id === response.headers["x-request-id"] &&
+    trace_id === response.headers["x-cycles-trace-id"] &&
     (details === undefined || typeof details === "object") &&
     Object.keys(others).length === 0;
   return whole ? undefined : said;
