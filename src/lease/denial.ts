@@ -14,11 +14,13 @@ export const LEASE_REASONS = [
   "authority-exhausted",
   /** The authority does not answer. What the lease has left goes on until it ends. */
   "authority-unreachable",
+  /** The authority answers, and refuses: the credential has ended, or may not. `lastError` says what it said. */
+  "authority-refused",
 ] as const;
 export type LeaseReason = (typeof LEASE_REASONS)[number];
 
 /** The word that a holder keeps for its threads; 0 means that there is no holder. */
-export const SUPPLY = { none: 0, good: 1, exhausted: 2, unreachable: 3 } as const;
+export const SUPPLY = { none: 0, good: 1, exhausted: 2, unreachable: 3, refused: 4 } as const;
 export type Supply = (typeof SUPPLY)[keyof typeof SUPPLY];
 
 /** A denial of a leased budget; its figures are those of the slice. */

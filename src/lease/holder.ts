@@ -152,6 +152,11 @@ export class Holder {
     return granted;
   }
 
+  /** The authority has answered: what the holder lent itself, and nobody has used, is not to be had any more. */
+  #repayItself(): void {
+    if (this.#book.lent > 0) this.#takeBack(this.#book.lent);
+  }
+
   /** Takes what the holder may lend itself while the authority cannot be reached. */
   lendItself(allowance: number): void {
     this.#add(this.#book.lend(allowance));
@@ -201,6 +206,7 @@ export class Holder {
     this.#denied = answer.ok ? undefined : pending;
     if (!answer.ok) {
       this.#shortage = answer.denial;
+      this.#repayItself();
       return 0;
     }
     const { leaseId, epoch, sequence, state } = answer;
@@ -229,12 +235,16 @@ export class Holder {
     const told = this.#book.tell(this.#reading());
     const sent = clock();
     this.#calls++;
-    const answer = await authority.renewLease(
-      name,
-      { ...told, sequence: ++this.#sequence, want: told.held + idle, ttlMs: terms.ttlMs },
-      options,
-    );
+    const renewal = { ...told, sequence: ++this.#sequence, want: told.held + idle, ttlMs: terms.ttlMs };
+    const answer = await authority.renewLease(name, renewal, options).catch((error: unknown) => {
+      if (isLost(error)) return undefined;
+      throw error;
+    });
     if (this.#name !== name) return 0;
+    if (answer === undefined) {
+      this.giveUp();
+      return 0;
+    }
     this.#book.heard(told);
     this.#hasGivenBack = false;
     if (answer.state === "ended") {
@@ -276,7 +286,7 @@ export class Holder {
     this.#book.tidy(this.#reading());
   }
 
-  /** @returns false if the authority knows no such lease: then nothing was charged for it */
+  /** @returns false if the authority knows no such lease, or hears nothing of it from this credential */
   async #tellReturn(
     name: LeaseName,
     { spent, held, returned }: Told,
@@ -289,7 +299,7 @@ export class Holder {
       await this.#parts.authority.returnLease(name, { spent, held, returned, sequence }, options);
       return true;
     } catch (error) {
-      if (codeOf(error) === "NOT_FOUND" && outcomeOf(error) === "refused") return false;
+      if (isLost(error)) return false;
       throw error;
     }
   }
@@ -302,6 +312,7 @@ export class Holder {
     this.#onExpiry = answer.onExpiry;
     this.#shortage = answer.shortage;
     this.#add(granted);
+    this.#repayItself();
     if (!this.endIfOver(this.#parts.clock())) {
       const before = this.#book.returned;
       if (answer.recall > 0) this.#takeBack(answer.recall);
@@ -367,10 +378,19 @@ export class Holder {
   }
 }
 
-function codeOf(error: unknown): unknown {
+/**
+ * The lease is none of this holder's any more: the authority does not know it, or it was made with another token. What was used
+ * of it counts as lent to itself, until another lease covers it: at worst it is charged under both.
+ */
+function isLost(error: unknown): boolean {
+  const code = codeOf(error);
+  return outcomeOf(error) === "refused" && (code === "NOT_FOUND" || code === "FORBIDDEN");
+}
+
+export function codeOf(error: unknown): unknown {
   return (error as { code?: unknown } | null)?.code;
 }
 
-function outcomeOf(error: unknown): unknown {
+export function outcomeOf(error: unknown): unknown {
   return (error as { outcome?: unknown } | null)?.outcome;
 }

@@ -9,7 +9,7 @@ import type { AtomicTokenBudget } from "../budgets/atomic-token-budget.ts";
 import type { KernelCounter } from "../budgets/kernel-counter.ts";
 import { canWatchShortage, refusalsOf, setSupplyState, watchShortage } from "../kernel/supply.ts";
 import { SUPPLY, type Supply } from "./denial.ts";
-import type { Holder } from "./holder.ts";
+import { codeOf, type Holder, outcomeOf } from "./holder.ts";
 import { leftMs, type Moment } from "./life.ts";
 import { HOLDER_LIMITS } from "./limits.ts";
 import { Waiters } from "./waiters.ts";
@@ -166,7 +166,8 @@ export class Keeper {
 
   /** Whether somebody is short or soon will be, or the authority is to be found again. */
   get #isWanting(): boolean {
-    return this.#isLow || this.#refused > 0 || this.waiters.size > 0 || this.#supply === SUPPLY.unreachable;
+    const isFailing = this.#supply === SUPPLY.unreachable || this.#supply === SUPPLY.refused;
+    return this.#isLow || this.#refused > 0 || this.waiters.size > 0 || isFailing;
   }
 
   /** When the lease is to be renewed or reported, on the monotonic clock. */
@@ -208,8 +209,9 @@ export class Keeper {
     const endMs = lifeMs > 0 ? lifeMs : Number.POSITIVE_INFINITY;
     const isShort = this.#isWanting || (shared !== null && !this.#isWatching);
     const isWaiting = holder.owesReport || (this.#state === "open" && isShort);
-    const lookMs =
-      shared !== null && !canWatchShortage(shared.kernel) ? HOLDER_LIMITS.lookMs : Number.POSITIVE_INFINITY;
+    // Nobody tells what a cancelled call or another thread gives back, which may be all that somebody waits for.
+    const isBlind = shared !== null && !canWatchShortage(shared.kernel);
+    const lookMs = isBlind || this.waiters.size > 0 ? HOLDER_LIMITS.lookMs : Number.POSITIVE_INFINITY;
     return Math.min(reportMs, endMs, lookMs, isWaiting ? quietMs : Number.POSITIVE_INFINITY);
   }
 
@@ -217,6 +219,7 @@ export class Keeper {
     if (this.#parts.holder.endIfOver(this.#parts.clock())) this.#isLow = true;
     this.#hearThreads();
     this.#watch();
+    this.waiters.serve();
     this.wake();
   }
 
@@ -267,9 +270,11 @@ export class Keeper {
       else this.#fruitless = this.#notBeforeMs = 0;
     } catch (error) {
       this.#lastError = error;
-      this.#setSupply(SUPPLY.unreachable);
+      const isRefusal = outcomeOf(error) === "refused" && codeOf(error) !== "LIMIT_EXCEEDED";
+      this.#setSupply(isRefusal ? SUPPLY.refused : SUPPLY.unreachable);
       this.#putOff();
-      if (this.#state === "open") holder.lendItself(offlineAllowance);
+      // The allowance is for an authority that does not answer, not for one that says no.
+      if (this.#state === "open" && !isRefusal) holder.lendItself(offlineAllowance);
     }
     this.waiters.serve();
     if (this.waiters.size > 0 && this.#isHopeless()) this.waiters.denyAll();

@@ -42,7 +42,7 @@ export const HOLDER_LIMITS = {
   callMsMax: 30_000,
   /** How long after `close` it is looked whether calls under way have ended; doubles up to `retryMsMax`. */
   drainMs: 500,
-  /** Where shared memory cannot be watched, how often it is looked whether another thread was refused. */
+  /** How often it is looked whether another thread was refused, where shared memory cannot be watched, or gave something back. */
   lookMs: 250,
   /** Protocol. */
   holderLengthMax: 128,

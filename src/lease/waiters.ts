@@ -59,7 +59,11 @@ export class Waiters {
         reject(signal?.reason);
       };
       wait.wait(left.signal).then(
-        () => waiter.settle({ ok: false, denial: denial() }),
+        () => {
+          // What came back without a word is looked for once more.
+          this.serve();
+          if (this.#line.has(waiter)) waiter.settle({ ok: false, denial: denial() });
+        },
         () => undefined, // it was answered before
       );
       signal?.addEventListener("abort", onAbort, { once: true });

@@ -207,6 +207,59 @@ describe("waiting", () => {
     expect(budget.available).toBe(100);
   });
 
+  test.each([
+    ["before its time is up", 60_000, 1_000],
+    ["at the latest when its time is up", 200, 200],
+  ])(
+    "what a cancelled call gives back, of which nobody tells, serves who waits: %s",
+    async (_, maxWaitMs, ms) => {
+      world = new LeaseWorld(100);
+      const budget = await open();
+      const held = budget.tryReserveTokens(100);
+      const waiting = budget.reserve(50, { maxWaitMs });
+      await world.advance(100);
+      held?.cancel();
+      await world.advance(ms);
+      const reserved = await waiting;
+      expect(reserved).toMatchObject({ ok: true, reservation: { estimate: 50 } });
+      if (reserved.ok) reserved.reservation.cancel();
+    },
+  );
+
+  test("a small one behind a large one waits for it, though it would fit", async () => {
+    world = new LeaseWorld(100);
+    const budget = await open();
+    const parts = [budget.tryReserveTokens(60), budget.tryReserveTokens(40)];
+    const served: number[] = [];
+    const waits = [80, 10].map(async (estimate) => {
+      const reserved = await budget.reserve(estimate, { maxWaitMs: 20_000 });
+      if (!reserved.ok) throw new Error(reserved.denial.reason);
+      served.push(estimate);
+      return reserved.reservation;
+    });
+    await settled();
+    const [large, small] = parts;
+    if (small !== null && small !== undefined) budget.recordUsage(small, 0, 0);
+    await world.advance(1_000);
+    expect(served).toEqual([]);
+    if (large !== null && large !== undefined) budget.recordUsage(large, 0, 0);
+    await world.advance(1_000);
+    expect(served).toEqual([80, 10]);
+    for (const wait of waits) (await wait).cancel();
+  });
+
+  test("a decision over several that the slice is too short for brings a top-up", async () => {
+    const kernel = createKernel({ shared: false });
+    const budget = await open({ kernel, name: "short" });
+    const both = allOf(budget, new AtomicBudget(1, { kernel }));
+    expect(both.tryReserve([150, 1])).toBeNull();
+    expect(both.explainDenial([150, 1])).not.toBeNull();
+    await world.advance(1_000);
+    const taken = both.tryReserve([150, 1]);
+    expect(taken).not.toBeNull();
+    taken?.release();
+  });
+
   test("where nothing can come back, who waits is denied at once", async () => {
     world = new LeaseWorld(100);
     const budget = await open();
@@ -313,6 +366,85 @@ describe("the lease's end", () => {
       expect(take()).toBeNull();
       await world.advance(10_000);
     }
+  });
+
+  test("it is counted from when the request was sent, however late the answer comes", async () => {
+    // Sent at 30 s, the half of its time; answered 40 s later for 60 s, of which 57 may be used: until 87 s.
+    const budget = await open({ slice: { first: 1_000, least: 1_000 } });
+    world.faults = [{ kind: "none", delayMs: 20_000 }];
+    await world.advance(55_000);
+    world.isCutOff = true;
+    await world.advance(31_000);
+    expect(budget.available).toBe(1_000);
+    await world.advance(2_000);
+    expect(budget.available).toBe(0);
+  });
+
+  test("the monotonic clock alone ends it as well", async () => {
+    const budget = await open({ slice: { first: 1_000, least: 1_000 } });
+    world.isCutOff = true;
+    await world.advance(50_000);
+    world.skewMs -= 50_000;
+    expect(budget.available).toBe(1_000);
+    await world.advance(8_000);
+    expect(budget.available).toBe(0);
+  });
+
+  test("one that the authority no longer knows, or hears no more of from this credential, makes room for another", async () => {
+    for (const code of ["NOT_FOUND", "FORBIDDEN"]) {
+      const refused = Object.assign(new Error(code), { code, outcome: "refused" });
+      const lossy = world.lossy();
+      let isRefusing = false;
+      const authority = {
+        ...lossy,
+        renewLease: (...values: Parameters<typeof lossy.renewLease>) =>
+          isRefusing ? Promise.reject(refused) : lossy.renewLease(...values),
+        returnLease: (...values: Parameters<typeof lossy.returnLease>) =>
+          isRefusing ? Promise.reject(refused) : lossy.returnLease(...values),
+      };
+      const slice = { first: 100, least: 100 };
+      const budget = await LeasedBudget.open(authority, { ...world.options(), slice });
+      expect(spend(budget, 30)).toBe(true);
+      isRefusing = true;
+      await world.advance(31_000);
+      isRefusing = false;
+      expect(budget.lastError).toBeUndefined();
+      // The new one covers what the old one had spent, which the authority may have charged already.
+      expect(budget.available).toBe(70);
+      expect(budget.exposure().beyond).toBe(0);
+      expect(spend(budget, 10)).toBe(true);
+      await budget.close();
+    }
+  });
+
+  test("an authority that refuses is told from one that does not answer, and nothing is lent instead", async () => {
+    const refused = Object.assign(new Error("revoked"), { code: "UNAUTHORIZED", outcome: "refused" });
+    const lossy = world.lossy();
+    const authority = { ...lossy, renewLease: () => Promise.reject(refused) };
+    const options = { ...world.options(), offlineAllowance: 40, slice: { first: 100, least: 100 } };
+    const budget = await LeasedBudget.open(authority, options);
+    await world.advance(31_000);
+    expect(budget.available).toBe(100);
+    expect(budget.explainDenial(200).reason).toBe("authority-refused");
+    expect(budget.lastError).toBe(refused);
+    await world.advance(60_000);
+    expect(budget.available).toBe(0);
+    await budget.close();
+  });
+
+  test("an allowance that was not used is given up as soon as the authority answers again", async () => {
+    world = new LeaseWorld(1_000);
+    const budget = await open({ offlineAllowance: 400, slice: { first: 1_000, least: 1_000 } });
+    world.isCutOff = true;
+    await world.advance(31_000);
+    expect(budget.available).toBe(1_400);
+    world.isCutOff = false;
+    await world.advance(80_000);
+    expect(budget.available).toBe(1_000);
+    expect(spend(budget, 1_000)).toBe(true);
+    expect(spend(budget, 1)).toBe(false);
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: 1_000, reserved: 0, debt: 0 });
   });
 
   test("an allowance goes on beyond it, is declared, and is reported", async () => {
