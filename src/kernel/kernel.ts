@@ -26,6 +26,7 @@ import {
 import * as Status from "./generated/Status.ts";
 import { instantiate, isShared, type KernelExports } from "./instance.ts";
 import { directoryKey } from "./name.ts";
+import { abandonSupplies } from "./supply.ts";
 import { wakeWaiters } from "./waiting.ts";
 
 export interface KernelOptions {
@@ -189,6 +190,7 @@ export class Kernel implements Disposable {
     checkInteger("owner", owner, 1, OWNERS_MAX);
     const reclaimed = this.patiently(-Status.Busy, () => this.exports.holdReclaim(owner, this.owner));
     if (reclaimed < 0) throw invalidArgument("owner", "an id that this kernel has issued", owner);
+    abandonSupplies(this, owner);
     this.wakeWaiters();
     return reclaimed;
   }

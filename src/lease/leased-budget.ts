@@ -14,7 +14,7 @@ import type { BudgetGuard, ExplainsDenial, TokenBudget } from "../budgets/traits
 import { AsyncScoped } from "../dispose.ts";
 import { BudgetMismatchError } from "../errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { claimSupply } from "../kernel/supply.ts";
+import { claimSupply, isAbandoned } from "../kernel/supply.ts";
 import { type LeaseDenial, leaseDenial, SUPPLY } from "./denial.ts";
 import { type Exposure, exposureOf } from "./exposure.ts";
 import { Holder } from "./holder.ts";
@@ -296,9 +296,12 @@ export class LeasedBudget
 function claimed(local: AtomicTokenBudget): KernelCounter | null {
   const { counter } = local;
   if (!(counter instanceof KernelCounter)) return null;
+  const { kernel, handle } = counter;
+  // What a supplier that died has left idle is charged, or was given back, with its lease: nobody is to spend it under another.
+  if (isAbandoned(kernel, handle)) counter.fit({ min: 0, want: Number.MAX_SAFE_INTEGER });
   // One that was closed has nothing idle and nothing under way: its name can be opened again.
   const isAtRest = local.available === 0 && local.debt === 0 && local.openReservations === 0;
-  if (isAtRest && claimSupply(counter.kernel, counter.handle, SUPPLY.good)) return counter;
+  if (isAtRest && claimSupply(kernel, handle, SUPPLY.good)) return counter;
   throw new BudgetMismatchError(
     `budget ${JSON.stringify(local.name)} is supplied by another LeasedBudget, or has budget of its own`,
   );

@@ -1,7 +1,7 @@
 // A leased budget by its promises: decisions without a call, whose doing a denial is, both clocks, the page's end, other
 // holders and other threads of the kernel. Over the real ledger, in virtual time.
 
-import { AtomicBudget, AtomicTokenBudget, allOf, createKernel, LeasedBudget } from "purser";
+import { AtomicBudget, AtomicTokenBudget, allOf, attachKernel, createKernel, LeasedBudget } from "purser";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { LeaseWorld, settled } from "../../support/lease-world.ts";
 
@@ -675,6 +675,28 @@ describe.each([{ shared: false }, { shared: true }])(
       expect(attached.tryReserveTokens(100)).not.toBeNull();
       await next.close();
       expect(world.figures()).toMatchObject({ spent: 40, reserved: 100 });
+    });
+
+    test("one that died is followed by another once it was reclaimed, which spends nothing of what it left", async () => {
+      const kernel = kernelOf();
+      const owner = kernel.issueOwner();
+      // Another thread's view of the kernel, which stops all of a sudden.
+      const dead = await LeasedBudget.open(world.lossy(), {
+        ...world.options(),
+        kernel: attachKernel(kernel.memory, { owner }),
+        name: "agents",
+      });
+      const attached = LeasedBudget.attach(kernel, "agents");
+      spend(dead, 40);
+      const underWay = dead.tryReserveTokens(10);
+      expect(underWay).not.toBeNull();
+      await expect(open({ kernel, name: "agents" })).rejects.toMatchObject({ code: "BUDGET_MISMATCH" });
+      kernel.reclaim(owner);
+      expect(attached.explainDenial(100).reason).toBe("closed");
+      const next = await open({ kernel, name: "agents", holder: "next" });
+      expect(next.available).toBe(100);
+      expect(attached.tryReserveTokens(100)).not.toBeNull();
+      expect(next.tokensConsumed()).toBe(0);
     });
 
     /** What the kernel's threads are told takes turns of the event loop that nobody can count. */
