@@ -3,19 +3,22 @@ import { TokenIssuer } from "purser/tokens";
 
 const baseUrl = "https://budgets.example.com";
 
-/** On your server, which has the key: what the page of one signed-in user may spend, and for how long. */
-export async function issueFor(user: string, apiKey: string, at: string | URL = baseUrl): Promise<string> {
+/**
+ * On your server, which has the key: what the page of one signed-in user may spend, and for how long. Keep the `tokenId` in the
+ * user's session: with it the same token lasts longer, and what was spent of its cap stays spent.
+ */
+export async function issueFor(user: string, apiKey: string, tokenId?: string, at: string | URL = baseUrl) {
   const issuer = new TokenIssuer({ baseUrl: at, apiKey });
-  const { token } = await issuer.issue({
+  if (tokenId !== undefined) return issuer.renew(tokenId, { ttlMs: 600_000 });
+  return issuer.issue({
     scope: `tenant:acme/agent:${user}`,
     cap: { unit: "TOKENS", amount: 20_000 }, // all in all, whatever the page does; 0 would be zero
     maxPerOperation: { unit: "TOKENS", amount: 4_000 },
     ttlMs: 600_000,
   });
-  return token;
 }
 
-/** In the page, which asks your server for a token and for a new one every five minutes. */
+/** In the page, which asks your server for a token, and every five minutes to make it last longer. */
 export function openInPage(
   user: string,
   askServer: () => Promise<string>,

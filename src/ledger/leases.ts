@@ -7,7 +7,7 @@ import { mismatch, printOf } from "./answers.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { type Admitted, accountsOn, dayOf, type LedgerCore, type Turn } from "./core.ts";
 import { evaluate, scopesFor } from "./evaluation.ts";
-import { evenShare, largestFit } from "./fit.ts";
+import { evenShare, largestFit, least, most } from "./fit.ts";
 import type { LeaseRecord } from "./lease-record.ts";
 import { type LeaseRequest, leaseSchema } from "./lease-schema.ts";
 import { recallFrom, shortageOf, tightestOf } from "./lease-shares.ts";
@@ -45,13 +45,15 @@ function grant(
   { request, principal, tenant }: Admitted<LeaseRequest>,
   { scopes, print, name, nowMs }: { scopes: readonly string[]; print: string; name: string; nowMs: number },
 ): Reply<LeaseBody> {
-  const { unit, want } = request;
+  const { unit, min } = request;
+  // As a renewal: a token's holder gets what it may have at once, and is refused where that is less than it can use.
+  const want = most(min, least(request.want, principal.token?.maxPerOperation ?? request.want));
   let granted = 0n;
   const amountOf = (accounts: readonly AccountRecord[]): bigint => {
     const { account, remaining } = tightestOf(core, accounts);
     const share = evenShare(core.leases.lendable(account, remaining, nowMs, 1));
     // Where not even the minimum fits, it is what the refusal is about.
-    granted = largestFit(request, remaining, share) ?? request.min;
+    granted = largestFit({ want, min }, remaining, share) ?? min;
     return granted;
   };
   const estimate = { unit, amount: want };

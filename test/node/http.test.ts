@@ -49,7 +49,7 @@ describe("on a real port", () => {
     const keyId = apiKey.split("_").slice(2, 4).join("_");
     await ask("PATCH", `/v1/x-purser/api-keys/${keyId}`, ADMIN, { may_issue_tokens: true });
     let issued = 0;
-    const token = await issueFor("ann", apiKey, server.url());
+    const { token, tokenId } = await issueFor("ann", apiKey, undefined, server.url());
     const askServer = async () => {
       issued += 1;
       return token;
@@ -71,6 +71,25 @@ describe("on a real port", () => {
     const held: number[] = [];
     for await (const row of holder.tokens()) held.push(row.held);
     expect(held.sort()).toEqual([400, 800]);
+
+    // Made to last longer, it is the same token: what was begun with the first text ends with the second.
+    let text = token;
+    const options = { baseUrl: server.url(), subject: { tenant: "acme", agent: "ann" } };
+    const lasting = new HttpAuthority({ ...options, getToken: async () => text });
+    const reserved = await lasting.reserve({ action, estimate });
+    const lease = await lasting.lease({ unit: "TOKENS", want: 100_000 });
+    if (!reserved.ok || !lease.ok) throw new Error("the token has room for both");
+    expect(lease.granted.amount).toBe(4_000);
+    const renewed = await issueFor("ann", apiKey, tokenId, server.url());
+    expect(renewed.tokenId).toBe(tokenId);
+    text = renewed.token;
+    expect(await lasting.commit(reserved.reservationId, { actual: estimate })).toMatchObject({ ok: true });
+    const { leaseId, epoch } = lease;
+    const report = { sequence: 1, spent: 50, held: 0, returned: 0 };
+    expect(await lasting.returnLease({ leaseId, epoch, unit: "TOKENS" }, report)).toMatchObject({
+      state: "ended",
+      outstanding: 0,
+    });
   });
 
   const open = async (): Promise<ClientWay> => {

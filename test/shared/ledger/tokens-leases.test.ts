@@ -61,8 +61,9 @@ describe("a lease drawn with a token", () => {
   test("is no larger than its most per operation, neither opened nor grown", () => {
     const { issue, callerOf, open, renew } = lender();
     const token = callerOf(issue({ max_per_operation: tokens(10) }));
-    expect(verdictOf(open(token, 11))).toBe("403 FORBIDDEN");
-    const lease = bodyOf(open(token, 10));
+    expect(verdictOf(open(token, 50, { min: 11 }))).toBe("403 FORBIDDEN");
+    const lease = bodyOf(open(token, 50));
+    expect(lease.granted).toMatchObject({ amount: 10n });
     expect(granted(renew(token, lease, 1, 4, { want: 50 }))).toBe(14n);
   });
 
