@@ -41,12 +41,17 @@ export class TabLeader {
   /** Why the authority gave less than was wanted when it was last asked. */
   #shortage: AuthorityDenial | undefined;
   #recall = 0;
+  /** For how long a slice lives at the most, and when each was last heard of; one from before, when this tab began to lead. */
+  #sliceMs = Number.POSITIVE_INFINITY;
+  readonly #heardAtMs = new Map<string, number>();
+  readonly #beganMs: number;
   #line: Promise<unknown> = Promise.resolve();
   readonly #opening = new Map<string, Promise<TabReply>>();
 
   /** @param book - what is known of earlier leaders */
   constructor(parts: TabLeaderParts, book: TabBook) {
     this.#parts = parts;
+    this.#beganMs = parts.now().monotonicMs;
     this.#book = { ...book, term: book.term + 1, serial: 0 };
   }
 
@@ -97,6 +102,7 @@ export class TabLeader {
   /** The same question may come twice, from a tab that asks again whoever leads now: it is one slice. */
   #leaseOnce(request: LeaseRequest, options?: CallOptions): Promise<TabReply> {
     const id = request.idempotencyKey ?? this.#parts.newKey();
+    this.#noteHeard(id);
     const underWay = this.#opening.get(id);
     if (underWay !== undefined) return underWay;
     const reply = this.#lease(id, request, options).finally(() => this.#opening.delete(id));
@@ -164,8 +170,25 @@ export class TabLeader {
     return this.#answer(leaseId, Book.sliceOf(this.#book, leaseId) ?? before, 0, true);
   }
 
+  #noteHeard(id: string): void {
+    this.#heardAtMs.set(id, this.#parts.now().monotonicMs);
+  }
+
+  /** Whether somebody has a part of the trunk who has said nothing for longer than any slice lives: his tab is gone, or asleep. */
+  #hasSilent(trunk: Trunk): boolean {
+    for (const id of this.#heardAtMs.keys()) {
+      if (Book.sliceOf(this.#book, id) === undefined) this.#heardAtMs.delete(id);
+    }
+    const sinceMs = this.#parts.now().monotonicMs - this.#sliceMs;
+    const heardAtMs = ({ id }: TabSlice) => this.#heardAtMs.get(id) ?? this.#beganMs;
+    return this.#book.slices.some(
+      (slice) => slice.trunk === trunk.number && Book.lentTo(slice) > 0 && heardAtMs(slice) < sinceMs,
+    );
+  }
+
   /** Books a slice's report, unless one with its number was heard. @returns whether it was new */
   #hear(id: string, report: LeaseReport, isLast: boolean): boolean {
+    this.#noteHeard(id);
     const slice = Book.sliceOf(this.#book, id);
     if (slice === undefined || report.sequence <= slice.sequence) return false;
     const figures = {
@@ -244,7 +267,8 @@ export class TabLeader {
     });
     if (answer === undefined) this.#book = Book.without(this.#book, trunk.number);
     else this.#take(trunk, answer, sent);
-    if (answer?.state === "active") return;
+    // What a dead tab had is settled as any dead holder's, by giving the lease back: who lives moves on to another one.
+    if (answer?.state === "active" && !this.#hasSilent(trunk)) return;
     if (answer !== undefined) this.#book = Book.withEnd(this.#book, trunk);
     await this.#tellPast(options);
     if (need > 0) await this.#open(need, options);
@@ -292,6 +316,7 @@ export class TabLeader {
     const { granted, sequence, remainingTtlMs, onExpiry, recall, shortage } = answer;
     this.#book = Book.withAnswer(this.#book, trunk, { granted: granted.amount, sequence });
     this.#life = lifeOf(sent, remainingTtlMs);
+    this.#sliceMs = remainingTtlMs;
     this.#onExpiry = onExpiry;
     this.#recall = recall;
     this.#shortage = shortage;

@@ -163,6 +163,39 @@ describe("tabs", () => {
     expect(figures()).toEqual({ spent: 60 + 30 + 60 + 100, reserved: 0, debt: 0 });
   });
 
+  test.each([
+    ["charge", 100],
+    ["refund", 0],
+  ] as const)(
+    "what dead tabs had is settled by the policy %s while the others go on",
+    async (policy, charged) => {
+      const { ledger, open, during, hub, figures } = rig(1_000);
+      ledger.changeLeaseSettings({ on_expiry: policy, grace_ms: GRACE_MS });
+      const { tabs, spender } = open();
+      let living = spender;
+      await during(living.open(50));
+      for (let deaths = 1; deaths <= 6; deaths += 1) {
+        const dying = open();
+        expect(await during(dying.spender.open(100))).toMatchObject({ granted: { amount: 100 } });
+        dying.spender.isDead = true;
+        dying.tab.kill(0);
+        // A slice is silent for a life before it is missed, which is seen at a renewal, and another life later it is settled.
+        for (let passedMs = 0; passedMs < 2.5 * TTL_MS + GRACE_MS; passedMs += TTL_MS / 3) {
+          await hub.advance(TTL_MS / 3);
+          const answer = await during(living.renew(50));
+          if (answer.state === "active") continue;
+          await during(living.return());
+          living = new TabSpender(tabs);
+          expect(await during(living.open(50))).toMatchObject({ granted: { amount: 50 } });
+        }
+        const { spent, reserved } = figures();
+        expect(spent).toBe(deaths * charged);
+        // What the living one has, and as much again for the next call.
+        expect(reserved).toBeLessThanOrEqual(100);
+      }
+    },
+  );
+
   test("what was asked of a leader that died is answered by the next one", async () => {
     const { open, hub } = rig(1_000);
     const [first, second] = [open(), open()];
