@@ -26,7 +26,6 @@ import {
   COUNTER_HIGH_WATER,
   COUNTER_LENT,
   COUNTER_META,
-  COUNTER_OPENING,
   COUNTER_OUT,
   COUNTER_OVER_RELEASED,
   COUNTER_STAMP,
@@ -299,7 +298,6 @@ export function counterOpen(counter: u32, kind: Kind, capacity: u64, guards: u64
   atomic.store<u32>(counter + COUNTER_GENERATION, generation);
   const tag = tagged(generation, 0);
   atomic.store<u64>(counter + COUNTER_CAPACITY, tag | capacity);
-  atomic.store<u64>(counter + COUNTER_OPENING, capacity);
   atomic.store<u64>(counter + COUNTER_GUARDS, guards);
   atomic.store<u64>(counter + COUNTER_CONSUMED, tag);
   atomic.store<u64>(counter + COUNTER_HIGH_WATER, tag);

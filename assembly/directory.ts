@@ -60,10 +60,14 @@ export function tenantOpen(keyHigh: u64, keyLow: u64, capacity: f64, group: u64,
   return open(keyHigh, keyLow, Kind.Tokens, <u64>capacity, group, owner);
 }
 
-/** Opens or creates permits with these limits; permit.ts says what limits and guards are. @returns as budgetOpen */
-export function permitOpen(keyHigh: u64, keyLow: u64, limits: u64, guards: u64, owner: f64): f64 {
+/**
+ * Opens or creates permits with these limits; permit.ts says what limits and guards are.
+ * @param names a digest of what the fields are called: equal fields for other categories are other permits
+ * @returns as budgetOpen; Mismatch also if the name serves other categories
+ */
+export function permitOpen(keyHigh: u64, keyLow: u64, limits: u64, guards: u64, names: u64, owner: f64): f64 {
   if (!isGeometry(limits, guards)) return -(<f64>Status.ArgumentInvalid);
-  return open(keyHigh, keyLow, Kind.Permits, limits, guards, owner);
+  return open(keyHigh, keyLow, Kind.Permits, limits, guards, owner, names);
 }
 
 /** Opens or creates a rate; limit and window are reduced by their common divisor. @returns as budgetOpen */
@@ -76,16 +80,26 @@ export function rateOpen(keyHigh: u64, keyLow: u64, burst: f64, limit: f64, wind
   return open(keyHigh, keyLow, Kind.Rate, <u64>burst, (<u64>limit << 32) | <u64>window, owner);
 }
 
-function open(keyHigh: u64, keyLow: u64, kind: i32, capacity: u64, guards: u64, owner: f64): f64 {
+/** @param names 0 where nothing but the figures must agree */
+function open(
+  keyHigh: u64,
+  keyLow: u64,
+  kind: i32,
+  capacity: u64,
+  guards: u64,
+  owner: f64,
+  names: u64 = 0,
+): f64 {
+  const opening = capacity ^ names; // one word for both: it is compared and nothing else
   if (!isOwner(owner)) return -(<f64>Status.HandleInvalid);
   if (budgetsCapacity() == 0) return -(<f64>Status.NotInitialised);
   const existing = find(keyHigh, keyLow);
   if (existing >= 0) {
-    const accepted = accept(existing, kind, capacity, guards);
+    const accepted = accept(existing, kind, opening, guards);
     if (accepted != -(<f64>Status.Stale)) return accepted;
   }
   if (!lock(<u32>owner)) return -(<f64>Status.Busy);
-  const created = create(keyHigh, keyLow, kind, capacity, guards);
+  const created = create(keyHigh, keyLow, kind, capacity, opening, guards);
   unlock(<u32>owner);
   return created;
 }
@@ -139,14 +153,14 @@ export function budgetCount(): u32 {
 }
 
 /**
- * The handle if kind and capacity at opening agree; −Stale if the budget was removed since it was found, as the meta
+ * The handle if kind and what was asked for at opening agree; −Stale if the budget was removed since it was found, as the meta
  * word before and after the look at its capacity tells.
  */
-function accept(handle: f64, kind: i32, capacity: u64, guards: u64): f64 {
+function accept(handle: f64, kind: i32, opening: u64, guards: u64): f64 {
   const counter = counterOf(handle);
   const meta = atomic.load<u64>(counter + COUNTER_META);
   const agrees =
-    atomic.load<u64>(counter + COUNTER_OPENING) == capacity && atomic.load<u64>(counter + COUNTER_GUARDS) == guards;
+    atomic.load<u64>(counter + COUNTER_OPENING) == opening && atomic.load<u64>(counter + COUNTER_GUARDS) == guards;
   const before = checkHandle(handle, kind);
   if (before != Status.Ok) return -(<f64>before);
   if (atomic.load<u64>(counter + COUNTER_META) != meta) return -(<f64>Status.Stale);
@@ -179,9 +193,9 @@ function find(keyHigh: u64, keyLow: u64): f64 {
 }
 
 /** Under the lock: another thread may have created it since `find` looked, so looks again before it takes a slot. */
-function create(keyHigh: u64, keyLow: u64, kind: i32, capacity: u64, guards: u64): f64 {
+function create(keyHigh: u64, keyLow: u64, kind: i32, capacity: u64, opening: u64, guards: u64): f64 {
   const existing = find(keyHigh, keyLow);
-  if (existing >= 0) return accept(existing, kind, capacity, guards);
+  if (existing >= 0) return accept(existing, kind, opening, guards);
   const count = budgetsCapacity();
   let slot = home(keyLow, count);
   for (let probe: u32 = 0; probe < count; probe++) {
@@ -191,6 +205,7 @@ function create(keyHigh: u64, keyLow: u64, kind: i32, capacity: u64, guards: u64
       atomic.store<u64>(counter + COUNTER_KEY_LOW, keyLow);
       // The probe length is raised before the budget lives, so that whoever could know of it also finds it.
       if (probe + 1 > atomic.load<u32>(HEADER_PROBE_MAX)) atomic.store<u32>(HEADER_PROBE_MAX, probe + 1);
+      atomic.store<u64>(counter + COUNTER_OPENING, opening);
       return handleOf(slot, counterOpen(counter, <Kind>kind, capacity, guards));
     }
     slot = slot + 1 == count ? 0 : slot + 1;

@@ -22,7 +22,7 @@
 //             +32 u64 consumed   (tagged)        +40 u64 high-water mark of what is out          (tagged)
 //             +48 u64 denied     (tagged)        +56 u64 over-released                            (tagged)
 //             +64 u64 key, high  +72 u64 key, low (the 128-bit hash of the name)
-//             +80 u64 capacity at opening        +88 u32 generation, survives removal
+//             +80 u64 asked for at opening       +88 u32 generation, survives removal
 //             +92 u32 waiting for a permit       +96 u64 guard bits of permits, a slice of credit, a tenant's group
 //             +104 u64 generation << 32 | slot of the first cell + 1     +112 u64 lent to cells
 //             +120 u64 what a thread that collects wants (all three for credit alone: credit.ts)

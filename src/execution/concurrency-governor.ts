@@ -4,7 +4,7 @@
 // threads; nobody passes those who wait. Source: seed ConcurrencyGovernor; there the total was taken first and held
 // while waiting for the category.
 
-import { checkInteger, checkName, checkObject } from "../arguments.ts";
+import { checkInteger, checkName, checkObject, invalidType } from "../arguments.ts";
 import type { Guard, Guarded } from "../budgets/guard.ts";
 import { checkKernel, NAME_LENGTH_MAX } from "../budgets/kernel-budget.ts";
 import type { Denial } from "../denial.ts";
@@ -64,38 +64,27 @@ export class ConcurrencyGovernor {
 
   /**
    * @throws RangeError, TypeError for a limit that is no integer in 0 … 1,000,000, or for limits that need over 54 bits
-   * @throws BudgetMismatchError if the name is taken by other limits
+   * @throws BudgetMismatchError if the name is taken by other limits, or by the same ones for other categories
    * @throws KernelFullError if the kernel has no slot left
    */
   constructor(limits: GovernorLimits, options: GovernorOptions = {}) {
-    checkObject("limits", limits);
+    const layout = layOut(limits);
     checkObject("options", options);
     if (options.name !== undefined) checkName("name", options.name, NAME_LENGTH_MAX);
     checkKernel(options.kernel);
-    const { streams, tools, categories } = limits;
-    const named = {
-      ...(streams !== undefined && { streams }),
-      ...(tools !== undefined && { tools }),
-      ...categories,
-    };
-    const fields = layOut([["total", limits.total], ...Object.entries(named)]);
-    const [total, ...rest] = fields;
-    if (total === undefined || rest.length === 0)
-      throw new RangeError("limits must name at least one category");
-    this.#total = total;
-    for (const category of rest) this.#categories.set(category.name, category);
-    const limitBits = fields.reduce((bits, { limit, shift }) => bits | (BigInt(limit) << BigInt(shift)), 0n);
-    const guards = fields.reduce((bits, { shift, bits: width }) => bits | (1n << BigInt(shift + width)), 0n);
+    this.#total = layout.total;
+    for (const category of layout.categories) this.#categories.set(category.name, category);
     this.#isPrivate = options.name === undefined && options.kernel === undefined;
     const opened = openIn(options, (kernel, name) =>
       kernel.open("governor", name, (high, low) =>
-        kernel.exports.permitOpen(high, low, limitBits, guards, kernel.owner),
+        kernel.exports.permitOpen(high, low, layout.limits, layout.guards, layout.names, kernel.owner),
       ),
     );
     this.#kernel = opened.kernel;
     this.#handle = opened.handle;
     this.#line = new PermitLine(opened.kernel, opened.handle);
-    if (options.name === undefined) this.#kernel.removeWhenUnreachable(this, this.#handle);
+    // The line, not the governor: permits that are out and whoever waits have the line and go on without the governor.
+    if (options.name === undefined) this.#kernel.removeWhenUnreachable(this.#line, this.#handle);
   }
 
   /** Four streams, eight tools, sixteen operations in all. */
@@ -124,11 +113,17 @@ export class ConcurrencyGovernor {
   /**
    * A permit of a category, now or as soon as its turn comes.
    *
+   * @throws RangeError, TypeError for a category that there is not, or bad options
    * @throws ConcurrencyError `closed`, `timeout`; the signal's reason when it is aborted. No trace is left then
    * @throws KernelFullError if the kernel has no hold slot left for a permit or a place in the line
    */
   async acquire(category: string, options: AcquireOptions = {}): Promise<ConcurrencyPermit> {
+    checkObject("options", options);
     const { signal, timeoutMs } = options;
+    // Before anything else: who fails behind its place in the line would leave the place there, and all behind it unserved.
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw invalidType("signal", "an AbortSignal", signal);
+    }
     if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 0, TIMEOUT_MS_MAX);
     const wanted = this.#category(category);
     signal?.throwIfAborted();
@@ -158,6 +153,7 @@ export class ConcurrencyGovernor {
     call: () => PromiseLike<T> | T,
     options?: AcquireOptions,
   ): Promise<T> {
+    if (typeof call !== "function") throw invalidType("call", "a function", call);
     const permit = await this.acquire(category, options);
     try {
       return await call();
@@ -203,8 +199,8 @@ export class ConcurrencyGovernor {
   }
 
   /**
-   * Rejects all who wait in this thread, and every later request through this object. Permits that are out stay valid;
-   * other threads that opened the name go on.
+   * Rejects all who wait through this object, and every later request through it. Permits that are out stay valid; other
+   * objects that opened the name, in this thread or another, go on.
    */
   close(): void {
     this.#closed = true;

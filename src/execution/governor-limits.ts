@@ -1,8 +1,9 @@
 // A governor's limits as fields of one word of the kernel (assembly/permit.ts).
-// Invariant: fields do not overlap, and each is as wide as its limit needs, with a guard bit on top. Who may call: the
-// governor.
+// Invariant: fields do not overlap, and each is as wide as its limit needs, with a guard bit on top; the same limits are the
+// same fields, in whatever order they were written down. Who may call: the governor.
 
-import { checkInteger } from "../arguments.ts";
+import { checkInteger, checkObject, invalidArgument, invalidType } from "../arguments.ts";
+import { directoryKey } from "../kernel/name.ts";
 
 /** All limits together must fit into 54 bits: for each one as many as its value needs, and one more. */
 export interface GovernorLimits {
@@ -28,8 +29,51 @@ export interface Category {
   readonly bits: number;
 }
 
-/** @internal Fields from bit 0 upwards, each as wide as its limit needs and a guard bit. */
-export function layOut(limits: readonly (readonly [string, number])[]): Category[] {
+/** @internal What the kernel is asked for: the total's field at bit 0, the categories' above it. */
+export interface GovernorLayout {
+  readonly total: Category;
+  readonly categories: readonly Category[];
+  readonly limits: bigint;
+  readonly guards: bigint;
+  /** A digest of the categories' names in the order of their fields: the kernel itself knows fields, not names. */
+  readonly names: bigint;
+}
+
+/** @internal @throws RangeError, TypeError for limits that are none, or that need too many bits */
+export function layOut(limits: GovernorLimits): GovernorLayout {
+  checkObject("limits", limits);
+  const named = categoriesOf(limits);
+  const [total, ...categories] = fieldsOf([["total", limits.total], ...named]) as [Category, ...Category[]];
+  const fields = [total, ...categories];
+  return {
+    total,
+    categories,
+    limits: fields.reduce((word, { limit, shift }) => word | (BigInt(limit) << BigInt(shift)), 0n),
+    guards: fields.reduce((word, { shift, bits }) => word | (1n << BigInt(shift + bits)), 0n),
+    names: directoryKey(JSON.stringify(named.map(([name]) => name))).high,
+  };
+}
+
+/** In the order of their names. */
+function categoriesOf({ streams, tools, categories = {} }: GovernorLimits): [string, number][] {
+  checkObject("limits.categories", categories);
+  if (Array.isArray(categories)) {
+    throw invalidType("limits.categories", "an object with a limit for each name", categories);
+  }
+  const named = Object.entries(categories);
+  for (const [name, limit] of Object.entries({ streams, tools })) {
+    if (limit === undefined) continue;
+    if (Object.hasOwn(categories, name)) {
+      throw invalidArgument(`limits.${name}`, "left out where limits.categories has it", limit);
+    }
+    named.push([name, limit]);
+  }
+  if (named.length === 0) throw invalidArgument("limits", "limits with at least one category", categories);
+  return named.sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** Fields from bit 0 upwards, each as wide as its limit needs and a guard bit. */
+function fieldsOf(limits: readonly (readonly [string, number])[]): Category[] {
   let shift = 0;
   const fields = limits.map(([name, limit]): Category => {
     checkInteger(`limits.${name}`, limit, 0, LIMIT_MAX);

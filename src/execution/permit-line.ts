@@ -117,7 +117,7 @@ export class PermitLine {
     });
   }
 
-  /** Takes all of this thread's waiters out of the line. */
+  /** Takes all who wait through this object out of the line. */
   rejectAll(reason: Error): void {
     for (const waiter of [...this.#waiters]) this.#leave(waiter, reason);
   }

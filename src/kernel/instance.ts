@@ -64,7 +64,14 @@ export interface KernelExports {
   heldAmount(handle: number): number;
   heldCount(handle: number): number;
 
-  permitOpen(keyHigh: bigint, keyLow: bigint, limits: bigint, guards: bigint, owner: number): number;
+  permitOpen(
+    keyHigh: bigint,
+    keyLow: bigint,
+    limits: bigint,
+    guards: bigint,
+    names: bigint,
+    owner: number,
+  ): number;
   permitTake(handle: number, shift: number, owner: number, ticket: number, hint: number): number;
   permitWait(handle: number, shift: number, owner: number, ticket: number, hint: number): number;
   permitPromote(handle: number, slot: number, owner: number, ticket: number): number;

@@ -107,13 +107,13 @@ export function defaultKernel(): Kernel {
   return processKernel;
 }
 
-/** Where rates and governors without name and kernel live: nobody shares them, so they need no slot of the default one. */
+/** Where rates and governors without name and kernel live: nobody can name them, so they need no slot of the default one. */
 let privateKernel: Kernel | undefined;
 
 /**
  * @internal Opens something in the kernel that the options name, or in the default one. What has neither name nor kernel
- * never runs out of slots: they come back by garbage collection, which may be late, so a full kernel is followed by a
- * fresh one.
+ * never runs out of budgets' slots: they come back by garbage collection, which may be late, so a full kernel is followed
+ * by a fresh one. Its holds they have in common: all private governors' permits and waits.
  */
 export function openIn(
   options: { readonly kernel?: Kernel; readonly name?: string },
@@ -273,7 +273,8 @@ export class Kernel implements Disposable {
 
   /**
    * @internal Frees an anonymous budget's slot after `budget` became unreachable. Memory management, not accounting:
-   * nobody can name such a budget, and whoever has an open reservation of it keeps it reachable.
+   * nobody can name such a budget. `budget` is what every open reservation, permit or wait of it keeps reachable: for a
+   * governor its line.
    */
   removeWhenUnreachable(budget: object, handle: number): void {
     if (typeof FinalizationRegistry !== "function") return; // Workers before 2025-05-05: the slot stays taken

@@ -1,8 +1,9 @@
-// A budget without a name frees its slot once nobody can reach it any more. With a real garbage collector.
+// What has no name frees its slot once nobody can reach it any more, and not before: who has a permit of a governor or waits
+// for one reaches it. With a real garbage collector.
 
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { AtomicTokenBudget, createKernel } from "purser";
+import { AtomicTokenBudget, ConcurrencyGovernor, type ConcurrencyPermit, createKernel } from "purser";
 import { expect, test } from "vitest";
 import { Figure } from "../../src/kernel/generated/abi.ts";
 
@@ -30,3 +31,35 @@ test("a thousand budgets pass through eight slots; reservations keep theirs aliv
   expect(figure()).toBe(77);
   reservation = null;
 });
+
+test.each([
+  ["private", undefined],
+  ["in a kernel, without a name", createKernel({ budgets: 8, holds: 8 })],
+])(
+  "whoever waits for a permit of a governor is served when the governor itself is gone: %s",
+  async (_, kernel) => {
+    const begin = () => {
+      const governor = new ConcurrencyGovernor(
+        { tools: 1, total: 1 },
+        kernel === undefined ? {} : { kernel },
+      );
+      const running = governor.tryAcquireTool();
+      return { governor: new WeakRef(governor), running, next: governor.acquireTool() };
+    };
+    const { governor, running, next } = begin();
+    await turnsUntil(() => {
+      collectGarbage();
+      return governor.deref() === undefined;
+    });
+    await new Promise(setImmediate); // finalizers run between turns
+    const served: ConcurrencyPermit[] = [];
+    next.then((permit) => served.push(permit));
+    running?.release();
+    await new Promise(setImmediate);
+    expect(served).toHaveLength(1);
+  },
+);
+
+async function turnsUntil(isDone: () => boolean): Promise<void> {
+  while (!isDone()) await new Promise(setImmediate);
+}

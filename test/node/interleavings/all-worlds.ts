@@ -257,7 +257,7 @@ export const ALL_ORDERS: Worlds = {
     build: (kernel) => {
       prepared(kernel, 3, 6);
       const tokens = open(kernel, Kind.Tokens, 10, 0n);
-      const permits = kernel.permitOpen(1n, 1n, 0b01_01n, 0b10_10n, THEM);
+      const permits = kernel.permitOpen(1n, 1n, 0b01_01n, 0b10_10n, 0n, THEM);
       const mine = decide(kernel, ME, [part(tokens, 6), part(permits, 2)]);
       let slot = -1;
       const take: Program = async (call) => {
@@ -284,7 +284,7 @@ export const ALL_ORDERS: Worlds = {
     build: (kernel) => {
       prepared(kernel, 3, 6);
       const tokens = open(kernel, Kind.Tokens, 10, 0n);
-      const permits = kernel.permitOpen(1n, 1n, 0b01_01n, 0b10_10n, THEM);
+      const permits = kernel.permitOpen(1n, 1n, 0b01_01n, 0b10_10n, 0n, THEM);
       const held = kernel.permitTake(permits, 2, THEM, 1, 5);
       const waiting = kernel.permitWait(permits, 2, YOU, 1, 4);
       const mine = decide(kernel, ME, [part(tokens, 6), part(permits, 2)]);
@@ -365,7 +365,7 @@ export const ALL_DEATHS: Readonly<Record<string, Build>> = {
     const tokens = open(kernel, Kind.Tokens, 10, 0n);
     const rows = open(kernel, Kind.Counter, 10, 1n);
     const rate = kernel.rateOpen(2n, 2n, 10, 10, 1_000, THEM);
-    const permits = kernel.permitOpen(3n, 3n, 0b01_01n, 0b10_10n, THEM);
+    const permits = kernel.permitOpen(3n, 3n, 0b01_01n, 0b10_10n, 0n, THEM);
     const parts = [part(tokens, 6), part(rows, 6), part(rate, 6, 5), part(permits, 2)];
     return {
       kernel,

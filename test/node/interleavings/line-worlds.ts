@@ -42,7 +42,7 @@ function beside(
         strictEqual(await call("budgetRemove", old, YOU), Status.Ok);
       },
       async (call) => {
-        successor = await call("permitOpen", 3n, 3n, LIMITS, GUARDS, THEM);
+        successor = await call("permitOpen", 3n, 3n, LIMITS, GUARDS, 0n, THEM);
         if (successor > 0) await call("permitWait", successor, SHIFT, THEM, 9, 3);
       },
     ],
@@ -57,7 +57,7 @@ function beside(
 
 function governed(kernel: KernelExports): number {
   prepared(kernel);
-  const old = kernel.permitOpen(1n, 1n, LIMITS, GUARDS, THEM);
+  const old = kernel.permitOpen(1n, 1n, LIMITS, GUARDS, 0n, THEM);
   strictEqual(open(kernel, Kind.Counter, 1, 2n) > 0, true); // the other slot
   strictEqual(kernel.permitTake(old, SHIFT, THEM, 1, 0), 0);
   return old;
@@ -97,7 +97,7 @@ export const LINES: Worlds = {
       preemptions: 2,
       build: (kernel) => {
         prepared(kernel, 2, 1);
-        const old = kernel.permitOpen(1n, 1n, LIMITS, GUARDS, THEM);
+        const old = kernel.permitOpen(1n, 1n, LIMITS, GUARDS, 0n, THEM);
         const tokens = open(kernel, Kind.Tokens, 10, 2n);
         const slot = kernel.permitWait(old, SHIFT, ME, 1, 0);
         let reserved = -1;

@@ -122,7 +122,7 @@ export const LOCKED: Worlds = {
 
   "a permit, one too many and its way back, beside a lock": beside((kernel) => {
     const { limits, guards, shift } = ONE_PERMIT;
-    const handle = kernel.permitOpen(1n, 1n, limits, guards, THEM);
+    const handle = kernel.permitOpen(1n, 1n, limits, guards, 0n, THEM);
     const answers: number[] = [];
     return {
       handle,
@@ -140,7 +140,7 @@ export const LOCKED: Worlds = {
 
   "a free permit that somebody waits for is not taken past the line, beside a lock": beside((kernel) => {
     const { limits, guards, shift } = ONE_PERMIT;
-    const handle = kernel.permitOpen(1n, 1n, limits, guards, THEM);
+    const handle = kernel.permitOpen(1n, 1n, limits, guards, 0n, THEM);
     const held = kernel.permitTake(handle, shift, THEM, 1, 0);
     const waiting = kernel.permitWait(handle, shift, YOU, 1, 1);
     strictEqual(kernel.holdSettle(handle, held, THEM, 1, 0, THEM), Status.Ok);

@@ -274,7 +274,7 @@ export const ORDERS: Worlds = {
     build: (kernel) => {
       prepared(kernel);
       // Total 1 and two categories of 1 each; a field is one bit and its guard.
-      const permits = kernel.permitOpen(1n, 1n, 0b01_01_01n, 0b10_10_10n, THEM);
+      const permits = kernel.permitOpen(1n, 1n, 0b01_01_01n, 0b10_10_10n, 0n, THEM);
       const answers: number[] = [];
       const take =
         (shift: number, who: number): Program =>
@@ -298,7 +298,7 @@ export const ORDERS: Worlds = {
       preemptions: 3,
       build: (kernel, words) => {
         prepared(kernel);
-        const permits = kernel.permitOpen(1n, 1n, 0b01_01n, 0b10_10n, THEM);
+        const permits = kernel.permitOpen(1n, 1n, 0b01_01n, 0b10_10n, 0n, THEM);
         const held = kernel.permitTake(permits, 2, ME, 1, 0);
         let waiting = -1;
         let promoted: number = Status.Exceeds;
@@ -402,7 +402,7 @@ export const DEATHS: Readonly<Record<string, Build>> = {
   },
   "while it takes, waits for and gives back permits": (kernel) => {
     prepared(kernel);
-    const permits = kernel.permitOpen(1n, 1n, 0b01_01n, 0b10_10n, THEM);
+    const permits = kernel.permitOpen(1n, 1n, 0b01_01n, 0b10_10n, 0n, THEM);
     return {
       kernel,
       programs: [

@@ -150,6 +150,27 @@ describe("the line", () => {
   });
 });
 
+describe("one name", () => {
+  test("is one governor, in whatever order its categories were written", () => {
+    const kernel = createKernel();
+    const limits = [
+      { total: 8, categories: { a: 4, b: 3, 7: 2 } },
+      { total: 8, categories: { b: 3, 7: 2, a: 4 } },
+    ];
+    const [one, other] = limits.map((given) => new ConcurrencyGovernor(given, { kernel, name: "agents" }));
+    one?.tryAcquire("a");
+    one?.tryAcquire("b");
+    one?.tryAcquire("b");
+    for (const governor of [one, other]) {
+      expect(governor?.stats().categories).toEqual({
+        a: { available: 3, max: 4, waiting: 0 },
+        b: { available: 1, max: 3, waiting: 0 },
+        7: { available: 2, max: 2, waiting: 0 },
+      });
+    }
+  });
+});
+
 describe("permits", () => {
   test("released twice count once", async () => {
     const governor = new ConcurrencyGovernor({ tools: 2, total: 2 });
@@ -298,11 +319,54 @@ describe("bad input", () => {
     expect(governor.stats()).toMatchObject({ toolsAvailable: 1, toolsWaiting: 0 });
   });
 
-  test("the same name with other limits", () => {
+  test("the same name with other limits, or with the same ones for other categories", () => {
     const kernel = createKernel();
-    new ConcurrencyGovernor({ tools: 1, total: 1 }, { kernel, name: "agents" });
-    expect(() => new ConcurrencyGovernor({ tools: 2, total: 2 }, { kernel, name: "agents" })).toThrow(
-      expect.objectContaining({ code: "BUDGET_MISMATCH" }),
+    const open = (limits: GovernorLimits) => new ConcurrencyGovernor(limits, { kernel, name: "agents" });
+    open({ total: 8, categories: { a: 4, b: 5 } });
+    for (const categories of [
+      { a: 5, b: 4 },
+      { a: 4, b: 4 },
+      { x: 4, y: 5 },
+      { a: 4, b: 5, c: 1 },
+      { a: 4 },
+    ]) {
+      expect(() => open({ total: 8, categories })).toThrow(
+        expect.objectContaining({ code: "BUDGET_MISMATCH" }),
+      );
+    }
+  });
+
+  test("options, signals and calls that are none leave nobody's place in the line behind", async () => {
+    const governor = new ConcurrencyGovernor({ tools: 1, total: 1 });
+    const running = await governor.acquireTool();
+    const given = (argument: string) =>
+      expect.objectContaining({
+        code: "ARGUMENT_INVALID",
+        message: expect.stringContaining(`${argument} must be`),
+      });
+    for (const signal of [null, 5, {}, { throwIfAborted() {} }, new EventTarget()]) {
+      const options = { signal: signal as unknown as AbortSignal };
+      await expect(governor.acquire("tools", options)).rejects.toEqual(given("signal"));
+    }
+    for (const options of [null, 5, "x"]) {
+      await expect(governor.acquire("tools", options as never)).rejects.toEqual(given("options"));
+    }
+    await expect(governor.withTool(5 as never)).rejects.toEqual(given("call"));
+    const next = follow(governor.acquireTool());
+    expect(governor.stats().toolsWaiting).toBe(1);
+    running.release();
+    await settle();
+    expect(next.permit).toBeDefined();
+  });
+
+  test("categories that are a list, nothing, or said twice", () => {
+    const make = (limits: unknown) => () => new ConcurrencyGovernor(limits as GovernorLimits);
+    expect(make({ total: 5, categories: [1, 2] })).toThrow(
+      "limits.categories must be an object with a limit",
     );
+    expect(make({ total: 5, categories: null })).toThrow("limits.categories must be an object, got null");
+    const twice = make({ total: 5, tools: 5, categories: { tools: 2 } });
+    expect(twice).toThrow("limits.tools must be left out where limits.categories has it, got 5");
+    expect(twice).toThrow(expect.objectContaining({ code: "ARGUMENT_INVALID" }));
   });
 });

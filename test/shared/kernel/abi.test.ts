@@ -156,7 +156,7 @@ describe.each([{ shared: true }, { shared: false }])("with shared: $shared where
     const rows = exports.budgetOpen(1n, 2n, Kind.Counter, 100, kernel.owner);
     const tokens = exports.budgetOpen(3n, 4n, Kind.Tokens, 100, kernel.owner);
     // Total and one category of 3 each: a field is two bits and a guard, so the category begins at bit 3.
-    const permits = exports.permitOpen(5n, 6n, 0b011_011n, 0b100_100n, kernel.owner);
+    const permits = exports.permitOpen(5n, 6n, 0b011_011n, 0b100_100n, 0n, kernel.owner);
     const rate = exports.rateOpen(7n, 8n, 10, 10, 1_000, kernel.owner);
     const lent = exports.creditOpen(9n, 10n, 100, 20, kernel.owner);
     const cell = exports.creditJoin(lent, kernel.owner, 900, 1);
