@@ -10,7 +10,7 @@ import { PurserError } from "../errors.ts";
 import * as Figure from "../kernel/generated/Figure.ts";
 import * as Kind from "../kernel/generated/Kind.ts";
 import * as Status from "../kernel/generated/Status.ts";
-import { handlesOf } from "../kernel/group.ts";
+import { forgetIdle, handlesOf, removeIdle } from "../kernel/group.ts";
 import { defaultKernel, type Kernel } from "../kernel/kernel.ts";
 import { directoryKey } from "../kernel/name.ts";
 import { type AmountRange, checkRange, leastOf } from "./amount-range.ts";
@@ -74,7 +74,9 @@ export class TenantTokenTracker {
     if (options.name !== undefined) checkName("name", options.name, NAME_LENGTH_MAX);
     checkKernel(options.kernel);
     this.perTenantCap = perTenantCap;
-    this.#kernel = options.kernel ?? defaultKernel();
+    const kernel = options.kernel ?? defaultKernel();
+    kernel.makeRoom ??= () => void forgetIdle(kernel);
+    this.#kernel = kernel;
     this.#prefix =
       options.name === undefined
         ? `${this.#kernel.privateName()}/`
@@ -88,6 +90,7 @@ export class TenantTokenTracker {
    * @param tokens - safe integer, 0 … 2^53−1; or a range, of which the reservation gets as much as fits (`tokens` says it)
    * @throws TenantOverloadedError if they do not fit under the cap; nothing has changed then
    * @throws KernelFullError if the kernel has no slot left for another tenant or reservation
+   * @throws BudgetMismatchError if a tracker of this name opened the tenant with another cap; so do all that name a tenant
    */
   reserve(scope: TenantScope, tokens: number | AmountRange): TenantReservation {
     const reservation = this.tryReserve(scope, tokens);
@@ -103,14 +106,18 @@ export class TenantTokenTracker {
     if (leastOf(tokens) > this.perTenantCap) return null; // before a tenant is made that could never hold it
     const kernel = this.#kernel;
     for (;;) {
+      const isNew = this.#find(tenantId) === undefined;
       const handle = this.#open(tenantId);
       const taken = isAmount(tokens)
         ? reserveWhole(kernel, handle, tokens)
         : reserveFit(kernel, handle, tokens, 0);
       if (!("status" in taken)) return new TenantReservation(kernel, handle, tenantId, taken);
       if (taken.status === Status.Exceeds) return null;
-      if (taken.status !== Status.Stale) throw kernel.failure(taken.status, `tenant "${tenantId}"`);
-      // Another thread has just forgotten the idle tenant: open it anew.
+      // Else another thread has just forgotten the idle tenant: open it anew.
+      if (taken.status !== Status.Stale) {
+        if (isNew && removeIdle(kernel, handle)) this.#handles.delete(tenantId);
+        throw kernel.failure(taken.status, `tenant "${tenantId}"`);
+      }
       this.#handles.delete(tenantId);
     }
   }
@@ -156,10 +163,12 @@ export class TenantTokenTracker {
     let tenants = 0;
     let inFlight = 0;
     for (const handle of handlesOf(this.#kernel, this.#group)) {
+      // Its own cap: trackers of this name with another one may have opened it.
+      const cap = this.#kernel.exports.budgetFigure(handle, Figure.Capacity);
       const available = this.#kernel.exports.budgetFigure(handle, Figure.Available);
-      if (available < 0) continue; // forgotten just now
+      if (cap < 0 || available < 0) continue; // forgotten just now
       tenants++;
-      inFlight += this.perTenantCap - available;
+      inFlight += cap - available;
     }
     return { tenants, inFlight };
   }
@@ -174,19 +183,13 @@ export class TenantTokenTracker {
 
   /**
    * Frees the kernel's slots of tenants that have nothing in flight, whichever thread opened them, also one that is gone;
-   * their high-water marks are gone then. Called by itself when the kernel has no slot left for a new tenant.
+   * their high-water marks are gone then. A thread that has a tracker forgets the idle tenants of all of them by itself
+   * before a kernel without a free slot refuses it a new tenant or budget of whatever kind.
    *
    * @returns how many were forgotten
    */
   forgetIdle(): number {
-    const { exports, owner } = this.#kernel;
-    let forgotten = 0;
-    for (const handle of handlesOf(this.#kernel, this.#group)) {
-      const status = this.#kernel.patiently(Status.Busy, () => exports.budgetRemoveIdle(handle, owner));
-      if (status === Status.Ok) forgotten++;
-      else if (status !== Status.NotIdle && status !== Status.Stale)
-        throw this.#kernel.failure(status, "a tenant");
-    }
+    const forgotten = forgetIdle(this.#kernel, this.#group);
     this.#dropStale();
     return forgotten;
   }
@@ -210,16 +213,10 @@ export class TenantTokenTracker {
     const known = this.#handles.get(tenantId);
     if (known !== undefined) return known;
     const { exports, owner } = this.#kernel;
-    const open = (): number =>
-      this.#kernel.open("tenant", this.#prefix + tenantId, (high, low) =>
-        exports.tenantOpen(high, low, this.perTenantCap, this.#group, owner),
-      );
-    try {
-      return this.#remember(tenantId, open());
-    } catch (error) {
-      if ((error as { option?: string }).option !== "budgets" || this.forgetIdle() === 0) throw error;
-      return this.#remember(tenantId, open());
-    }
+    const handle = this.#kernel.open("tenant", this.#prefix + tenantId, (high, low) =>
+      exports.tenantOpen(high, low, this.perTenantCap, this.#group, owner),
+    );
+    return this.#remember(tenantId, handle);
   }
 
   /** The tenant's handle if the tenant exists, in this thread or another. */
@@ -230,6 +227,9 @@ export class TenantTokenTracker {
     const found = this.#kernel.exports.budgetFind(high, low, Kind.Tokens);
     if (found === -Status.NotFound) return undefined;
     if (found < 0) throw this.#kernel.failure(-found, `tenant "${tenantId}"`);
+    const cap = this.#kernel.exports.budgetFigure(found, Figure.Capacity);
+    if (cap < 0) return undefined; // forgotten just now
+    if (cap !== this.perTenantCap) throw this.#kernel.failure(Status.Mismatch, `tenant "${tenantId}"`);
     return this.#remember(tenantId, found);
   }
 
@@ -320,6 +320,7 @@ function reserveWhole(kernel: Kernel, handle: number, amount: number): FittedHol
 }
 
 function idOf(scope: TenantScope): string {
+  checkObject("scope", scope);
   const { tenantId = "" } = scope;
   if (tenantId !== "") checkName("scope.tenantId", tenantId, TENANT_ID_LENGTH_MAX);
   return tenantId;

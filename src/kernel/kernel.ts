@@ -149,6 +149,8 @@ export class Kernel implements Disposable {
   readonly exports: KernelExports;
   /** @internal The memory as words, for what threads watch and wait on. */
   readonly words: Int32Array;
+  /** @internal What frees slots that nobody needs; a tracker sets it, so that who has none does not carry it. */
+  makeRoom: (() => void) | undefined;
 
   #tickets = 0;
   #anonymous = 0;
@@ -222,7 +224,12 @@ export class Kernel implements Disposable {
   /** @internal Opens or creates what `ask` says, under a name. @returns its handle */
   open(what: string, name: string, ask: (keyHigh: bigint, keyLow: bigint) => number): number {
     const { high, low } = directoryKey(name);
-    const handle = this.patiently(-Status.Busy, () => ask(high, low));
+    const tryOpen = (): number => this.patiently(-Status.Busy, () => ask(high, low));
+    let handle = tryOpen();
+    if (handle === -Status.BudgetsFull && this.makeRoom !== undefined) {
+      this.makeRoom();
+      handle = tryOpen();
+    }
     if (handle < 0) throw this.failure(-handle, `${what} ${JSON.stringify(name)}`);
     return handle;
   }

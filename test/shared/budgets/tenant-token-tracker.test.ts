@@ -1,7 +1,7 @@
 // TenantTokenTracker: what the seed had wrong, a model after each step, many tenants, bad input.
 
 import fc from "fast-check";
-import { attachKernel, createKernel, TenantTokenTracker } from "purser";
+import { AtomicBudget, attachKernel, createKernel, TenantTokenTracker } from "purser";
 import { describe, expect, test } from "vitest";
 import { BAD_AMOUNTS } from "../../support/arbitraries.ts";
 
@@ -94,6 +94,58 @@ describe("tenants", () => {
       expect.objectContaining({ code: "TENANT_OVERLOADED", inFlight: 0, cap: 10 }),
     );
     expect(tracker.snapshot().size).toBe(0);
+  });
+
+  test("a reserve that finds no free hold makes none, and ends none", () => {
+    const kernel = createKernel({ budgets: 4, holds: 2 });
+    const tracker = new TenantTokenTracker(100, { kernel, name: "agents" });
+    const known = tracker.reserve(scope("known"), 9);
+    using _last = tracker.reserve(scope("busy"), 1);
+    known.release();
+    using _taken = tracker.reserve(scope("busy"), 1);
+    for (const tenantId of ["new", "known"]) {
+      for (const tokens of [1, { min: 1, want: 2 }]) {
+        expect(() => tracker.reserve(scope(tenantId), tokens)).toThrow(
+          expect.objectContaining({ code: "KERNEL_FULL", option: "holds" }),
+        );
+      }
+    }
+    expect([...tracker.snapshot()]).toEqual([
+      ["known", { inFlight: 0, highWater: 9 }],
+      ["busy", { inFlight: 2, highWater: 2 }],
+    ]);
+    expect(tracker.totals()).toEqual({ tenants: 2, inFlight: 2 });
+  });
+
+  test("of two trackers of one name with two caps each knows its own, and both count all", () => {
+    const kernel = createKernel();
+    const wide = new TenantTokenTracker(1_000, { kernel, name: "agents" });
+    const narrow = new TenantTokenTracker(10, { kernel, name: "agents" });
+    using _wide = wide.reserve(scope("w"), 900);
+    using _narrow = narrow.reserve(scope("n"), 7);
+    const mismatch = expect.objectContaining({ code: "BUDGET_MISMATCH" });
+    expect(() => narrow.reserve(scope("w"), 1)).toThrow(mismatch);
+    expect(() => narrow.adjust(scope("w"), -1)).toThrow(mismatch);
+    expect(() => narrow.overCap(scope("w"))).toThrow(mismatch);
+    expect(() => narrow.reserve(scope("w"), { min: 1, want: 20 })).toThrow(mismatch);
+    expect([...narrow.snapshot()]).toEqual([["n", { inFlight: 7, highWater: 7 }]]);
+    for (const tracker of [wide, narrow]) expect(tracker.totals()).toEqual({ tenants: 2, inFlight: 907 });
+  });
+
+  test("idle ones make room for whatever is opened where there is a tracker; busy ones and budgets stay", () => {
+    const kernel = createKernel({ budgets: 8, holds: 8 });
+    const tracker = new TenantTokenTracker(100, { kernel });
+    const named = new AtomicBudget(5, { kernel, name: "a budget, idle as well" });
+    using _busy = tracker.reserve(scope("busy"), 1);
+    for (let index = 0; index < 100; index++) tracker.reserve(scope(`passer-by ${index}`), 1).release();
+    const other = attachKernel(kernel.memory);
+    new TenantTokenTracker(5, { kernel: other, name: "another tracker" });
+    for (let index = 0; index < 6; index++) new AtomicBudget(1, { kernel: other, name: `${index}` });
+    expect(() => new AtomicBudget(1, { kernel, name: "one more" })).toThrow(
+      expect.objectContaining({ code: "KERNEL_FULL", option: "budgets" }),
+    );
+    expect(tracker.totals()).toEqual({ tenants: 1, inFlight: 1 });
+    expect(named.available).toBe(5);
   });
 
   test("forty thousand passing by need no more slots than are in use", () => {
@@ -247,6 +299,19 @@ describe.each(BAD_AMOUNTS)("%s", (value, errorClass) => {
     }
     expect([...tracker.snapshot()]).toEqual([["a", { inFlight: 3, highWater: 3 }]]);
   });
+});
+
+test.each([null, undefined, 5, "acme"])("the scope %j is refused", (given) => {
+  const tracker = new TenantTokenTracker(10);
+  const expected = expect.objectContaining({ code: "ARGUMENT_INVALID" });
+  for (const call of [
+    () => tracker.reserve(given as never, 1),
+    () => tracker.adjust(given as never, 1),
+    () => tracker.overCap(given as never),
+  ]) {
+    expect(call).toThrow(expected);
+    expect(call).toThrow("scope must be an object, got ");
+  }
 });
 
 test.each([7, null, "x".repeat(257)])("the tenant id %j is refused", (tenantId) => {
