@@ -14,6 +14,7 @@ import version1 from "./fixtures/schema-1.sql?raw";
 import version3 from "./fixtures/schema-3.sql?raw";
 import version4 from "./fixtures/schema-4.sql?raw";
 import version5 from "./fixtures/schema-5.sql?raw";
+import version6 from "./fixtures/schema-6.sql?raw";
 import { freshTenantName, START_MS, stubOf, tenantWith, withExec, within } from "./support.ts";
 
 /** What operators did to the databases of these versions, the latest first. */
@@ -34,6 +35,26 @@ const AUDITED: Readonly<Record<number, readonly string[]>> = {
     "createTenant",
   ],
   5: [
+    "updateTenant",
+    "createPolicy",
+    "freezeBudget",
+    "createBudget",
+    "revokeApiKey",
+    "updateApiKeySettings",
+    "fundBudget",
+    "setBudgetPeriod",
+    "createApiKey",
+    "createApiKey",
+    "createApiKey",
+    "createBudget",
+    "createBudget",
+    "createTenant",
+  ],
+  6: [
+    "updateTenant",
+    "issueToken",
+    "updateApiKeySettings",
+    "updateTenant",
     "updateTenant",
     "createPolicy",
     "freezeBudget",
@@ -268,6 +289,7 @@ describe.each([
   [3, version3],
   [4, version4],
   [5, version5],
+  [6, version6],
 ])("a database that version %i wrote", (version, text) => {
   test("is read to the last row, and goes on", async () => {
     const stub = stubOf("acme");
@@ -293,7 +315,7 @@ describe.each([
       ]);
       expect(store.readTenant()).toMatchObject(
         version >= 4
-          ? { status: "SUSPENDED", suspendedAtMs: 1_800_003_600_000, revision: 2 }
+          ? { status: "SUSPENDED", suspendedAtMs: 1_800_003_600_000, revision: version >= 6 ? 4 : 2 }
           : { status: "ACTIVE", suspendedAtMs: undefined, revision: 1 },
       );
       expect([...store.scanAudit()].map(({ operation }) => operation)).toEqual(AUDITED[version]);
@@ -308,6 +330,14 @@ describe.each([
         expect(store.readRate("pol_acme_1 reservations tenant:acme/agent:a")).toMatchObject({ granted: 2 });
         const passed = store.readWindows({ scope: "tenant:acme/agent:a", unit: "TOKENS" }, 9);
         expect(passed).toMatchObject([{ startMs: 1_800_000_000_000, spent: 157n, reserved: 100n }]);
+      }
+      if (version >= 6) {
+        const [token] = store.readTokensAfter("", 9);
+        expect(token).toMatchObject({ scope: "tenant:acme", cap: 50n, maxPerOperation: 20n });
+        expect(store.readAccounts([`x-token:${token?.tokenId}`], "TOKENS")).toMatchObject([
+          { allocated: 50n, reserved: 5n },
+        ]);
+        expect(store.readApiKey("080808080808")).toMatchObject({ mayIssueTokens: true });
       }
 
       // What was held there is settled here, in its own window where there are windows.
