@@ -3,7 +3,7 @@
 // that dies in the middle holds nothing up and keeps nothing. The kernel decides (assembly/all.ts); here stands the order
 // in which it is asked: claims in descending order of the budgets' slots, then one take.
 
-import { checkInteger, invalidArgument, invalidInteger, invalidType } from "../arguments.ts";
+import { checkInteger, checkObject, invalidArgument, invalidInteger, invalidType } from "../arguments.ts";
 import type { Denial, RetryAdvice } from "../denial.ts";
 import { DISPOSE, Scoped } from "../dispose.ts";
 import { ALL_INDEX, ALL_MAX, BUDGETS_MAX } from "../kernel/generated/abi.ts";
@@ -76,18 +76,17 @@ export class AllOf<const Guards extends readonly AllOfBudget[]> {
    */
   tryReserve(
     costs: readonly (number | undefined)[],
-    options?: ReserveOptions,
+    options: ReserveOptions = {},
   ): AllOfReservation<Guards> | null {
     const guards = this.#guards;
-    const amounts = this.#amounts(costs);
-    let expiresAtMs = 0;
-    if (options?.expiresAtMs !== undefined) {
-      checkInteger("expiresAtMs", options.expiresAtMs, 1, Number.MAX_SAFE_INTEGER);
-      expiresAtMs = options.expiresAtMs;
-    }
+    const demands = this.#demands(costs);
+    checkObject("options", options);
+    const { expiresAtMs = 0 } = options;
+    if (options.expiresAtMs !== undefined)
+      checkInteger("expiresAtMs", expiresAtMs, 1, Number.MAX_SAFE_INTEGER);
     const times = guards.map((guard) => guard.time(expiresAtMs)); // callers' clocks: before anything is claimed
     if (guards.some((guard) => guard.isClosed())) return null;
-    const holds = this.#claim(amounts, times);
+    const holds = this.#claim(demands, times);
     const answer = this.#take(holds);
     const status = answer % ALL_INDEX;
     for (const [index, guard] of guards.entries()) {
@@ -95,7 +94,7 @@ export class AllOf<const Guards extends readonly AllOfBudget[]> {
     }
     if (status === Status.Ok) {
       const parts = guards.map((guard, index) =>
-        guard.part(amounts[index] ?? 0, holds[index] as ClaimedHold),
+        guard.part(demands[index] ?? 0, holds[index] as ClaimedHold),
       );
       return new AllOfReservation(parts as unknown as PartsOf<Guards>);
     }
@@ -109,10 +108,10 @@ export class AllOf<const Guards extends readonly AllOfBudget[]> {
    * @returns null if they all fit
    */
   explainDenial(costs: readonly (number | undefined)[]): AllOfDenial | null {
-    const amounts = this.#amounts(costs);
+    const demands = this.#demands(costs);
     let longest: AllOfDenial | null = null;
     for (const [index, guard] of this.#guards.entries()) {
-      const denial = guard.denial(amounts[index] ?? 0);
+      const denial = guard.denial(demands[index] ?? 0);
       if (denial === null) continue;
       if (longest === null || durationOf(denial.retry) > durationOf(longest.retry)) {
         longest = { ...denial, guard: index };
@@ -121,15 +120,15 @@ export class AllOf<const Guards extends readonly AllOfBudget[]> {
     return longest;
   }
 
-  #amounts(costs: readonly (number | undefined)[]): number[] {
+  #demands(costs: readonly (number | undefined)[]): number[] {
     if (!Array.isArray(costs)) throw invalidType("costs", "an array with one cost for each guard", costs);
     const { length } = this.#guards;
     if (costs.length > length) throw invalidInteger("the number of costs", costs.length, 0, length);
-    return this.#guards.map((guard, index) => guard.amountOf(costs[index], `costs[${index}]`));
+    return this.#guards.map((guard, index) => guard.demandOf(costs[index], `costs[${index}]`));
   }
 
   /** A hold for each guard, in the guards' order. */
-  #claim(amounts: readonly number[], times: readonly number[]): ClaimedHold[] {
+  #claim(demands: readonly number[], times: readonly number[]): ClaimedHold[] {
     const { exports, owner } = this.#kernel;
     const holds: ClaimedHold[] = [];
     let chain = -1;
@@ -137,7 +136,7 @@ export class AllOf<const Guards extends readonly AllOfBudget[]> {
       const { handle } = this.#guards[index] as Guard;
       const ticket = this.#kernel.nextTicket();
       const hint = this.#kernel.slotHint();
-      chain = exports.allClaim(chain, handle, amounts[index] ?? 0, times[index] ?? 0, owner, ticket, hint);
+      chain = exports.allClaim(chain, handle, demands[index] ?? 0, times[index] ?? 0, owner, ticket, hint);
       if (chain < 0) {
         this.#kernel.slotFreed(hint);
         throw this.#failure(-chain, position);

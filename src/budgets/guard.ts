@@ -12,7 +12,6 @@ import { AtomicBudget } from "./atomic-budget.ts";
 import { AtomicTokenBudget } from "./atomic-token-budget.ts";
 import { KernelCounter } from "./kernel-counter.ts";
 import type { TokenReservation } from "./token-reservation.ts";
-import type { ExplainsDenial } from "./traits.ts";
 
 /** A hold of the kernel, as who claimed it knows it. */
 export interface ClaimedHold {
@@ -30,16 +29,16 @@ export interface Guard<Part extends Disposable = Disposable> {
   /** Whether nothing is granted any more. */
   isClosed(): boolean;
   /**
-   * What the kernel is to take for a cost.
+   * What the kernel is asked for when a cost is to be taken: the amount; for a category, where its field begins.
    * @throws RangeError or TypeError, naming `argument`, if it is no cost of this budget
    */
-  amountOf(cost: number | undefined, argument: string): number;
+  demandOf(cost: number | undefined, argument: string): number;
   /** The time that the kernel is to take it at, or until; 0 for none. */
   time(expiresAtMs: number): number;
-  /** What the caller gets for an amount that was taken. */
-  part(amount: number, hold: ClaimedHold): Part;
-  /** Why an amount does not fit now; null if it does. */
-  denial(amount: number): Denial | null;
+  /** What the caller gets for a demand that was met. */
+  part(demand: number, hold: ClaimedHold): Part;
+  /** Why a demand cannot be met now; null if it can. */
+  denial(demand: number): Denial | null;
   /** The error for a status that is no decision. */
   failure(status: number): Error;
 }
@@ -90,7 +89,8 @@ function countedGuard(
   const failure = (status: number) => kernel.failure(status, `budget "${budget.name}"`);
   const inDebt = () => budget instanceof AtomicTokenBudget && budget.debt > 0;
   const fits = (cost: number) => cost <= budget.available && !inDebt();
-  return amountGuard({ kernel, handle, failure, ...ways }, budget, fits);
+  const place = { kernel, handle, failure, ...ways };
+  return amountGuard(place, (cost) => (fits(cost) ? null : budget.explainDenial(cost)));
 }
 
 /** A cost that was taken together with others. Releasing it twice counts once. */
@@ -119,19 +119,18 @@ export class TakenCost extends Scoped {
   }
 }
 
-/** @internal The guard of a budget whose costs are plain amounts. `available` is what fits now. */
+/** @internal The guard of a budget whose costs are plain amounts. */
 export function amountGuard<Part extends Disposable>(
   place: Pick<Guard<Part>, "kernel" | "handle" | "keepsHold" | "time" | "part" | "failure">,
-  budget: ExplainsDenial,
-  fits: (cost: number) => boolean,
+  denial: (cost: number) => Denial | null,
 ): Guard<Part> {
   return {
     ...place,
     isClosed: () => false,
-    amountOf(cost, argument) {
+    demandOf(cost, argument) {
       checkAmount(argument, cost);
       return cost;
     },
-    denial: (cost) => (fits(cost) ? null : budget.explainDenial(cost)),
+    denial,
   };
 }

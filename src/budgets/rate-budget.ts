@@ -21,7 +21,7 @@ import { type BudgetOptions, checkKernel, NAME_LENGTH_MAX } from "./kernel-budge
 import type { BudgetGuard, ExplainsDenial } from "./traits.ts";
 
 export interface RateLimits {
-  /** How much per window; integer, 1 … 2^32−1. */
+  /** How much per window; integer, 1 … 2^32−1, at most 2^20 once it and `windowMs` are reduced by their common divisor. */
   readonly limit: number;
   /** How long a window is, in milliseconds; integer, 1 … 2^32−1. */
   readonly windowMs: number;
@@ -136,7 +136,11 @@ export class RateBudget implements BudgetGuard, ExplainsDenial, Guarded<TakenCos
    */
   retryAfterMs(cost: number): number | null {
     checkAmount("cost", cost);
-    const wait = this.#kernel.exports.rateWait(this.#handle, cost, this.#time());
+    return this.#waitMs(cost, this.#time());
+  }
+
+  #waitMs(cost: number, nowMs: number): number | null {
+    const wait = this.#kernel.exports.rateWait(this.#handle, cost, nowMs);
     if (wait === -Status.Exceeds) return null;
     if (wait < 0) throw this.#failure(-wait);
     return wait;
@@ -144,20 +148,28 @@ export class RateBudget implements BudgetGuard, ExplainsDenial, Guarded<TakenCos
 
   /** What fits at this moment. May be late. */
   get available(): number {
-    const available = this.#kernel.exports.rateAvailable(this.#handle, this.#time());
+    return this.#availableAt(this.#time());
+  }
+
+  #availableAt(nowMs: number): number {
+    const available = this.#kernel.exports.rateAvailable(this.#handle, nowMs);
     if (available < 0) throw this.#failure(-available);
     return available;
   }
 
   /** Why `cost` does not fit now, and when it will. */
   explainDenial(cost: number): Denial {
-    const afterMs = this.retryAfterMs(cost);
-    const { available } = this;
+    checkAmount("cost", cost);
+    const nowMs = this.#time();
+    return this.#denial(cost, nowMs, this.#waitMs(cost, nowMs));
+  }
+
+  #denial(cost: number, nowMs: number, afterMs: number | null): Denial {
     const figures = {
       scope: this.name,
       requested: cost,
       limit: this.burst,
-      available,
+      available: this.#availableAt(nowMs),
       spent: 0,
       held: 0,
       debt: 0,
@@ -177,7 +189,11 @@ export class RateBudget implements BudgetGuard, ExplainsDenial, Guarded<TakenCos
       part: (cost: number) => new TakenCost(cost, () => this.release(cost)),
       failure: (status: number) => this.#failure(status),
     };
-    return amountGuard(place, this, (cost) => this.retryAfterMs(cost) === 0);
+    return amountGuard(place, (cost) => {
+      const nowMs = this.#time();
+      const afterMs = this.#waitMs(cost, nowMs);
+      return afterMs === 0 ? null : this.#denial(cost, nowMs, afterMs);
+    });
   }
 
   /** Removes the rate for every thread; the name can be opened anew. */

@@ -231,7 +231,7 @@ export class ConcurrencyGovernor {
       handle: this.#handle,
       keepsHold: true,
       isClosed: () => this.#closed,
-      amountOf(cost, argument) {
+      demandOf(cost, argument) {
         checkInteger(argument, cost ?? 1, 1, 1);
         return category.shift;
       },

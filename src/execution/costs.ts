@@ -1,7 +1,7 @@
 // What a graph may cost, before it runs. Integers only; the one other value is infinity, which means "more than any
 // budget can hold" and is what a denied cost is, too. Nothing here recurses.
 
-import { checkAmount, invalidType } from "../arguments.ts";
+import { checkAmount, checkObject, invalidType } from "../arguments.ts";
 import { type CompositionNode, childrenOf, nodesOf, type StageId } from "./composition.ts";
 import { checkedComposition } from "./parse-composition.ts";
 import { declaredCost, findStage, type StageStore } from "./stage-store.ts";
@@ -46,6 +46,7 @@ export function buildCostMap(
 ): Map<StageId, number> {
   const graph = checkedComposition(node);
   checkStore(store);
+  checkObject("options", options);
   const unknownCents = options.unknown === undefined ? 0 : unknownCost("unknown", options.unknown);
   const costs = new Map<StageId, number>();
   const seen = new Set<string>();

@@ -3,7 +3,7 @@
 // cause of a failure ends its siblings and is what the caller gets. Each node begins on a fresh stack (a microtask), so
 // that depth costs memory and no stack.
 
-import { invalidType } from "../arguments.ts";
+import { checkObject, invalidType } from "../arguments.ts";
 import type { Awaitable } from "../budgets/traits.ts";
 import { BudgetedExecutor } from "./budgeted-executor.ts";
 import { type CompositionNode, isRecord, type RetryNode, type StageId } from "./composition.ts";
@@ -51,7 +51,8 @@ export interface CompositionRun {
  * charged, until it fails in the end under `refundOnFailure`.
  *
  * @throws CompositionError, TypeError for bad arguments, before anything runs
- * @throws BudgetExceededError if a stage was refused; never tried again by a Retry
+ * @throws BudgetExceededError if the executor refused a stage; never tried again by a Retry. One that a stage itself fails
+ *   with, from a purse of its own, is a failure as any other
  * @throws RemoteStageError, whatever a stage fails with, or the signal's reason: the first cause
  */
 export async function runComposition(
@@ -92,6 +93,8 @@ class Run {
   readonly #executor: BudgetedExecutor;
   readonly #scope: Scope;
   readonly #options: RunOptions;
+  /** What the executor refused with. */
+  readonly #refusals = new WeakSet<BudgetExceededError>();
 
   constructor(executor: BudgetedExecutor, scope: Scope, options: RunOptions) {
     this.#executor = executor;
@@ -206,10 +209,14 @@ class Run {
         return await this.node(stage, input, scope, path.at("stage"));
       } catch (cause) {
         // A refusal is a decision, and trying again would pay anew for what succeeds before it.
-        if (attempt === max_attempts || scope.aborted || cause instanceof BudgetExceededError) throw cause;
+        if (attempt === max_attempts || scope.aborted || this.#isRefusal(cause)) throw cause;
       }
       if (delay_ms > 0) await scope.within((signal) => delay(delay_ms, signal));
     }
+  }
+
+  #isRefusal(cause: unknown): boolean {
+    return cause instanceof BudgetExceededError && this.#refusals.has(cause);
   }
 
   /** One call, paid for and entered in the trace. */
@@ -237,6 +244,7 @@ class Run {
       output = await scope.within((signal) => this.#executor.payFor(stageId, () => work(signal), account));
     } catch (cause) {
       const refused = !admitted && cause instanceof BudgetExceededError;
+      if (refused) this.#refusals.add(cause);
       enter(refused ? "refused" : scope.aborted ? "aborted" : "failed");
       throw cause;
     }
@@ -273,7 +281,9 @@ function sleep(delayMs: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function checkOptions({ signal, onStage, fetch: send, delay }: RunOptions): void {
+function checkOptions(options: RunOptions): void {
+  checkObject("options", options);
+  const { signal, onStage, fetch: send, delay } = options;
   if (signal !== undefined && typeof signal?.addEventListener !== "function") {
     throw invalidType("signal", "an AbortSignal", signal);
   }

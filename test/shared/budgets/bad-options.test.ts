@@ -4,15 +4,24 @@
 import {
   AtomicBudget,
   AtomicTokenBudget,
+  allOf,
   BudgetedExecutor,
+  buildCostMap,
+  type CompositionNode,
   ConcurrencyGovernor,
+  costBounds,
   createKernel,
+  MemoryStageStore,
   RateBudget,
+  runComposition,
   TenantTokenTracker,
 } from "purser";
 import { describe, expect, test } from "vitest";
 
 const stages = { execute: async () => null };
+const graph: CompositionNode = { op: "Const", value: 1 };
+const store = new MemoryStageStore([]);
+const row = new AtomicBudget(1, { kernel: createKernel({ budgets: 1, holds: 1 }) });
 const MAKERS: readonly (readonly [string, (given: never) => unknown])[] = [
   ["options of AtomicBudget", (given) => new AtomicBudget(1, given)],
   ["options of AtomicTokenBudget", (given) => new AtomicTokenBudget(1, given)],
@@ -23,6 +32,9 @@ const MAKERS: readonly (readonly [string, (given: never) => unknown])[] = [
   ["limits of RateBudget", (given) => new RateBudget(given, { now: () => 0 })],
   ["options of RateBudget", (given) => new RateBudget({ limit: 1, windowMs: 1 }, given)],
   ["options of createKernel", (given) => createKernel(given)],
+  ["options of buildCostMap", (given) => buildCostMap(graph, store, given)],
+  ["options of costBounds", (given) => costBounds(graph, store, given)],
+  ["options of allOf(…).tryReserve", (given) => allOf(row).tryReserve([1], given)],
 ];
 const NO_OBJECTS: readonly (readonly [string, unknown])[] = [
   ["null", null],
@@ -38,6 +50,14 @@ describe.each(MAKERS)("%s", (what, make) => {
     const expected = expect.objectContaining({ code: "ARGUMENT_INVALID", name: "TypeError" });
     expect(() => make(given as never)).toThrow(expected);
     expect(() => make(given as never)).toThrow(`${argument} must be an object, got `);
+  });
+});
+
+test.each(NO_OBJECTS)("options of runComposition: %s", async (_, given) => {
+  const run = runComposition(graph, null, new BudgetedExecutor(stages, new Map(), 1), given as never);
+  await expect(run).rejects.toMatchObject({
+    code: "ARGUMENT_INVALID",
+    message: expect.stringContaining("options must be an object, got "),
   });
 });
 

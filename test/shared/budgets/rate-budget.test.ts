@@ -1,7 +1,7 @@
 // RateBudget: exact against a model in fractions of integers, the clock, the burst, bad input.
 
 import fc from "fast-check";
-import { attachKernel, createKernel, RateBudget } from "purser";
+import { allOf, attachKernel, createKernel, RateBudget } from "purser";
 import { describe, expect, test } from "vitest";
 import { BAD_AMOUNTS } from "../../support/arbitraries.ts";
 
@@ -122,6 +122,20 @@ describe.each(BAD_AMOUNTS)("%s", (value, errorClass) => {
     expect(() => rate.explainDenial(bad)).toThrow(errorClass);
     expect(rate.available).toBe(10);
   });
+});
+
+test("a denial is of one moment, though the clock goes on while it is made", () => {
+  let nowMs = 0;
+  const now = () => nowMs++;
+  const kernel = createKernel({ budgets: 1, holds: 1 });
+  const rate = new RateBudget({ limit: 1, windowMs: 5, burst: 1 }, { now, kernel });
+  const both = allOf(rate);
+  expect(rate.tryReserve(1)).toBe(true); // at 0: the next fits at 5
+  expect(rate.explainDenial(1)).toMatchObject({ retry: { afterMs: 4 }, available: 0 }); // at 1
+  for (const afterMs of [3, 2, 1]) {
+    expect(both.explainDenial([1])).toMatchObject({ code: "RATE", retry: { afterMs }, available: 0 });
+  }
+  expect(both.explainDenial([1])).toBeNull(); // at 5
 });
 
 test("a clock that is none, or that tells nonsense, is refused", () => {

@@ -3,6 +3,7 @@
 import "purser";
 import { describe, expect, test } from "vitest";
 import {
+  BudgetExceededError,
   BudgetedExecutor,
   type CompositionNode,
   type RunOptions,
@@ -192,6 +193,22 @@ describe("Retry", () => {
     expect(error.code).toBe("BUDGET_EXCEEDED");
     expect(called).toEqual(["a"]);
     expect(executor.spentCents).toBe(10);
+  });
+
+  test("tries again what another purse refused inside a stage", async () => {
+    const refusal = new BudgetExceededError({
+      spentCents: 1,
+      budgetCents: 1,
+      stageId: "inner",
+      costCents: 1,
+    });
+    let tries = 0;
+    const inner = () => (++tries === 3 ? "there" : Promise.reject(refusal));
+    const executor = new BudgetedExecutor(stages({ a: inner }), new Map([["a", 10]]), 100);
+    const { output, trace } = await runComposition(retry(a, 5), null, executor);
+    expect(output).toBe("there");
+    expect(trace.map(({ outcome }) => outcome)).toEqual(["failed", "failed", "ok"]);
+    expect(executor.spentCents).toBe(30);
   });
 
   test("is charged for each attempt until the budget is used up", async () => {
