@@ -102,7 +102,7 @@ export class PermitLine {
         slot,
         ticket,
         settle: (outcome) => {
-          clearTimeout(timer);
+          if (timer !== undefined) clearTimeout(timer);
           signal?.removeEventListener("abort", onAbort);
           if (outcome instanceof ConcurrencyPermit) resolve(outcome);
           else reject(outcome);
@@ -174,7 +174,7 @@ export class PermitLine {
   #stayAwake(isWaiting: boolean): void {
     if (isWaiting && this.#kernel.shared) this.#awake ??= setTimeout(() => {}, TIMEOUT_MS_MAX);
     if (isWaiting) return;
-    clearTimeout(this.#awake);
+    if (this.#awake !== undefined) clearTimeout(this.#awake);
     this.#awake = undefined;
   }
 

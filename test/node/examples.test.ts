@@ -43,6 +43,12 @@ test.each([
   );
 });
 
+test("docs/LEASES.md shows examples/worker-lease.ts", () => {
+  expect(readFileSync(file("docs/LEASES.md"), "utf8")).toContain(
+    `\`\`\`ts\n${readFileSync(file("examples/worker-lease.ts"), "utf8")}\`\`\``,
+  );
+});
+
 test("examples/node.ts: four threads spend from one budget, and never more than it has", () => {
   const printed = execFileSync(process.execPath, [file("examples/node.ts")], { encoding: "utf8" });
   const [, spent, left] = /^(\d+) spent, (\d+) left\n$/.exec(printed) ?? [];
