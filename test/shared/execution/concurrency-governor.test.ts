@@ -134,6 +134,68 @@ describe("the line", () => {
     expect(wider.stats()).toMatchObject({ toolsAvailable: 3, globalAvailable: 3 });
   });
 
+  test("a removed governor and a closed kernel tell those who wait elsewhere, with nobody else waiting here", async () => {
+    const kernel = createKernel();
+    const there = attachKernel(kernel.memory);
+    const open = (one: typeof kernel) =>
+      new ConcurrencyGovernor({ tools: 1, total: 1 }, { kernel: one, name: "shared" });
+    const [here, twin] = [open(kernel), open(there)];
+    await here.acquireTool();
+    const served = twin.acquireTool();
+    kernel.close();
+    const permit = await served;
+    const removed = twin.acquireTool();
+    await settle();
+    here.remove();
+    await expect(removed).rejects.toMatchObject({ code: "BUDGET_REMOVED" });
+    permit.release();
+  });
+
+  test("a wait that ended leaves neither its timer nor its listener behind", async () => {
+    const timers = new Set<unknown>();
+    const { setTimeout: set, clearTimeout: clear } = globalThis;
+    globalThis.setTimeout = ((call: () => void, ms: number) => {
+      const timer = set(call, ms);
+      timers.add(timer);
+      return timer;
+    }) as typeof setTimeout;
+    globalThis.clearTimeout = ((timer?: ReturnType<typeof setTimeout>) => {
+      timers.delete(timer);
+      clear(timer);
+    }) as typeof clearTimeout;
+    try {
+      const { signal } = new AbortController();
+      let listeners = 0;
+      const [add, remove] = [signal.addEventListener.bind(signal), signal.removeEventListener.bind(signal)];
+      signal.addEventListener = (...args: Parameters<typeof add>) => {
+        listeners++;
+        add(...args);
+      };
+      signal.removeEventListener = (...args: Parameters<typeof remove>) => {
+        listeners--;
+        remove(...args);
+      };
+      const governor = new ConcurrencyGovernor({ tools: 1, total: 1 });
+      const running = await governor.acquireTool();
+      const waiting = governor.acquireTool({ signal, timeoutMs: 60_000 });
+      expect(listeners).toBe(1);
+      expect(timers.size).toBeGreaterThan(0);
+      running.release();
+      (await waiting).release();
+      expect(listeners).toBe(0);
+      expect(timers.size).toBe(0);
+      const controller = new AbortController();
+      using _running = await governor.acquireTool();
+      const aborted = governor.acquireTool({ signal: controller.signal, timeoutMs: 60_000 });
+      controller.abort(new Error("changed my mind"));
+      expect(timers.size).toBe(0); // nor the one that keeps this thread as long as somebody waits
+      await expect(aborted).rejects.toThrow("changed my mind");
+    } finally {
+      globalThis.setTimeout = set;
+      globalThis.clearTimeout = clear;
+    }
+  });
+
   test("when its head leaves, the next one is served", async () => {
     const governor = new ConcurrencyGovernor({ tools: 2, total: 2 });
     const first = await governor.acquireTool();
