@@ -49,7 +49,8 @@ export async function withReservation<T, F extends Figure>(
     await commit(guard, used);
     return result;
   } finally {
-    if (isRunning) void guard.endAfter(work);
+    // Also who was aborted as it ended has said what it used, and nobody has heard of it.
+    if (isRunning || signal?.aborted === true) void guard.endAfter(work);
     else await guard.dispose(); // does nothing once it is settled
   }
 }

@@ -383,6 +383,49 @@ describe("withReservation", () => {
     expect(time.timers).toBe(0);
   });
 
+  test("aborted, and answers that at once with what it used: that is committed", async () => {
+    const { authority, figures } = rig(new TestTime());
+    const stop = new AbortController();
+    const work = withReservation(
+      authority,
+      REQUEST,
+      () =>
+        new Promise<{ result: number; actual: number }>((resolve) => {
+          stop.signal.addEventListener("abort", () => resolve({ result: 1, actual: 7 }));
+          queueMicrotask(() => stop.abort(new Error("page closed")));
+        }),
+      { signal: stop.signal },
+    );
+    await expect(work).rejects.toThrow("page closed");
+    await settled();
+    expect(await figures()).toBe("7 spent, 0 reserved");
+  });
+
+  test.each([0, 1, 2, 3, 4, 8])(
+    "aborted %i microtasks after it has returned: what it used is committed",
+    async (turns) => {
+      const time = new TestTime();
+      const { authority, figures } = rig(time);
+      const stop = new AbortController();
+      const work = withReservation(
+        authority,
+        REQUEST,
+        async () => {
+          queueMicrotask(async () => {
+            for (let turn = 0; turn < turns; turn++) await undefined;
+            stop.abort(new Error("page closed"));
+          });
+          return { result: 1, actual: 7 };
+        },
+        { signal: stop.signal },
+      );
+      await work.catch((error) => expect(error.message).toBe("page closed"));
+      await settled();
+      expect(await figures()).toBe("7 spent, 0 reserved");
+      expect(time.timers).toBe(0);
+    },
+  );
+
   test("aborted before it: nothing is reserved", async () => {
     const { authority, figures } = rig();
     const signal = AbortSignal.abort(new Error("page closed"));
