@@ -1,6 +1,6 @@
 // Keeps a reservation alive while the call that it covers runs: extends it well before its end. Invariant: what is left is
 // reckoned on the monotonic clock, from when the try was sent that the authority answered with `remainingTtlMs` (an answer
-// that is given again says what is left by then); it
+// that is given again says what is left by then), less what the machine slept since, which that clock does not show; it
 // never throws, and after `stop` no timer and no call of it is left. Knows nothing of the guard, so that a guard that was
 // forgotten can be collected. Who may call: ReservationGuard.
 
@@ -8,7 +8,7 @@ import type { Authority, Denied, Extended, Figure, Granted } from "./authority.t
 import { AuthorityError } from "./errors.ts";
 import { HEARTBEAT_LIMITS } from "./limits.ts";
 import { isRepeatable } from "./retry.ts";
-import type { Surroundings } from "./surroundings.ts";
+import { type Moment, momentOn, type Surroundings } from "./surroundings.ts";
 import type { CallControl } from "./wire-call.ts";
 
 /** A beat that failed. The call that it is for goes on, and so does its commit, even if the reservation should expire. */
@@ -23,10 +23,10 @@ export interface HeartbeatFailure {
 export interface HeartbeatOptions {
   /** The life that was asked for, if any. */
   readonly ttlMs: number | undefined;
-  /** When the reservation was asked for first, on the monotonic clock: it may have been made then. */
-  readonly askedAtMs: number;
+  /** When the reservation was asked for first: it may have been made then. */
+  readonly askedAt: Moment;
   /** When the try was sent that was answered. */
-  readonly sentAtMs: number;
+  readonly sentAt: Moment;
   /** How long the authority may take to answer one try, where that is bounded. */
   readonly timeoutMs: number | undefined;
   readonly onFailure: ((failure: HeartbeatFailure) => void) | undefined;
@@ -68,8 +68,9 @@ export class Heartbeat {
     const ttlMs = grant.remainingTtlMs ?? options.ttlMs ?? HEARTBEAT_LIMITS.ttlMs;
     this.#extendByMs = Math.max(ttlMs, HEARTBEAT_LIMITS.periodMsMin);
     this.#expiresAtMs = grant.expiresAtMs;
-    this.#endsAtMs = options.askedAtMs + ttlMs;
-    this.heard(grant, options.sentAtMs, 0);
+    const { askedAt, sentAt } = options;
+    this.#endsAtMs = askedAt[0] + ttlMs - sleptMs(askedAt, sentAt);
+    this.heard(grant, sentAt, 0);
   }
 
   /** By the authority's clock; only to be shown. */
@@ -80,15 +81,17 @@ export class Heartbeat {
   /** The authority has answered a try that was sent at that time, and made the reservation last that much longer. */
   heard(
     { expiresAtMs, remainingTtlMs }: Pick<Extended, "expiresAtMs" | "remainingTtlMs">,
-    sentAtMs: number,
+    sentAt: Moment,
     extendedByMs: number,
   ): void {
     // Two answers may have passed each other, and one that is given again is as it was.
     this.#expiresAtMs = Math.max(this.#expiresAtMs, expiresAtMs);
     this.#isTold = remainingTtlMs !== undefined;
     // Counted from the sending, the time of the round trip is taken off.
-    this.#endsAtMs = remainingTtlMs === undefined ? this.#endsAtMs + extendedByMs : sentAtMs + remainingTtlMs;
-    this.#roundTripMsMax = Math.max(this.#roundTripMsMax, this.#clocks.monotonicNow() - sentAtMs);
+    const endsAtMs =
+      remainingTtlMs === undefined ? this.#endsAtMs + extendedByMs : sentAt[0] + remainingTtlMs;
+    this.#endsAtMs = endsAtMs - this.#sleptMsSince(sentAt);
+    this.#roundTripMsMax = Math.max(this.#roundTripMsMax, this.#clocks.monotonicNow() - sentAt[0]);
     const partMs = this.#leadMs() / HEARTBEAT_LIMITS.parts;
     const marginMs = Math.max(HEARTBEAT_LIMITS.marginMsMin, 2 * this.#roundTripMsMax);
     this.#tryMs = Math.min(Math.max(this.#options.timeoutMs ?? 0, marginMs), partMs);
@@ -138,18 +141,22 @@ export class Heartbeat {
     return Math.max(0, this.#leadMs() - 2 * this.#tryMs - this.#marginMs);
   }
 
+  #sleptMsSince(moment: Moment): number {
+    return sleptMs(moment, momentOn(this.#clocks));
+  }
+
   /** Waits in pieces, so that a machine that slept is noticed soon after it woke. */
   #beatIn(delayMs: number): void {
-    const { monotonicNow, now, setTimer } = this.#clocks;
+    const { monotonicNow, setTimer } = this.#clocks;
     const pieceMs = Math.min(delayMs, HEARTBEAT_LIMITS.lookMs);
-    const [steadyMs, wallMs] = [monotonicNow(), now()];
+    const since = momentOn(this.#clocks);
     this.#cancelTimer = setTimer(() => {
       this.#cancelTimer = undefined;
       if (this.#isFinal) return;
-      const passedMs = monotonicNow() - steadyMs;
-      const sleptMs = now() - wallMs - passedMs;
-      if (sleptMs >= HEARTBEAT_LIMITS.sleptMsMin) this.#endsAtMs -= sleptMs;
-      if (sleptMs < HEARTBEAT_LIMITS.sleptMsMin && delayMs > passedMs) this.#beatIn(delayMs - passedMs);
+      const passedMs = monotonicNow() - since[0];
+      const sleptMs = this.#sleptMsSince(since);
+      this.#endsAtMs -= sleptMs;
+      if (sleptMs === 0 && delayMs > passedMs) this.#beatIn(delayMs - passedMs);
       else void this.#beat();
     }, pieceMs);
   }
@@ -157,7 +164,7 @@ export class Heartbeat {
   async #beat(): Promise<void> {
     const beating = new AbortController();
     this.#beating = beating;
-    const sentAtMs = this.#clocks.monotonicNow();
+    const sentAt = momentOn(this.#clocks);
     const control: CallControl = {
       signal: beating.signal,
       attempts: 1,
@@ -173,9 +180,10 @@ export class Heartbeat {
     this.#beating = undefined;
     if (isExtended(answer)) {
       this.#beats += 1;
-      this.heard(answer, sentAtMs, extendByMs);
+      this.heard(answer, sentAt, extendByMs);
       this.start();
     } else {
+      this.#endsAtMs -= this.#sleptMsSince(sentAt);
       this.#fail(...failureOf(answer));
     }
   }
@@ -200,6 +208,12 @@ export class Heartbeat {
       // It is called from a timer: what it throws would end the process, not reach whoever wrote it.
     }
   }
+}
+
+/** How long the machine slept in between; the smaller steps of a clock that is being set are no sleep. */
+function sleptMs([steadyMs, wallMs]: Moment, [laterSteadyMs, laterWallMs]: Moment): number {
+  const aheadMs = laterWallMs - wallMs - (laterSteadyMs - steadyMs);
+  return aheadMs < HEARTBEAT_LIMITS.sleptMsMin ? 0 : aheadMs;
 }
 
 function isThrottled({ code }: HeartbeatFailure["error"]): boolean {

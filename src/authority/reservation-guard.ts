@@ -25,7 +25,7 @@ import { Heartbeat } from "./heartbeat.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
 import { Meter, type MeterOptions } from "./meter.ts";
 import type { Ending, Recovery } from "./recovery.ts";
-import type { Surroundings } from "./surroundings.ts";
+import { type Moment, momentOn, type Surroundings } from "./surroundings.ts";
 import { checkAmount } from "./to-wire.ts";
 import type { CallControl } from "./wire-call.ts";
 
@@ -94,17 +94,17 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     host: GuardHost<F>,
     grant: Granted<F>,
     request: ReserveRequest & Required<Pick<ReserveRequest, "subject">>,
-    options: GuardOptions & { readonly askedAtMs: number; readonly sentAtMs: number },
+    options: GuardOptions & { readonly askedAt: Moment; readonly sentAt: Moment },
   ) {
     super();
     const { authority, surroundings, timeoutMs } = host;
-    const { askedAtMs, sentAtMs, signal: _, ...rest } = options;
+    const { askedAt, sentAt, signal: _, ...rest } = options;
     this.#host = host;
     this.#options = rest;
     this.#grant = grant;
     this.#request = request;
     const { ttlMs } = request;
-    const beats = { ttlMs, askedAtMs, sentAtMs, timeoutMs, onFailure: rest.onHeartbeatError };
+    const beats = { ttlMs, askedAt, sentAt, timeoutMs, onFailure: rest.onHeartbeatError };
     const heartbeat = new Heartbeat(authority, grant, beats, surroundings);
     this.#heartbeat = heartbeat;
     if (rest.heartbeat !== false) heartbeat.start();
@@ -245,16 +245,16 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     if (this.#isOver) throw new ReservationSettledError();
     const extension = this.#extensionOf(extendByMs);
     const { authority, surroundings } = this.#host;
-    let sentAtMs = surroundings.monotonicNow();
-    const onSend = (atMs: number): void => {
-      sentAtMs = atMs;
+    let sentAt = momentOn(surroundings);
+    const onSend = (at: Moment): void => {
+      sentAt = at;
     };
     const control: CallControl = { ...options, onSend };
     try {
       const answer = await authority.extend(this.reservationId, extension, control);
       if (!answer.ok) return answer;
       this.#lostExtensions = [];
-      this.#heartbeat.heard(answer, sentAtMs, extendByMs);
+      this.#heartbeat.heard(answer, sentAt, extendByMs);
       return answer;
     } catch (error) {
       // An abort leaves the outcome open as well.

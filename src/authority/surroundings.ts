@@ -24,6 +24,16 @@ export interface Surroundings {
   readonly warn?: (message: string) => void;
 }
 
+/** The same moment on both clocks. */
+export type Moment = readonly [steadyMs: number, wallMs: number];
+
+export function momentOn({
+  monotonicNow,
+  now,
+}: Required<Pick<Surroundings, "monotonicNow" | "now">>): Moment {
+  return [monotonicNow(), now()];
+}
+
 /** Of all guards of all authorities; made when it is needed first, since not every runtime has it. */
 let collected: FinalizationRegistry<() => void> | undefined;
 

@@ -48,7 +48,7 @@ import { Recovery, type RecoveryNotice } from "./recovery.ts";
 import { deniedBy, deniedIn, errorOf } from "./refusals.ts";
 import { type GuardHost, ReservationGuard } from "./reservation-guard.ts";
 import { type RetryOptions, type RetryPolicy, retryPolicy, withDeadline, withRetries } from "./retry.ts";
-import { platformWith, type Surroundings } from "./surroundings.ts";
+import { type Moment, momentOn, platformWith, type Surroundings } from "./surroundings.ts";
 import * as write from "./to-wire.ts";
 import type {
   CallControl,
@@ -142,10 +142,10 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     request: ReserveRequest,
     options: GuardOptions = {},
   ): Promise<ReservationGuard<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
-    const askedAtMs = this.#surroundings.monotonicNow();
-    let sentAtMs = askedAtMs;
-    const onSend = (atMs: number): void => {
-      sentAtMs = atMs;
+    const askedAt = momentOn(this.#surroundings);
+    let sentAt = askedAt;
+    const onSend = (at: Moment): void => {
+      sentAt = at;
     };
     const control: CallControl = { ...options, onSend };
     const answer = await this.reserve(request, control);
@@ -158,7 +158,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
       onLeaked: (id) => this.#countLeaked(id),
     };
     const subject = { ...this.#subject, ...request.subject };
-    return new ReservationGuard(host, answer, { ...request, subject }, { ...options, askedAtMs, sentAtMs });
+    return new ReservationGuard(host, answer, { ...request, subject }, { ...options, askedAt, sentAt });
   }
 
   async flush({ signal }: CallOptions = {}): Promise<FlushResult> {
@@ -360,7 +360,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     const expected = call.operation === "event" ? 201 : 200;
     const attempt = async (signal: AbortSignal | undefined): Promise<T> => {
       signal?.throwIfAborted();
-      onSend?.(this.#surroundings.monotonicNow());
+      onSend?.(momentOn(this.#surroundings));
       const answer = await this.#send(call, { signal, keepalive });
       if (answer.status === expected) {
         this.#recovery.reached();

@@ -3,6 +3,7 @@
 
 import type { CallOptions } from "./authority.ts";
 import type { AuthorityError } from "./errors.ts";
+import type { Moment } from "./surroundings.ts";
 
 export type SettleOperation = "commit" | "release" | "extend";
 export type AskOperation = "reserve" | "reserveFit" | "decide" | "event" | "openLease";
@@ -45,8 +46,8 @@ export interface CallControl extends CallOptions {
   readonly attempts?: number;
   /** How long one try may take, where it is to be shorter. */
   readonly timeoutMs?: number;
-  /** Hears of each try as it is sent, with the time on the monotonic clock; the last one is the one that was answered. */
-  readonly onSend?: (atMs: number) => void;
+  /** Hears when each try is sent; the last one is the one that was answered. */
+  readonly onSend?: (at: Moment) => void;
   /** Hears of each try that failed and will be made again; awaited before the wait. */
   readonly onRetry?: (error: AuthorityError) => PromiseLike<void>;
 }

@@ -20,9 +20,9 @@ const REQUEST = { action: { kind: "llm.completion", name: "model" }, estimate: t
 const unavailable = () => new AuthorityError("AUTHORITY_UNAVAILABLE", "lost", { outcome: "unknown" });
 
 /** What becomes of an extension: it is lost before or after it was decided, takes a while, or is answered like this. */
-type Fault = "lost request" | "lost reply" | { takesMs: number } | { answer: unknown };
+type Fault = "lost request" | "lost reply" | { takesMs: number } | { sleepsMs: number } | { answer: unknown };
 
-function rig(surroundings: Surroundings = {}) {
+function rig(surroundings: Surroundings = {}, reserveSleepsMs = 0) {
   const time = new TestTime();
   const startMs = time.steadyMs;
   const ledger = new LocalLedger({ tenant: "acme", now: () => time.nowMs });
@@ -33,6 +33,12 @@ function rig(surroundings: Surroundings = {}) {
     warn: () => undefined,
     ...surroundings,
   });
+  const reserve = authority.reserve.bind(authority);
+  authority.reserve = async (...args) => {
+    const answer = await reserve(...args);
+    time.sleep(reserveSleepsMs);
+    return answer;
+  };
   /** When each extension was asked for, in seconds since the start, and with which key. */
   const beats: { atSeconds: number; key: string; byMs: number }[] = [];
   const faults: Fault[] = [];
@@ -46,9 +52,11 @@ function rig(surroundings: Surroundings = {}) {
       if (fault.answer instanceof Error) throw fault.answer;
       return fault.answer as Extended;
     }
-    if (typeof fault === "object") time.pass(fault.takesMs / 2);
+    const takesMs = typeof fault === "object" && "takesMs" in fault ? fault.takesMs : 0;
+    time.pass(takesMs / 2);
     const answer = await extend(id, request, options);
-    if (typeof fault === "object") time.pass(fault.takesMs / 2);
+    time.pass(takesMs / 2);
+    if (typeof fault === "object" && "sleepsMs" in fault) time.sleep(fault.sleepsMs);
     if (fault === "lost reply") throw unavailable();
     return answer;
   };
@@ -225,6 +233,29 @@ describe("when it beats", () => {
     expect(failures).toMatchObject([{ disposition: "retrying" }]);
     await time.advance(750);
     expect(times()).toEqual([5, 5.75]);
+  });
+
+  test("slept while the reservation's answer was on its way: that is gone from it", async () => {
+    const { time, times, failures, open, figures } = rig({}, 50_000);
+    await using guard = await open();
+    // Of the 60 s 10 are left: less two tries of 1 s and as much distance.
+    await time.advance(7_000);
+    expect(times()).toEqual([7]);
+    await time.advance(60_000);
+    expect(await figures()).toBe("0 spent, 100 reserved");
+    expect(failures).toEqual([]);
+    expect(await guard.commit({ actual: 70 })).toMatchObject({ ok: true, charged: tokens(70) });
+  });
+
+  test("slept while a beat was on its way, answered or lost: that is gone as well", async () => {
+    const { time, times, faults, open, figures } = rig();
+    await using _guard = await open();
+    faults.push({ sleepsMs: 50_000 });
+    await time.advance(57_000);
+    // The 63 s that were left of it by then are 13.
+    await time.advance(10_000);
+    expect(times()).toEqual([57, 67]);
+    expect(await figures()).toBe("0 spent, 100 reserved");
   });
 
   test("an authority that does not tell what is left: after half the life that was asked for, each time", async () => {
