@@ -187,6 +187,12 @@ describe("opening", () => {
       authority.createPolicy({ name: "short", scope_pattern: `tenant:${TENANT}`, reservation_ttl_override }),
     );
     expect(lifeOf(open("policy", 1))).toBe(20_000);
+
+    const { ledger, turn } = openLedger(1_000);
+    const terms = { default_reservation_ttl_ms: 10_000, max_reservation_ttl_ms: 10_000 };
+    bodyOf(ledger.updateTenant(terms, turn()));
+    const request = { idempotency_key: "tenant", subject: { tenant: TENANT }, unit: "TOKENS", want: 1 };
+    expect(lifeOf(ledger.openLease(request, turn()))).toBe(10_000);
   });
 });
 

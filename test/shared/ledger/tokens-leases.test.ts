@@ -93,6 +93,19 @@ describe("a lease drawn with a token", () => {
     expect(rows.filter((row) => row.is_over_limit || row.debt !== undefined)).toEqual([]);
   });
 
+  test("nor on a lease that a backup does not know: as much is charged as the cap has, used and held together", () => {
+    const before = lender();
+    const lease = bodyOf(before.open(before.callerOf(before.issue()), 50));
+    const { issue, callerOf, renew, giveBack, hold, figures } = lender();
+    const token = callerOf(issue({ cap: tokens(100) }));
+    hold(token, "a", 30);
+    const all = () => [token, SCOPE, "tenant:acme"].map(figures);
+    bodyOf(renew(token, lease, 1, 60, { held: 2n ** 62n, want: 10 }));
+    expect(all()).toEqual(["70/30→0", "70/30→9900", "70/30→9900"]);
+    bodyOf(giveBack(token, lease, 2, 2n ** 62n));
+    expect(all()).toEqual(["70/30→0", "70/30→9900", "70/30→9900"]);
+  });
+
   test("of a revoked token hears no report any more, and ends by its policy: charged, in every cap", () => {
     const { ledger, as, clock, issue, callerOf, open, renew, figures } = lender();
     const token = callerOf(issue());
