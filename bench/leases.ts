@@ -10,7 +10,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import Table from "cli-table3";
 import { Command } from "commander";
 import { AtomicTokenBudget, LeasedBudget, type TokenBudget, type TokenReservation } from "purser";
-import { type Authority, HttpAuthority } from "purser/client";
+import { type Authority, HttpAuthority, type LeaseAuthority } from "purser/client";
 import { adminClient } from "../scripts/lib/authority-client.ts";
 import { startAuthority } from "../scripts/lib/authority-process.ts";
 import { reportLikePurser, runCommand, UserError } from "../scripts/lib/user-error.ts";
@@ -25,6 +25,13 @@ const ADMIN_KEY = "admin-key-of-the-bench";
 const PROMPT_TOKENS = 60;
 /** Decisions between two turns of the event loop, in which answers of the authority come in. */
 const DECISIONS_PER_TURN = 2_000;
+/** What a lease promises at a steady rate. */
+const DECISIONS_PER_CALL_PROMISED = 1_000;
+/**
+ * Rows that a call writes at the most where one budget is on the path, as test/workerd/tenant-budget.test.ts counts them:
+ * a renewal that reports nothing spent writes one.
+ */
+const ROWS_MOST = { opening: 2, renewal: 2, return: 3 } as const;
 
 interface SyncTokens extends TokenBudget {
   tryReserveTokens(estimate: number): TokenReservation | null;
@@ -83,7 +90,12 @@ async function measure(authority: Authority, pace: LeasesPace): Promise<(readonl
   for (let opened = 0; opened < pace.opens; opened++) firsts.push(await firstDecisionMs(authority));
 
   const alone = new AtomicTokenBudget(Number.MAX_SAFE_INTEGER, { name: "alone" });
-  const leased = await LeasedBudget.open(authority, { unit: "TOKENS", name: "leased", holder: "bench" });
+  const calls = { opening: 0, renewal: 0, return: 0 };
+  const leased = await LeasedBudget.open(counted(authority, calls), {
+    unit: "TOKENS",
+    name: "leased",
+    holder: "bench",
+  });
   const wait = async (estimate: number): Promise<TokenReservation> => {
     const held = await leased.reserve(estimate);
     if (held.ok) return held.reservation;
@@ -107,10 +119,15 @@ async function measure(authority: Authority, pace: LeasesPace): Promise<(readonl
   }
   const spent = leased.tokensConsumed();
   await leased.close();
-  const calls = leased.authorityCalls;
   await checkBooks(authority, spent);
 
-  const perCall = decisions / calls;
+  const asked = calls.opening + calls.renewal + calls.return;
+  if (asked !== leased.authorityCalls) {
+    throw new UserError(`${asked} calls were counted, the budget says ${leased.authorityCalls}.`);
+  }
+  const perCall = decisions / asked;
+  const rows =
+    calls.opening * ROWS_MOST.opening + calls.renewal * ROWS_MOST.renewal + calls.return * ROWS_MOST.return;
   return [
     ["AtomicTokenBudget, shared by name: ns a decision", withSpread(aloneNs)],
     ["LeasedBudget: ns a decision", withSpread(leasedNs)],
@@ -118,11 +135,40 @@ async function measure(authority: Authority, pace: LeasesPace): Promise<(readonl
     ["decisions a second beside AtomicTokenBudget", `${median(ratios).toFixed(2)} ×`],
     ["decisions", shown(decisions)],
     ["of them waited for a top-up", shown(waits)],
-    ["authority calls, opening and closing included", shown(calls)],
+    ["authority calls, opening and closing included", shown(asked)],
+    ["of them openings, renewals, returns", `${calls.opening}, ${calls.renewal}, ${calls.return}`],
     ["decisions per authority call", shown(Math.round(perCall))],
     ["requests per million decisions", (1e6 / perCall).toFixed(1)],
+    ["rows written per million decisions, at the most", ((1e6 * rows) / decisions).toFixed(1)],
+    [
+      `the same, with a renewal for ${shown(DECISIONS_PER_CALL_PROMISED)} decisions, as promised`,
+      shown((1e6 / DECISIONS_PER_CALL_PROMISED) * ROWS_MOST.renewal),
+    ],
     ["from nothing to the first decision, ms", withSpread(firsts)],
   ];
+}
+
+/** The same authority; what it is asked for is counted. */
+function counted(
+  authority: LeaseAuthority,
+  calls: { opening: number; renewal: number; return: number },
+): LeaseAuthority {
+  return {
+    lease: (...asked) => {
+      calls.opening++;
+      return authority.lease(...asked);
+    },
+    renewLease: (...asked) => {
+      calls.renewal++;
+      return authority.renewLease(...asked);
+    },
+    returnLease: (...asked) => {
+      calls.return++;
+      return authority.returnLease(...asked);
+    },
+    leases: (...asked) => authority.leases(...asked),
+    exposure: (...asked) => authority.exposure(...asked),
+  };
 }
 
 /** Decides for so long; what does not fit waits. One decision is a reservation and its settlement. */
