@@ -1,5 +1,5 @@
-// Charges what a stream used to the reservations that were made for it. Invariant: the shares add up to what was used; no
-// reservation but the last is charged beyond its hold; all are sent before the first answer is waited for.
+// Charges what a stream used to the reservations that were made for it. Invariant: the shares add up to what was used, but
+// for a page that closes, which asks for nothing that may be refused; no reservation but the last is charged beyond its hold; all are sent before the first answer is waited for.
 // Who may call: Meter, once.
 
 import type { JsonObject } from "../ledger/json.ts";
@@ -66,14 +66,16 @@ export function sharesOf(holds: readonly bigint[], actual: bigint): bigint[] {
 
 async function commit<F extends Figure>(
   guard: ReservationGuard<F>,
-  actual: bigint,
+  share: bigint,
   { metadata, metrics, keepalive }: Charging,
 ): Promise<bigint> {
   const rest = { metadata, ...(metrics !== undefined && { metrics }) };
+  const held = BigInt(guard.reserved.amount);
+  // A page that closes is not there to send the hold after a refusal, and would lose all of it.
+  const actual = keepalive && share > held && !guard.takesBeyond ? held : share;
   const answer = await guard.commit({ actual, ...rest }, { keepalive });
   if (answer.ok) return BigInt(answer.charged.amount);
   // A budget that takes nothing beyond the hold takes the hold: it was used.
-  const held = BigInt(guard.reserved.amount);
   if (actual > held && answer.denial.code !== "LIMIT_EXCEEDED") {
     const again = await guard.commit({ actual: held, ...rest }, { keepalive });
     if (again.ok) return BigInt(again.charged.amount);

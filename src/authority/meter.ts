@@ -222,6 +222,8 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     this.#awaitReader();
     const chunks = chunksOf(source);
     this.#stopSource = (reason) => void chunks.cancel(reason).catch(noop);
+    // Whoever ended it did not know of the source.
+    if (!this.#isOpen) this.#stopSource(this.#reason);
     const counted = {
       next: () => this.#next(chunks, count),
       cancel: async (reason: unknown) => {
@@ -331,9 +333,10 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
       const missing = this.#lowWater - this.#left();
       let amount = this.#extendBy;
       if (amount < missing) amount = missing;
-      this.#asks += 1;
       try {
-        const more = await this.#host.reserveMore(amount, this.#asks);
+        let more = await this.#reserve(amount);
+        const rest = more.ok ? 0n : restOf(more);
+        if (rest > 0n && rest < amount) more = await this.#reserve(rest);
         this.#refusal = more.ok ? undefined : more;
         if (more.ok) {
           if (this.#isCharged) await more.release(NOT_NEEDED);
@@ -347,6 +350,11 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     this.#asking = undefined;
     this.#isBeyond = this.#left() < 0n;
     if (this.#isBeyond) this.#exhaust();
+  }
+
+  #reserve(amount: bigint): Promise<ReservationGuard<F> | Denied<F>> {
+    this.#asks += 1;
+    return this.#host.reserveMore(amount, this.#asks);
   }
 
   /** How much of what is held is not used; less than nothing beyond it. */
@@ -422,4 +430,9 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     const isExact = typeof this.#guards[0]?.reserved.amount === "bigint";
     return (isExact ? amount : Number(amount)) as F;
   }
+}
+
+/** What a budget that had too little has left. */
+function restOf<F extends Figure>({ denial: { code, figures } }: Denied<F>): bigint {
+  return code === "BUDGET_EXCEEDED" ? BigInt(figures?.available ?? 0) : 0n;
 }

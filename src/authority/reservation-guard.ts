@@ -124,6 +124,12 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     return this.#meter;
   }
 
+  /** @internal Whether a commit beyond the hold is known not to be refused for that: the server's default may be to refuse. */
+  get takesBeyond(): boolean {
+    const { overagePolicy = "REJECT" } = this.#request;
+    return overagePolicy !== "REJECT";
+  }
+
   /** The limits that came with the decision, where it has some. */
   get caps(): Caps | undefined {
     return this.#grant.caps;

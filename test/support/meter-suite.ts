@@ -385,14 +385,14 @@ export function meterSuite(name: string, open: () => Promise<ClientWay>): void {
       })();
       await expect(whole).rejects.toMatchObject({
         code: "BUDGET_EXHAUSTED",
-        message: expect.stringContaining("210 TOKENS used, 200 held"),
-        denial: { code: "BUDGET_EXCEEDED", figures: { requested: 100, available: 50 } },
+        message: expect.stringContaining("260 TOKENS used, 250 held"),
+        denial: { code: "BUDGET_EXCEEDED", figures: { requested: 100, available: 0 } },
       });
-      expect(read).toBe(210);
-      expect(seen).toEqual({ sent: 210, closed: true });
+      expect(read).toBe(260);
+      expect(seen).toEqual({ sent: 260, closed: true });
       expect(meter.signal.reason).toMatchObject({ code: "BUDGET_EXHAUSTED" });
-      expect(await meter.settled).toMatchObject({ ending: "exhausted", actual: 210, charged: 210 });
-      expect(await ledger(way)).toMatchObject({ spent: 210, reserved: 0 });
+      expect(await meter.settled).toMatchObject({ ending: "exhausted", actual: 260, charged: 250 });
+      expect(await ledger(way)).toMatchObject({ spent: 250, reserved: 0 });
     });
 
     test("an isolate that is gone: what is held comes back with its time", async ({ skip }) => {

@@ -437,6 +437,18 @@ describe("a further reservation", () => {
     expect(await figures()).toBe("120 spent, 0 reserved");
   });
 
+  test("is what the budget has left, where that is less: all of it is used before the stream is stopped", async () => {
+    const { authority, figures } = rig(250);
+    const meter = (await guardOf(authority, 100)).meter();
+    const adds = async () => {
+      for (;;) await meter.add(1);
+    };
+    await expect(adds()).rejects.toEqual(code("BUDGET_EXHAUSTED"));
+    expect([meter.counted, meter.held]).toEqual([251, 250]);
+    expect(await meter.settled).toMatchObject({ charged: 250 });
+    expect(await figures()).toBe("250 spent, 0 reserved");
+  });
+
   test("may be less than the least that the first one wanted", async () => {
     const { authority, figures } = rig();
     const meter = (await guardOf(authority, 100, { min: 80 })).meter({ extendBy: 30 });
@@ -553,6 +565,33 @@ describe("what is sent at the end", () => {
     expect(await figures()).toBe("90 spent, 0 reserved");
   });
 
+  test.each([
+    ["REJECT", "100 spent"],
+    [undefined, "100 spent"],
+    ["ALLOW_IF_AVAILABLE", "120 spent"],
+  ] as const)(
+    "beyond the hold under %s: nothing that may be refused, since nobody is left to send the hold",
+    async (overagePolicy, spent) => {
+      const { authority, figures } = rig();
+      const page = new EventTarget();
+      const rest = overagePolicy === undefined ? {} : { overagePolicy };
+      const meter = (await guardOf(authority, 100, rest)).meter({ page });
+      const commit = authority.commit.bind(authority);
+      let commits = 0;
+      authority.commit = async (...args) => {
+        await commit(...args);
+        commits += 1;
+        // The page is gone: what would follow from an answer is never done.
+        return new Promise<never>(() => undefined);
+      };
+      meter.usage(120);
+      page.dispatchEvent(new Event("pagehide"));
+      await answered();
+      expect(commits).toBe(1);
+      expect(await figures()).toBe(`${spent}, 0 reserved`);
+    },
+  );
+
   test("any other ending asks for no keepalive, which is scarce in a page", async () => {
     const { meter, calls, answer, figures } = await heldUp();
     await meter.add(150);
@@ -612,6 +651,35 @@ test("a reader that leaves while the provider is silent waits for nobody", async
   expect(await meter.settled).toMatchObject({ ending: "cancel", charged: 10 });
   expect(await figures()).toBe("10 spent, 0 reserved");
 });
+
+test.each(["ReadableStream", "async iterable"])(
+  "a %s that is wrapped after the end is stopped",
+  async (shape) => {
+    const { authority } = rig();
+    const meter = (await guardOf(authority, 100)).meter();
+    await meter.fail(new Error("overloaded"));
+    const reasons: unknown[] = [];
+    const stream = new ReadableStream<{ text: number }>({
+      pull: (controller) => controller.enqueue({ text: 1 }),
+      cancel: (reason) => void reasons.push(reason),
+    });
+    if (shape === "ReadableStream") meter.wrap(stream, countOn(meter));
+    else {
+      const source: AsyncIterable<{ text: number }> = {
+        [Symbol.asyncIterator]: () => ({
+          next: async () => ({ done: false, value: { text: 1 } }),
+          return: async () => {
+            reasons.push(meter.signal.reason);
+            return { done: true, value: undefined };
+          },
+        }),
+      };
+      meter.wrap(source, countOn(meter));
+    }
+    await answered();
+    expect(reasons).toEqual([new Error("overloaded")]);
+  },
+);
 
 test("a controller that goes on hears no more of a meter that has ended", async () => {
   const { authority } = rig();
