@@ -69,7 +69,7 @@ export class AllOf<const Guards extends readonly AllOfBudget[]> {
   /**
    * Takes every guard's cost at one moment, or nothing.
    *
-   * @param costs - one for each guard, in its unit; safe integer, 0 … 2^53−1. A category's is 1, and may be left out
+   * @param costs - one for each guard, in its unit; safe integer, 0 … 2^53−1, no range. A category's is 1, and may be left out
    * @param options - for the token reservations in it
    * @returns null when one of them does not fit; then only its count of denials has changed
    * @throws KernelFullError if the kernel has no free hold for each guard

@@ -277,6 +277,7 @@ describe("bad input", () => {
       [[1, 0.5], /costs\[1\] must be an integer from 0/],
       [[1, Number.NaN], /costs\[1\] must be an integer from 0/],
       [[1, 2 ** 53], /costs\[1\] must be an integer from 0/],
+      [[{ want: 2, min: 1 }, 1], /costs\[0\] must be a number, got object/],
       [["1", 1], /costs\[0\] must be a number, got string "1"/],
       [[1, 1, 2], /costs\[2\] must be an integer from 1 to 1, got 2/],
       [[1, 1, 0], /costs\[2\] must be an integer from 1 to 1, got 0/],
