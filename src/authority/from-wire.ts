@@ -54,7 +54,7 @@ export function permittedOf(body: WireFields): Permitted {
   const permitted = membersOf(body, { decision: decisionOf, affectedScopes: textsOf });
   const { caps } = body;
   if ((permitted.decision === "ALLOW_WITH_CAPS") !== (caps !== undefined)) {
-    throw unexpected("caps", "there if and only if the decision is ALLOW_WITH_CAPS", caps);
+    throw unexpected("caps", "there with ALLOW_WITH_CAPS alone", caps);
   }
   return { ok: true, ...permitted, ...givenOf(body, { caps: capsOf }) };
 }

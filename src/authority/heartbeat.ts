@@ -69,8 +69,8 @@ export class Heartbeat {
     this.#extendByMs = Math.max(ttlMs, HEARTBEAT_LIMITS.periodMsMin);
     this.#expiresAtMs = grant.expiresAtMs;
     const { askedAt, sentAt } = options;
-    this.#endsAtMs = askedAt[0] + ttlMs - sleptMs(askedAt, sentAt);
-    this.heard(grant, sentAt, 0);
+    this.#endsAtMs = askedAt[0] + ttlMs;
+    this.heard(grant, grant.remainingTtlMs === undefined ? askedAt : sentAt, 0);
   }
 
   /** By the authority's clock; only to be shown. */
@@ -88,9 +88,9 @@ export class Heartbeat {
     this.#expiresAtMs = Math.max(this.#expiresAtMs, expiresAtMs);
     this.#isTold = remainingTtlMs !== undefined;
     // Counted from the sending, the time of the round trip is taken off.
-    const endsAtMs =
+    this.#endsAtMs =
       remainingTtlMs === undefined ? this.#endsAtMs + extendedByMs : sentAt[0] + remainingTtlMs;
-    this.#endsAtMs = endsAtMs - this.#sleptMsSince(sentAt);
+    this.#takeOffSleep(sentAt);
     this.#roundTripMsMax = Math.max(this.#roundTripMsMax, this.#clocks.monotonicNow() - sentAt[0]);
     const partMs = this.#leadMs() / HEARTBEAT_LIMITS.parts;
     const marginMs = Math.max(HEARTBEAT_LIMITS.marginMsMin, 2 * this.#roundTripMsMax);
@@ -141,8 +141,13 @@ export class Heartbeat {
     return Math.max(0, this.#leadMs() - 2 * this.#tryMs - this.#marginMs);
   }
 
-  #sleptMsSince(moment: Moment): number {
-    return sleptMs(moment, momentOn(this.#clocks));
+  /** Whether the machine slept since; smaller steps of a wall clock that is being set are no sleep. */
+  #takeOffSleep([steadyMs, wallMs]: Moment): boolean {
+    const { monotonicNow, now } = this.#clocks;
+    const sleptMs = now() - wallMs - (monotonicNow() - steadyMs);
+    const hasSlept = sleptMs >= HEARTBEAT_LIMITS.sleptMsMin;
+    if (hasSlept) this.#endsAtMs -= sleptMs;
+    return hasSlept;
   }
 
   /** Waits in pieces, so that a machine that slept is noticed soon after it woke. */
@@ -154,9 +159,7 @@ export class Heartbeat {
       this.#cancelTimer = undefined;
       if (this.#isFinal) return;
       const passedMs = monotonicNow() - since[0];
-      const sleptMs = this.#sleptMsSince(since);
-      this.#endsAtMs -= sleptMs;
-      if (sleptMs === 0 && delayMs > passedMs) this.#beatIn(delayMs - passedMs);
+      if (!this.#takeOffSleep(since) && delayMs > passedMs) this.#beatIn(delayMs - passedMs);
       else void this.#beat();
     }, pieceMs);
   }
@@ -183,7 +186,7 @@ export class Heartbeat {
       this.heard(answer, sentAt, extendByMs);
       this.start();
     } else {
-      this.#endsAtMs -= this.#sleptMsSince(sentAt);
+      this.#takeOffSleep(sentAt);
       this.#fail(...failureOf(answer));
     }
   }
@@ -210,18 +213,12 @@ export class Heartbeat {
   }
 }
 
-/** How long the machine slept in between; the smaller steps of a clock that is being set are no sleep. */
-function sleptMs([steadyMs, wallMs]: Moment, [laterSteadyMs, laterWallMs]: Moment): number {
-  const aheadMs = laterWallMs - wallMs - (laterSteadyMs - steadyMs);
-  return aheadMs < HEARTBEAT_LIMITS.sleptMsMin ? 0 : aheadMs;
-}
-
 function isThrottled({ code }: HeartbeatFailure["error"]): boolean {
   return code === "LIMIT_EXCEEDED";
 }
 
 function tooLate(): AuthorityError {
-  const message = "the reservation ends before it can be made to last longer";
+  const message = "too late to extend the reservation";
   return new AuthorityError("AUTHORITY_TIMEOUT", message, { outcome: "unknown" });
 }
 

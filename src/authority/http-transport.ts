@@ -74,7 +74,7 @@ async function keyBy(getToken: HttpOptions["getToken"]): Promise<string> {
   try {
     return checkKey("getToken()", await getToken?.());
   } catch (cause) {
-    throw new AuthorityError("AUTHORITY_UNAVAILABLE", "no key to send: getToken() failed, see the cause", {
+    throw new AuthorityError("AUTHORITY_UNAVAILABLE", "no key: getToken() failed", {
       outcome: "unknown",
       cause,
     });
@@ -109,9 +109,10 @@ async function answerOf(response: Response): Promise<WireAnswer> {
   } catch (cause) {
     // An error may come from anything in between, and its status says enough. A success without its body says nothing.
     if (response.ok) {
-      const rule = `status ${status} with a body that is no JSON (${String(cause)})`;
+      const rule = `status ${status} without JSON (${String(cause)})`;
       throw invalidAnswer(rule, { outcome: "unknown", status, cause });
     }
+    if (text === "") body = {};
   }
   const after = response.headers.get("retry-after") ?? "";
   return {
@@ -130,7 +131,7 @@ function checkBaseUrl(baseUrl: string | URL): string {
   }
   const isPlain = url.search === "" && url.hash === "" && url.username === "" && url.password === "";
   if (!/^https?:$/.test(url.protocol) || !isPlain) {
-    throw invalidArgument("baseUrl", "an http or https URL without query, fragment or user", url.protocol);
+    throw invalidArgument("baseUrl", "a URL without query, fragment or user", url.protocol);
   }
   return url.href.replace(/\/+$/, "");
 }

@@ -335,7 +335,8 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
       if (amount < missing) amount = missing;
       try {
         let more = await this.#reserve(amount);
-        const rest = more.ok ? 0n : restOf(more);
+        // What a budget that had too little has left.
+        const rest = more.ok ? 0n : BigInt(more.denial.figures?.available ?? 0);
         if (rest > 0n && rest < amount) more = await this.#reserve(rest);
         this.#refusal = more.ok ? undefined : more;
         if (more.ok) {
@@ -430,9 +431,4 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     const isExact = typeof this.#guards[0]?.reserved.amount === "bigint";
     return (isExact ? amount : Number(amount)) as F;
   }
-}
-
-/** What a budget that had too little has left. */
-function restOf<F extends Figure>({ denial: { code, figures } }: Denied<F>): bigint {
-  return code === "BUDGET_EXCEEDED" ? BigInt(figures?.available ?? 0) : 0n;
 }

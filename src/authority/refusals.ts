@@ -23,7 +23,8 @@ const NO_BUDGET = "Budget not found for provided scope";
 
 /**
  * What a status means when its body says nothing: somebody between us and the authority may have answered. That something
- * has expired is not among them: a spend would be booked for it a second time.
+ * has expired is not among them, but for a commit that is answered 410 with a body that is empty or JSON: by somebody's page
+ * a spend would be booked a second time.
  */
 const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
   401: "UNAUTHORIZED",
@@ -45,7 +46,8 @@ export function errorOf(
       retryAfterMs,
     });
   }
-  const code = codeOf(operation, error, said) ?? CODE_OF_STATUS[status];
+  const isExpired = operation === "commit" && status === 410 && body !== undefined && error === undefined;
+  const code = codeOf(operation, error, said) ?? (isExpired ? "RESERVATION_EXPIRED" : CODE_OF_STATUS[status]);
   if (code === undefined || status < 400) {
     return invalidAnswer(`status ${status} to ${operation} means nothing here`, {
       outcome: "unknown",

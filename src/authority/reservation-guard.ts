@@ -25,6 +25,7 @@ import { Heartbeat } from "./heartbeat.ts";
 import { CLIENT_LIMITS } from "./limits.ts";
 import { Meter, type MeterOptions } from "./meter.ts";
 import type { Ending, Recovery } from "./recovery.ts";
+import { withDeadline } from "./retry.ts";
 import { type Moment, momentOn, type Surroundings } from "./surroundings.ts";
 import { checkAmount } from "./to-wire.ts";
 import type { CallControl } from "./wire-call.ts";
@@ -354,18 +355,17 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
    * given its time. Never rejects.
    */
   async endAfter(work: Promise<GuardCommit>): Promise<void> {
-    let cancel = (): void => undefined;
-    const late = new Promise<undefined>((resolve) => {
-      cancel = this.#host.surroundings.setTimer(() => resolve(undefined), CLIENT_LIMITS.abortedMs);
-    });
     try {
-      const used = await Promise.race([work, late]);
-      cancel();
-      if (used !== undefined) await (this.#meter?.conclude(used) ?? this.commit(used));
+      const used = await withDeadline(
+        () => work,
+        CLIENT_LIMITS.abortedMs,
+        this.#host.surroundings,
+        undefined,
+      );
+      await (this.#meter?.conclude(used) ?? this.commit(used));
     } catch {
-      // What the callback threw, its caller does not wait for; what became of the commit, dispose and the recovery tell.
+      // What the callback threw, or that it is late, its caller does not wait for; what became of the commit, dispose and the recovery tell.
     } finally {
-      cancel();
       await this.dispose();
     }
   }
@@ -374,10 +374,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     if (this.#isOver && this.#learnt?.print === print) return this.#learnt.answer as T;
     if (this.#isOver || this.#settling !== undefined) throw new ReservationSettledError();
     if (this.#pending !== undefined && this.#pending.print !== print) {
-      throw new PurserError(
-        "SETTLEMENT_PENDING",
-        "the outcome of an earlier settlement is unknown; only the same one can be made again",
-      );
+      throw new PurserError("SETTLEMENT_PENDING", "only the same settlement can be made again");
     }
     this.#pending = { print, send };
     // Nothing need prolong it from here on: should it expire, its spend becomes an event.

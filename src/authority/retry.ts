@@ -88,18 +88,18 @@ export async function withDeadline<T>(
   const forward = (): void => controller.abort(outer?.reason);
   const expire = (): void =>
     controller.abort(
-      new AuthorityError("AUTHORITY_TIMEOUT", `no answer from the authority within ${timeoutMs} ms`, {
+      new AuthorityError("AUTHORITY_TIMEOUT", `no answer within ${timeoutMs} ms`, {
         outcome: "unknown",
       }),
     );
+  // Raced, since what carries the attempt may not know signals.
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
   if (outer?.aborted === true) forward();
   outer?.addEventListener("abort", forward, { once: true });
   const cancelTimer = setTimer(expire, timeoutMs);
   try {
-    // Raced, since what carries the attempt may not know signals.
-    const aborted = new Promise<never>((_, reject) => {
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    });
     return await Promise.race([attempt(signal), aborted]);
   } finally {
     cancelTimer();

@@ -22,7 +22,7 @@ export type WireCall =
 /** An answer whose body nobody has looked at yet. */
 export interface WireAnswer {
   readonly status: number;
-  /** JSON with exact integers; undefined where there was none. */
+  /** JSON with exact integers; undefined where there was something else. A refusal's that is empty is as one without members. */
   readonly body: unknown;
   readonly retryAfterMs?: number | undefined;
 }

@@ -4,6 +4,7 @@
 import type { Authority, Figure, GuardOptions, ReserveRequest } from "./authority.ts";
 import { AuthorityDeniedError, type AuthorityError } from "./errors.ts";
 import type { GuardCommit, ReservationGuard } from "./reservation-guard.ts";
+import { withDeadline } from "./retry.ts";
 
 /** What the callback hands back: its result, and what it really used. */
 export interface Used<T> extends GuardCommit {
@@ -57,6 +58,9 @@ export async function withReservation<T, F extends Figure>(
 
 function noop(): void {}
 
+/** Time without an end. */
+const UNLIMITED = { setTimer: () => noop };
+
 /** Only what cannot be undone any more stands in the way of a result that is paid for: what is merely late goes on by itself. */
 async function commit<F extends Figure>(guard: ReservationGuard<F>, used: GuardCommit): Promise<void> {
   try {
@@ -73,16 +77,5 @@ async function commit<F extends Figure>(guard: ReservationGuard<F>, used: GuardC
 
 /** Settles as `work` does, or rejects with the signal's reason if that comes first. */
 async function untilAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
-  if (signal === undefined) return work;
-  let onAbort = (): void => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
+  return signal === undefined ? work : withDeadline(() => work, 0, UNLIMITED, signal);
 }
