@@ -3,7 +3,10 @@
 import * as fc from "fast-check";
 import { parseJson } from "purser/ledger";
 import { describe, expect, test } from "vitest";
+import { reservationOf } from "../../../src/authority/from-wire.ts";
 import { parseAnswer } from "../../../src/authority/json-answer.ts";
+import { safeFigure } from "../../../src/authority/members.ts";
+import type { WireFields } from "../../../src/authority/wire-call.ts";
 
 describe("numbers", () => {
   test.each([
@@ -102,4 +105,14 @@ test("any JSON, with any integers: as the ledger reads it", () => {
       expect(parseAnswer(json)).toStrictEqual(parsed.ok && parsed.value);
     }),
   );
+});
+
+test("what an answer's metadata says comes as plain numbers, however the server wrote them", () => {
+  const row =
+    '{"reservation_id":"r","status":"ACTIVE","subject":{"tenant":"acme"},"action":{"kind":"a","name":"b"},' +
+    '"reserved":{"unit":"TOKENS","amount":1},"created_at_ms":1,"expires_at_ms":2,"scope_path":"tenant:acme",' +
+    '"affected_scopes":["tenant:acme"],"metadata":{"x":1.0,"y":[1e3,{"z":2.5}],"n":7}}';
+  const { metadata } = reservationOf(parseAnswer(row) as WireFields, safeFigure);
+  expect(metadata).toEqual({ x: 1, y: [1_000, { z: 2.5 }], n: 7 });
+  expect(typeof metadata?.x).toBe("number");
 });
