@@ -578,14 +578,18 @@ describe("what is sent at the end", () => {
       const meter = (await guardOf(authority, 100, rest)).meter({ page });
       const commit = authority.commit.bind(authority);
       let commits = 0;
-      authority.commit = async (...args) => {
-        await commit(...args);
-        commits += 1;
-        // The page is gone: what would follow from an answer is never done.
-        return new Promise<never>(() => undefined);
-      };
+      const committed = new Promise<void>((resolve) => {
+        authority.commit = async (...args) => {
+          commits += 1;
+          await commit(...args);
+          resolve();
+          // The page is gone: what would follow from an answer is never done.
+          return new Promise<never>(() => undefined);
+        };
+      });
       meter.usage(120);
       page.dispatchEvent(new Event("pagehide"));
+      await committed;
       await answered();
       expect(commits).toBe(1);
       expect(await figures()).toBe(`${spent}, 0 reserved`);
