@@ -93,7 +93,12 @@ export default defineConfig({
     projects: [
       {
         resolve: sources(""),
-        test: { name: "node", include: ["test/shared/**/*.test.ts", "test/node/**/*.test.ts"] },
+        test: {
+          name: "node",
+          include: ["test/shared/**/*.test.ts", "test/node/**/*.test.ts"],
+          // One file puts the unoptimised kernel in the place of the other, for all that its process loads.
+          isolate: true,
+        },
       },
       {
         resolve: sources(".workerd"),
