@@ -218,7 +218,7 @@ function isThrottled({ code }: HeartbeatFailure["error"]): boolean {
 }
 
 function tooLate(): AuthorityError {
-  const message = "too late to extend the reservation";
+  const message = "the reservation ends before it can be made to last longer";
   return new AuthorityError("AUTHORITY_TIMEOUT", message, { outcome: "unknown" });
 }
 

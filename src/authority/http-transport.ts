@@ -74,7 +74,7 @@ async function keyBy(getToken: HttpOptions["getToken"]): Promise<string> {
   try {
     return checkKey("getToken()", await getToken?.());
   } catch (cause) {
-    throw new AuthorityError("AUTHORITY_UNAVAILABLE", "no key: getToken() failed", {
+    throw new AuthorityError("AUTHORITY_UNAVAILABLE", "no key to send: getToken() failed, see the cause", {
       outcome: "unknown",
       cause,
     });
@@ -131,7 +131,7 @@ function checkBaseUrl(baseUrl: string | URL): string {
   }
   const isPlain = url.search === "" && url.hash === "" && url.username === "" && url.password === "";
   if (!/^https?:$/.test(url.protocol) || !isPlain) {
-    throw invalidArgument("baseUrl", "a URL without query, fragment or user", url.protocol);
+    throw invalidArgument("baseUrl", "an http or https URL without query, fragment or user", url.protocol);
   }
   return url.href.replace(/\/+$/, "");
 }

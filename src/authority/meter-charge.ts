@@ -1,5 +1,6 @@
 // Charges what a stream used to the reservations that were made for it. Invariant: the shares add up to what was used, but
-// for a page that closes, which asks for nothing that may be refused; no reservation but the last is charged beyond its hold; all are sent before the first answer is waited for.
+// for a page that closes, which asks for nothing that may be refused; no reservation but the last is charged beyond its
+// hold; all are sent before the first answer is waited for.
 // Who may call: Meter, once.
 
 import type { JsonObject } from "../ledger/json.ts";

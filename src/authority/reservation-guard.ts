@@ -364,7 +364,8 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
       );
       await (this.#meter?.conclude(used) ?? this.commit(used));
     } catch {
-      // What the callback threw, or that it is late, its caller does not wait for; what became of the commit, dispose and the recovery tell.
+      // What the callback threw, or that it is late, its caller does not wait for; what became of the commit, dispose and the
+      // recovery tell.
     } finally {
       await this.dispose();
     }
@@ -374,7 +375,10 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     if (this.#isOver && this.#learnt?.print === print) return this.#learnt.answer as T;
     if (this.#isOver || this.#settling !== undefined) throw new ReservationSettledError();
     if (this.#pending !== undefined && this.#pending.print !== print) {
-      throw new PurserError("SETTLEMENT_PENDING", "only the same settlement can be made again");
+      throw new PurserError(
+        "SETTLEMENT_PENDING",
+        "the outcome of an earlier settlement is unknown; only the same one can be made again",
+      );
     }
     this.#pending = { print, send };
     // Nothing need prolong it from here on: should it expire, its spend becomes an event.

@@ -88,7 +88,7 @@ export async function withDeadline<T>(
   const forward = (): void => controller.abort(outer?.reason);
   const expire = (): void =>
     controller.abort(
-      new AuthorityError("AUTHORITY_TIMEOUT", `no answer within ${timeoutMs} ms`, {
+      new AuthorityError("AUTHORITY_TIMEOUT", `no answer from the authority within ${timeoutMs} ms`, {
         outcome: "unknown",
       }),
     );
