@@ -95,8 +95,6 @@ export const COUNTER_SUPPLIED: u32 = 120;
 /** Where a counter keeps how many wait for one of its permits. */
 export const COUNTER_WAITING: u32 = 92;
 
-/** Where the header says how many budgets there are, and in the next word how many holds. */
-export const HEADER_CAPACITIES: u32 = 8;
 /** Where the header keeps the owner inside the directory's lock. */
 export const HEADER_LOCK: u32 = 20;
 

@@ -45,11 +45,9 @@
 //   +56 u64 the cell word.
 
 export { COUNTER_DENIED, COUNTER_GUARDS, COUNTER_META, COUNTER_WAITING, HEADER_LOCK, HEADER_SEQUENCE } from "./abi";
-export { HEADER_CAPACITIES } from "./abi";
 import {
   COUNTER_BYTES,
   HEADER_BYTES,
-  HEADER_CAPACITIES,
   HOLD_BYTES,
   Kind,
   LAYOUT_VERSION,
@@ -66,6 +64,7 @@ export const PENDING: u32 = HEADER_BYTES;
 export const COUNTERS: u32 = PENDING + PENDING_BYTES;
 
 export const HEADER_MAGIC: u32 = 0;
+export const HEADER_CAPACITIES: u32 = 8;
 export const HEADER_OWNERS: u32 = 16;
 export const HEADER_PROBE_MAX: u32 = 24;
 

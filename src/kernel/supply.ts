@@ -3,7 +3,7 @@
 // word decides nothing in the kernel, so whoever writes it late does no harm. Who may call: src/budgets, src/lease,
 // kernel.ts.
 
-import { COUNTER_DENIED, COUNTER_SUPPLIED, HEADER_CAPACITIES } from "./generated/abi.ts";
+import { COUNTER_DENIED, COUNTER_SUPPLIED } from "./generated/abi.ts";
 import type { Kernel } from "./kernel.ts";
 import { canWatch, wakeAt, watchAt, wordOf } from "./waiting.ts";
 
@@ -38,8 +38,7 @@ export function setSupplyState(kernel: Kernel, handle: number, state: number): v
 /** A thread has died: what it supplied can be claimed by another. Looks at every budget. */
 export function abandonSupplies(kernel: Kernel, owner: number): void {
   const { words } = kernel;
-  const budgets = words[HEADER_CAPACITIES / 4] ?? 0;
-  for (let slot = 0; slot < budgets; slot++) {
+  for (let slot = 0; slot < kernel.budgets; slot++) {
     const word = wordOf(slot, COUNTER_SUPPLIED);
     const supplied = Atomics.load(words, word);
     if (supplied % STATES !== 0 && Math.floor(supplied / STATES) === owner) {

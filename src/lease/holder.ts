@@ -17,6 +17,7 @@ import { LeaseBook, type PastLease, type Reading, type Told } from "./book.ts";
 import { type Life, leftMs, lifeOf, type Moment } from "./life.ts";
 import { HOLDER_LIMITS } from "./limits.ts";
 import { Pace, type PaceBounds } from "./pace.ts";
+import { isLost, isRefusal } from "./refusal.ts";
 
 /** What every lease of this holder is asked for with. */
 export interface LeaseTerms extends Pick<LeaseRequest, "subject" | "unit" | "holder"> {
@@ -197,7 +198,7 @@ export class Holder {
     const sent = clock();
     this.#calls++;
     const answer = await authority.lease(pending).catch((error: unknown) => {
-      if (outcomeOf(error) === "refused" && this.#pending === pending) this.#pending = undefined;
+      if (isRefusal(error) && this.#pending === pending) this.#pending = undefined;
       throw error;
     });
     // A later try has had its answer already.
@@ -242,6 +243,7 @@ export class Holder {
     });
     if (this.#name !== name) return 0;
     if (answer === undefined) {
+      // What was used of it counts as lent to itself, until another lease covers it: at worst it is charged under both.
       this.giveUp();
       return 0;
     }
@@ -376,21 +378,4 @@ export class Holder {
   #isOver(): boolean {
     return this.#phase === "over";
   }
-}
-
-/**
- * The lease is none of this holder's any more: the authority does not know it, or it was made with another token. What was used
- * of it counts as lent to itself, until another lease covers it: at worst it is charged under both.
- */
-function isLost(error: unknown): boolean {
-  const code = codeOf(error);
-  return outcomeOf(error) === "refused" && (code === "NOT_FOUND" || code === "FORBIDDEN");
-}
-
-export function codeOf(error: unknown): unknown {
-  return (error as { code?: unknown } | null)?.code;
-}
-
-export function outcomeOf(error: unknown): unknown {
-  return (error as { outcome?: unknown } | null)?.outcome;
 }

@@ -9,9 +9,10 @@ import type { AtomicTokenBudget } from "../budgets/atomic-token-budget.ts";
 import type { KernelCounter } from "../budgets/kernel-counter.ts";
 import { canWatchShortage, refusalsOf, setSupplyState, watchShortage } from "../kernel/supply.ts";
 import { SUPPLY, type Supply } from "./denial.ts";
-import { codeOf, type Holder, outcomeOf } from "./holder.ts";
+import type { Holder } from "./holder.ts";
 import { leftMs, type Moment } from "./life.ts";
 import { HOLDER_LIMITS } from "./limits.ts";
+import { codeOf, isRefusal } from "./refusal.ts";
 import { Waiters } from "./waiters.ts";
 
 export interface KeeperParts {
@@ -270,11 +271,11 @@ export class Keeper {
       else this.#fruitless = this.#notBeforeMs = 0;
     } catch (error) {
       this.#lastError = error;
-      const isRefusal = outcomeOf(error) === "refused" && codeOf(error) !== "LIMIT_EXCEEDED";
-      this.#setSupply(isRefusal ? SUPPLY.refused : SUPPLY.unreachable);
+      const saysNo = isRefusal(error) && codeOf(error) !== "LIMIT_EXCEEDED";
+      this.#setSupply(saysNo ? SUPPLY.refused : SUPPLY.unreachable);
       this.#putOff();
       // The allowance is for an authority that does not answer, not for one that says no.
-      if (this.#state === "open" && !isRefusal) holder.lendItself(offlineAllowance);
+      if (this.#state === "open" && !saysNo) holder.lendItself(offlineAllowance);
     }
     this.waiters.serve();
     if (this.waiters.size > 0 && this.#isHopeless()) this.waiters.denyAll();

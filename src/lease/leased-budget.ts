@@ -297,11 +297,16 @@ function claimed(local: AtomicTokenBudget): KernelCounter | null {
   const { counter } = local;
   if (!(counter instanceof KernelCounter)) return null;
   const { kernel, handle } = counter;
-  // What a supplier that died has left idle is charged, or was given back, with its lease: nobody is to spend it under another.
-  if (isAbandoned(kernel, handle)) counter.fit({ min: 0, want: Number.MAX_SAFE_INTEGER });
+  const wasAbandoned = isAbandoned(kernel, handle);
   // One that was closed has nothing idle and nothing under way: its name can be opened again.
-  const isAtRest = local.available === 0 && local.debt === 0 && local.openReservations === 0;
-  if (isAtRest && claimSupply(kernel, handle, SUPPLY.good)) return counter;
+  const isIdle = wasAbandoned || local.available === 0;
+  const isAtRest = isIdle && local.debt === 0 && local.openReservations === 0;
+  if (isAtRest && claimSupply(kernel, handle, SUPPLY.good)) {
+    // What a supplier that died has left idle is charged, or was given back, with its lease: nobody is to spend it under
+    // another. Only once it is claimed, since what was claimed by somebody else meanwhile is his.
+    if (wasAbandoned) counter.fit({ min: 0, want: Number.MAX_SAFE_INTEGER });
+    return counter;
+  }
   throw new BudgetMismatchError(
     `budget ${JSON.stringify(local.name)} is supplied by another LeasedBudget, or has budget of its own`,
   );

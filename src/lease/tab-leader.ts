@@ -15,6 +15,7 @@ import type {
 import type { Unit } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
 import { type Life, leftMs, lifeOf, type Moment } from "./life.ts";
+import { isLost, isRefusal } from "./refusal.ts";
 import type { TabBook, TabSlice, Trunk } from "./tab-book.ts";
 import * as Book from "./tab-book.ts";
 import { noLeader, type TabAsk, type TabReply } from "./tab-messages.ts";
@@ -262,8 +263,8 @@ export class TabLeader {
     const { authority, ttlMs } = this.#parts;
     const renewal = { ...report, want, ...(ttlMs !== undefined && { ttlMs }) };
     const answer = await authority.renewLease(name, renewal, options).catch((error: unknown) => {
-      if ((error as { code?: unknown }).code !== "NOT_FOUND") throw error;
-      return undefined;
+      if (isLost(error)) return undefined;
+      throw error;
     });
     if (answer === undefined) this.#book = Book.without(this.#book, trunk.number);
     else this.#take(trunk, answer, sent);
@@ -290,7 +291,7 @@ export class TabLeader {
       ...(holder !== undefined && { holder }),
     };
     const answer = await authority.lease(request, options).catch((error: unknown) => {
-      if ((error as { outcome?: unknown }).outcome === "refused") this.#forgetOpening();
+      if (isRefusal(error)) this.#forgetOpening();
       throw error;
     });
     if (!answer.ok) {
@@ -338,7 +339,7 @@ export class TabLeader {
         await this.#parts.authority.returnLease(name, report, options);
         this.#book = Book.withHeard(this.#book, trunk);
       } catch (error) {
-        if ((error as { code?: unknown }).code !== "NOT_FOUND") return;
+        if (!isLost(error)) return;
         this.#book = Book.without(this.#book, trunk.number);
       }
     }

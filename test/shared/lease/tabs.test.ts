@@ -15,7 +15,7 @@ import { TabSpender } from "../../support/tab-spender.ts";
 const TTL_MS = 60_000;
 const GRACE_MS = 5_000;
 
-type Fault = "lost request" | "lost reply";
+type Fault = "lost request" | "lost reply" | "forbidden" | "not found";
 
 function rig(allocated: number, seed = 1) {
   const hub = new TabHub(new Chance(seed));
@@ -44,6 +44,10 @@ function rig(allocated: number, seed = 1) {
         hub.later(() => {
           const fault = faults.shift();
           if (fault === "lost request") return lost();
+          if (fault === "forbidden" || fault === "not found") {
+            const code = fault === "forbidden" ? "FORBIDDEN" : "NOT_FOUND";
+            return reject(new AuthorityError(code, fault, { outcome: "refused" }));
+          }
           void call().then(
             (answer) => hub.later(() => (fault === undefined ? tab.isAlive && resolve(answer) : lost())),
             (error: unknown) => hub.later(() => tab.isAlive && reject(error)),
@@ -193,6 +197,20 @@ describe("tabs", () => {
         // What the living one has, and as much again for the next call.
         expect(reserved).toBeLessThanOrEqual(100);
       }
+    },
+  );
+
+  test.each(["forbidden", "not found"] as const)(
+    "a lease of which the authority hears nothing any more (%s) makes room for another",
+    async (fault) => {
+      const { open, during, faults, hub } = rig(1_000);
+      const { tabs, spender } = open();
+      await during(spender.open(50));
+      await hub.advance(TTL_MS / 2 + 1);
+      faults.push(fault);
+      expect(await during(spender.renew(50))).toMatchObject({ state: "ended" });
+      const next = new TabSpender(tabs);
+      expect(await during(next.open(50))).toMatchObject({ state: "active", granted: { amount: 50 } });
     },
   );
 
