@@ -92,7 +92,8 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
   readonly #page: TabAuthorityOptions["page"];
   readonly #closing = new AbortController();
   readonly #waiting = new Map<number, Waiting>();
-  readonly #asked = new Set<number>();
+  /** Calls for a slice whose callers know no key of it, and so cannot ask for the same one again. */
+  readonly #nameless = new Set<number>();
   readonly #echoes = new Map<number, () => void>();
   readonly #elected: Promise<unknown>;
   #number = 0;
@@ -100,6 +101,7 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
   #leader: TabLeader | undefined;
   #resign: () => void = () => undefined;
   #onRollAnswer: () => void = () => undefined;
+  #onOwnQuestion: () => void = () => undefined;
 
   constructor(options: TabAuthorityOptions) {
     super();
@@ -142,7 +144,8 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
   lease(request: LeaseRequest, options?: CallOptions): Promise<Leased | Denied> {
     this.#checkOwn(request);
     const { idempotencyKey = this.#newKey() } = request;
-    return this.#call({ op: "lease", request: { ...request, idempotencyKey } }, options);
+    const isNameless = request.idempotencyKey === undefined;
+    return this.#call({ op: "lease", request: { ...request, idempotencyKey } }, options, isNameless);
   }
 
   async renewLease(lease: LeaseName, renewal: LeaseRenewal, options?: CallOptions): Promise<Leased> {
@@ -189,12 +192,13 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
       throw invalidArgument("subject", "left out, or the one that the tabs share", JSON.stringify(subject));
   }
 
-  #call(ask: TabAsk, options: CallOptions | undefined): Promise<TabReply> {
+  #call(ask: TabAsk, options: CallOptions | undefined, isNameless = false): Promise<TabReply> {
     const { signal } = this.#closing;
     if (signal.aborted) return Promise.reject(signal.reason);
     if (options?.signal?.aborted === true) return Promise.reject(options.signal.reason);
     this.#number += 1;
     const number = this.#number;
+    if (isNameless) this.#nameless.add(number);
     const over = new AbortController();
     return new Promise<TabReply>((resolve, reject) => {
       const settle: Waiting["settle"] = (outcome) => {
@@ -220,7 +224,6 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
     const waiting = this.#waiting.get(number);
     if (waiting === undefined) return;
     const { ask, options, settle } = waiting;
-    if (ask.op === "lease") this.#asked.add(number);
     if (this.#leader === undefined) {
       this.#post({ kind: "ask", from: this.#id, number, ask });
       return;
@@ -253,7 +256,8 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
         this.#hearBook(message.book);
         return;
       case "who":
-        this.#post({ kind: "here", to: message.from, book: this.#book });
+        if (message.from === this.#id) this.#onOwnQuestion();
+        else this.#post({ kind: "here", to: message.from, book: this.#book });
         return;
       case "here":
         if (message.to !== this.#id) return;
@@ -271,11 +275,11 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
   }
 
   #arrived(number: number, reply: TabReply): void {
-    const isOpened = this.#asked.delete(number);
+    const isNameless = this.#nameless.delete(number);
     const waiting = this.#waiting.get(number);
     if (waiting !== undefined) waiting.settle({ reply });
-    // Nobody waits for this slice any more, and nobody else has it.
-    else if (isOpened && reply.ok) this.#giveBackUnused(reply);
+    // Nobody waits for this slice any more, nor can come for it. Who has its key may have asked again, and got it.
+    else if (isNameless && reply.ok) this.#giveBackUnused(reply);
   }
 
   #giveBackUnused({ leaseId, epoch, granted }: Leased): void {
@@ -319,21 +323,31 @@ export class TabAuthority extends AsyncScoped implements LeaseAuthority {
     await resigned;
   }
 
-  /** Hears every other tab's last book. Who waits for the lock is there to answer. */
+  /**
+   * Hears all that earlier leaders have said: nothing is led before that. What they acted on lies in this tab's own channel at the
+   * latest, so the question that comes round behind it is waited for, however busy this tab is; other tabs' books, which
+   * should say no more, for a moment.
+   */
   async #callRoll(locks: TabLocks): Promise<void> {
     const { pending = [] } = await locks.query();
-    const others = pending.filter(({ name }) => name === this.#name).length;
-    if (others === 0) return;
+    const { signal } = this.#closing;
+    if (signal.aborted) return;
+    let missing = pending.filter(({ name }) => name === this.#name).length;
     const over = new AbortController();
-    const answered = new Promise<void>((resolve) => {
-      let missing = others;
+    const others = new Promise<void>((resolve) => {
+      if (missing === 0) resolve();
       this.#onRollAnswer = () => {
         missing -= 1;
         if (missing === 0) resolve();
       };
     });
-    this.#post({ kind: "who", from: this.#id });
-    await Promise.race([answered, this.#sleep(TAB_LIMITS.rollCallMs, over.signal).catch(() => undefined)]);
+    const cameRound = new Promise<void>((resolve) => {
+      this.#onOwnQuestion = resolve;
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    this.#echo.postMessage({ kind: "who", from: this.#id } satisfies TabMessage);
+    const late = this.#sleep(TAB_LIMITS.rollCallMs, over.signal).catch(() => undefined);
+    await Promise.all([cameRound, Promise.race([others, late])]);
     over.abort();
   }
 

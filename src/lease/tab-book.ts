@@ -50,6 +50,8 @@ export interface TabBook {
   readonly serial: number;
   /** A trunk that is being asked for: whoever leads next asks for the same one. */
   readonly opening?: { readonly key: string; readonly want: number } | undefined;
+  /** How many trunks there have been: no number comes twice, since answers may still be under way that were asked for one forgotten. */
+  readonly opened: number;
   /** The present one is the last, unless it is over. */
   readonly trunks: readonly Trunk[];
   readonly slices: readonly TabSlice[];
@@ -64,7 +66,7 @@ export type SliceReport = Readonly<Record<"sequence" | "spent" | "held" | "retur
  */
 const PAST_TRUNKS_MAX = 4;
 
-export const EMPTY_BOOK: TabBook = { term: 0, serial: 0, trunks: [], slices: [] };
+export const EMPTY_BOOK: TabBook = { term: 0, serial: 0, opened: 0, trunks: [], slices: [] };
 
 export function isNewer(book: TabBook, than: TabBook): boolean {
   return book.term === than.term ? book.serial > than.serial : book.term > than.term;
@@ -132,12 +134,13 @@ export function withTrunk(
   opened: Pick<Trunk, "name" | "affectedScopes" | "granted" | "sequence">,
 ): TabBook {
   const { opening: _, ...rest } = book;
-  const number = (book.trunks.at(-1)?.number ?? 0) + 1;
+  const number = book.opened + 1;
   const trunk = { ...opened, number, returned: 0, spentBefore: 0, isOver: false, isDue: false };
   const recent = book.trunks.slice(-PAST_TRUNKS_MAX);
   const kept = book.trunks.filter((it) => it.isDue || recent.includes(it));
   return {
     ...rest,
+    opened: number,
     trunks: [...kept, trunk],
     slices: book.slices.filter((slice) => kept.some((it) => it.number === slice.trunk)),
   };
@@ -206,8 +209,15 @@ export function withEnd(book: TabBook, { number }: Trunk): TabBook {
   return changeTrunk(book, number, (it) => ({ ...it, isOver: true, isDue: true }));
 }
 
-/** The authority has heard the latest of a trunk that is over; one that nobody has anything of is forgotten. */
-export function withHeard(book: TabBook, { number }: Trunk): TabBook {
+/**
+ * The authority has heard a report on a trunk that is over. Where a slice has reported since, the latest is still due; else a
+ * trunk that nobody has anything of is forgotten.
+ */
+export function withHeard(book: TabBook, { number }: Trunk, report: SliceReport): TabBook {
+  const trunk = book.trunks.find((it) => it.number === number);
+  if (trunk === undefined) return book;
+  const { spent, held, returned } = reportOf(book, trunk);
+  if (spent !== report.spent || held !== report.held || returned !== report.returned) return book;
   const heard = changeTrunk(book, number, (it) => ({ ...it, isDue: false }));
   const isNeeded = heard.slices.some(({ trunk }) => trunk === number);
   return isNeeded ? heard : without(heard, number);

@@ -42,7 +42,7 @@ export class TabLeader {
   /** Why the authority gave less than was wanted when it was last asked. */
   #shortage: AuthorityDenial | undefined;
   #recall = 0;
-  /** For how long a slice lives at the most, and when each was last heard of; one from before, when this tab began to lead. */
+  /** For how long a slice lives at the most, and when each last reported or was told so; one from before, when this tab began to lead. */
   #sliceMs = Number.POSITIVE_INFINITY;
   readonly #heardAtMs = new Map<string, number>();
   readonly #beganMs: number;
@@ -95,7 +95,7 @@ export class TabLeader {
     if (!isLast) await authority.renewLease(name, { ...report, want: 0 }, options);
     else {
       await authority.returnLease(name, report, options);
-      this.#book = Book.withHeard(this.#book, trunk);
+      this.#book = Book.withHeard(this.#book, trunk, report);
     }
     await this.#publish();
   }
@@ -103,7 +103,6 @@ export class TabLeader {
   /** The same question may come twice, from a tab that asks again whoever leads now: it is one slice. */
   #leaseOnce(request: LeaseRequest, options?: CallOptions): Promise<TabReply> {
     const id = request.idempotencyKey ?? this.#parts.newKey();
-    this.#noteHeard(id);
     const underWay = this.#opening.get(id);
     if (underWay !== undefined) return underWay;
     const reply = this.#lease(id, request, options).finally(() => this.#opening.delete(id));
@@ -112,8 +111,13 @@ export class TabLeader {
   }
 
   async #lease(id: string, request: LeaseRequest, options?: CallOptions): Promise<TabReply> {
-    const known = Book.sliceOf(this.#book, id);
-    if (known !== undefined) return this.#answer(id, known, request.ttlMs);
+    if (Book.sliceOf(this.#book, id) !== undefined) {
+      // It may come long after the first time, and nobody else may have renewed the lease meanwhile.
+      await this.#supplied(0, options, (failure) => {
+        if (failure !== undefined && this.#leftMs() <= 0) throw failure;
+      });
+      return this.#answer(id, Book.sliceOf(this.#book, id), request.ttlMs);
+    }
     const want = Number(request.want);
     const min = Number(request.min ?? 1);
     await this.#supplied(want, options, (failure) => {
@@ -249,7 +253,9 @@ export class TabLeader {
     const trunk = Book.presentTrunk(this.#book);
     if (trunk === undefined) {
       await this.#tellPast(options);
-      return this.#open(need, options);
+      // One that was asked for, and not answered, may have been granted: who asks again hears of it.
+      if (need > 0 || this.#book.opening !== undefined) await this.#open(need, options);
+      return;
     }
     const isSpare = need === 0 && this.#recall > 0;
     if (isSpare) {
@@ -278,7 +284,7 @@ export class TabLeader {
   async #open(need: number, options?: CallOptions): Promise<void> {
     const { authority, unit, subject, ttlMs, holder, newKey, now } = this.#parts;
     // As much again as is asked for: the next tab, or the next call, finds something.
-    const opening = this.#book.opening ?? { key: newKey(), want: 2 * Math.max(1, need) };
+    const opening = this.#book.opening ?? { key: newKey(), want: 2 * need };
     this.#book = { ...this.#book, opening };
     await this.#publish();
     const sent = now();
@@ -337,7 +343,7 @@ export class TabLeader {
       await this.#tell(options);
       try {
         await this.#parts.authority.returnLease(name, report, options);
-        this.#book = Book.withHeard(this.#book, trunk);
+        this.#book = Book.withHeard(this.#book, trunk, report);
       } catch (error) {
         if (!isLost(error)) return;
         this.#book = Book.without(this.#book, trunk.number);
@@ -350,6 +356,7 @@ export class TabLeader {
     const { unit, now } = this.#parts;
     const trunk = this.#book.trunks.find(({ number }) => number === slice?.trunk);
     const isActive = slice !== undefined && !slice.isReturned && trunk?.isOver === false && !isOver;
+    if (isActive) this.#noteHeard(leaseId);
     const leftMs = isActive ? this.#leftMs() : 0;
     if (isActive && leftMs <= 0) throw noLeader("the lease that the tabs share could not be renewed in time");
     const remainingTtlMs = Math.floor(Math.min(leftMs, ttlMs ?? leftMs));

@@ -7,6 +7,7 @@ import type { LeaseAuthority, Leased, LeaseReport } from "../../src/authority/le
 
 export class TabSpender {
   readonly #authority: LeaseAuthority;
+  readonly #name: string;
   #lease: Leased | undefined;
   granted = 0;
   returned = 0;
@@ -17,9 +18,14 @@ export class TabSpender {
   stopped = true;
   isDead = false;
   isOpening = false;
+  /** Of a slice that was asked for, and was not heard to be granted: asked for again, it is the same one. */
+  #key: string | undefined;
+  #keys = 0;
 
-  constructor(authority: LeaseAuthority) {
+  /** @param name - unlike that of any other spender beside it */
+  constructor(authority: LeaseAuthority, name: string) {
     this.#authority = authority;
+    this.#name = name;
   }
 
   get lease(): Leased | undefined {
@@ -35,11 +41,19 @@ export class TabSpender {
     return this.spent + this.held + (this.isDead ? 0 : this.idle);
   }
 
+  /** Whether it may have a slice that it does not know. */
+  get isUnsure(): boolean {
+    return this.#key !== undefined;
+  }
+
   async open(want: number, min = 1): Promise<Leased | Denied> {
     this.isOpening = true;
-    const answer = await this.#authority.lease({ unit: "TOKENS", want, min }).finally(() => {
+    this.#key ??= `${this.#name}-${++this.#keys}`;
+    const idempotencyKey = this.#key;
+    const answer = await this.#authority.lease({ unit: "TOKENS", want, min, idempotencyKey }).finally(() => {
       this.isOpening = false;
     });
+    if (answer.ok) this.#key = undefined;
     if (!answer.ok || this.isDead) return answer;
     this.#lease = answer;
     this.granted = answer.granted.amount;
@@ -64,7 +78,7 @@ export class TabSpender {
 
   async renew(want: number, back = 0): Promise<Leased> {
     this.returned += Math.min(back, this.idle);
-    const answer = await this.#authority.renewLease(this.#name, { ...this.#report(), want });
+    const answer = await this.#authority.renewLease(this.#leaseName, { ...this.#report(), want });
     if (this.isDead) return answer;
     if (answer.state === "ended") this.stopped = true;
     else this.granted = Math.max(this.granted, answer.granted.amount);
@@ -73,10 +87,10 @@ export class TabSpender {
 
   async return(options?: CallOptions): Promise<Leased> {
     this.stopped = true;
-    return this.#authority.returnLease(this.#name, this.#report(), options);
+    return this.#authority.returnLease(this.#leaseName, this.#report(), options);
   }
 
-  get #name() {
+  get #leaseName() {
     if (this.#lease === undefined) throw new Error("nothing was lent");
     const { leaseId, epoch, granted } = this.#lease;
     return { leaseId, epoch, unit: granted.unit };
