@@ -35,6 +35,8 @@ export interface TabLeaderParts {
 export class TabLeader {
   readonly #parts: TabLeaderParts;
   #book: TabBook;
+  /** The latest book that the other tabs have. Who leads next may know no more than this. */
+  #told: TabBook;
   /** When the present trunk may be used no longer, and when it is to be renewed; unknown until the authority has answered. */
   #life: Life | undefined;
   /** The authority's word for the present trunk, and so for its slices. */
@@ -54,6 +56,7 @@ export class TabLeader {
     this.#parts = parts;
     this.#beganMs = parts.now().monotonicMs;
     this.#book = { ...book, term: book.term + 1, serial: 0 };
+    this.#told = this.#book;
   }
 
   get book(): TabBook {
@@ -360,14 +363,16 @@ export class TabLeader {
     const leftMs = isActive ? this.#leftMs() : 0;
     if (isActive && leftMs <= 0) throw noLeader("the lease that the tabs share could not be renewed in time");
     const remainingTtlMs = Math.floor(Math.min(leftMs, ttlMs ?? leftMs));
+    // Another call for the same slice may have just been granted more, of which the other tabs have not heard yet.
+    const granted = (isActive ? Book.sliceOf(this.#told, leaseId) : slice)?.granted ?? 0;
     return {
       ok: true,
       leaseId,
       epoch: slice?.trunk ?? 0,
       sequence: slice?.sequence ?? 0,
       state: isActive ? "active" : "ended",
-      granted: { unit, amount: slice?.granted ?? 0 },
-      outstanding: slice === undefined ? 0 : Book.lentTo(slice),
+      granted: { unit, amount: granted },
+      outstanding: slice === undefined ? 0 : Book.lentTo({ ...slice, granted }),
       recall: isActive && this.#isShort ? this.#recallFrom(slice, trunk) : 0,
       remainingTtlMs,
       graceMs: 0,
@@ -407,8 +412,10 @@ export class TabLeader {
     if (options?.keepalive !== true) await published;
   }
 
-  #publish(): Promise<void> {
-    this.#book = { ...this.#book, serial: this.#book.serial + 1 };
-    return this.#parts.publish(this.#book);
+  async #publish(): Promise<void> {
+    const book = { ...this.#book, serial: this.#book.serial + 1 };
+    this.#book = book;
+    await this.#parts.publish(book);
+    if (book.serial > this.#told.serial) this.#told = book;
   }
 }

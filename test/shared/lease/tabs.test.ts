@@ -169,6 +169,31 @@ describe("tabs", () => {
     expect(figures()).toEqual({ spent: 60 + 30 + 60 + 100, reserved: 0, debt: 0 });
   });
 
+  test("the leading tab dies at any step of two renewals of its own: what it was told it has stays set aside", async () => {
+    const cases = [1, 2, 3].flatMap((seed) =>
+      [0, 1, 2, 3].flatMap((between) => [0, 1, 2, 3, 4, 5].map((after) => ({ seed, between, after }))),
+    );
+    for (const { seed, between, after } of cases) {
+      const { open, during, hub, setAside } = rig(1_000, seed);
+      const [first, second] = [open(), open()];
+      await during(first.spender.open(10));
+      // Both are served from what the leader has: 20 were lent to it.
+      first.spender.renew(15).catch(() => undefined);
+      await settled();
+      for (let step = 0; step < between; step += 1) await hub.step();
+      first.spender.renew(18).catch(() => undefined);
+      await settled();
+      for (let step = 0; step < after; step += 1) await hub.step();
+      first.spender.isDead = true;
+      first.tab.kill(0);
+      first.spender.hold(first.spender.idle);
+      await during(second.spender.open(10));
+      await during(second.spender.return());
+      await during(second.tabs.dispose());
+      expect(first.spender.reach, JSON.stringify({ seed, between, after })).toBeLessThanOrEqual(setAside());
+    }
+  });
+
   test.each([
     ["charge", 100],
     ["refund", 0],
