@@ -4,10 +4,13 @@ import { AtomicTokenBudget } from "purser";
 import RateLimiterMemory from "rate-limiter-flexible/lib/RateLimiterMemory.js";
 import { type Group, type Loop, SCRIPT_RUNTIMES } from "../contender.ts";
 import { BigIntAtomicsTokens } from "../peers/bigint-atomics.ts";
+import { Int32AtomicsTokens } from "../peers/int32-atomics.ts";
 import { PlainTokens } from "../peers/plain.ts";
 
 /** No run comes to its end: some 10^14 operations. */
 const CAPACITY = Number.MAX_SAFE_INTEGER;
+/** What 32 bits hold: some twenty million operations. */
+const CAPACITY_INT32 = 2 ** 31 - 1;
 const PROMPT_TOKENS = 60;
 
 interface Tokens<Reservation> {
@@ -26,6 +29,15 @@ export function reserveAndRecord<Reservation>(budget: Tokens<Reservation>): Loop
       granted++;
     }
     return granted;
+  };
+}
+
+/** Filled anew before each batch of operations, which would else come to its end within seconds. */
+function refilled(budget: Int32AtomicsTokens): Loop {
+  const loop = reserveAndRecord(budget);
+  return (operations) => {
+    budget.refill();
+    return loop(operations);
   };
 }
 
@@ -76,6 +88,14 @@ export const tokensGroup: Group = {
       note: "Nobody knows what is out: a reservation that is lost is never given back, a refill credits it twice.",
       runtimes: SCRIPT_RUNTIMES,
       prepare: () => reserveAndRecord(new BigIntAtomicsTokens(CAPACITY)),
+    },
+    {
+      id: "tokens-int32",
+      kind: "loop",
+      who: "JS Atomics, Int32Array",
+      note: "As BigInt64Array, and 32 bits: 2^31 − 1 tokens in all, so it is filled anew for every batch.",
+      runtimes: SCRIPT_RUNTIMES,
+      prepare: () => refilled(new Int32AtomicsTokens(CAPACITY_INT32)),
     },
     {
       id: "tokens-plain",

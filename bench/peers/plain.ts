@@ -56,8 +56,13 @@ class PlainReservation {
   }
 }
 
+interface PlainTenant {
+  inFlight: number;
+  highWater: number;
+}
+
 export class PlainTracker {
-  readonly #inFlight = new Map<string, number>();
+  readonly #tenants = new Map<string, PlainTenant>();
   readonly #cap: number;
 
   constructor(cap: number) {
@@ -65,32 +70,67 @@ export class PlainTracker {
   }
 
   tryReserve({ tenantId }: { readonly tenantId: string }, tokens: number): PlainTenantReservation | null {
-    const inFlight = this.#inFlight.get(tenantId) ?? 0;
-    if (inFlight + tokens > this.#cap) return null;
-    this.#inFlight.set(tenantId, inFlight + tokens);
-    return new PlainTenantReservation(this, tenantId, tokens);
-  }
-
-  giveBack(tenantId: string, tokens: number): void {
-    this.#inFlight.set(tenantId, (this.#inFlight.get(tenantId) ?? 0) - tokens);
+    const known = this.#tenants.get(tenantId);
+    const tenant = known ?? { inFlight: 0, highWater: 0 };
+    if (tenant.inFlight + tokens > this.#cap) return null;
+    if (known === undefined) this.#tenants.set(tenantId, tenant);
+    tenant.inFlight += tokens;
+    if (tenant.inFlight > tenant.highWater) tenant.highWater = tenant.inFlight;
+    return new PlainTenantReservation(tenant, tokens);
   }
 }
 
 class PlainTenantReservation {
-  readonly #tracker: PlainTracker;
-  readonly #tenantId: string;
+  readonly #tenant: PlainTenant;
   readonly #tokens: number;
   #open = true;
 
-  constructor(tracker: PlainTracker, tenantId: string, tokens: number) {
-    this.#tracker = tracker;
-    this.#tenantId = tenantId;
+  constructor(tenant: PlainTenant, tokens: number) {
+    this.#tenant = tenant;
     this.#tokens = tokens;
   }
 
   release(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#tracker.giveBack(this.#tenantId, this.#tokens);
+    this.#tenant.inFlight -= this.#tokens;
+  }
+}
+
+/** Both counts at once or not at all, which costs nothing where nobody else can come between. */
+export class PlainGovernor {
+  #total = 0;
+  #tools = 0;
+  readonly #limits: { readonly total: number; readonly tools: number };
+
+  constructor(limits: { readonly total: number; readonly tools: number }) {
+    this.#limits = limits;
+  }
+
+  tryAcquireTool(): PlainPermit | null {
+    if (this.#total >= this.#limits.total || this.#tools >= this.#limits.tools) return null;
+    this.#total++;
+    this.#tools++;
+    return new PlainPermit(this);
+  }
+
+  giveBack(): void {
+    this.#total--;
+    this.#tools--;
+  }
+}
+
+class PlainPermit {
+  readonly #governor: PlainGovernor;
+  #open = true;
+
+  constructor(governor: PlainGovernor) {
+    this.#governor = governor;
+  }
+
+  release(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#governor.giveBack();
   }
 }
