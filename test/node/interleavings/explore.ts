@@ -36,7 +36,7 @@ class Actor {
   error: unknown;
   #stopped: (() => void) | undefined;
 
-  /** Called when the program stops or ends. */
+  /** Called when the program is stopped or ends. */
   report(): void {
     this.#stopped?.();
   }
@@ -64,14 +64,17 @@ export class Explorer {
   readonly #blank: Uint8Array;
   readonly kernel: KernelExports = instantiate(this.#memory, plain);
   readonly #exports: KernelExports;
+  readonly #stoppable = new Map<keyof KernelExports, (...values: unknown[]) => Promise<unknown>>();
   #current: Actor | undefined;
+  /** Where programs can be stopped now, and whether the one that has come there goes on: it is not suspended then. */
   #stopAt: "step" | "interrupt" = "step";
+  #goesOn: (actor: Actor) => boolean = () => true;
 
   constructor() {
     const stop = (kind: "step" | "interrupt") =>
       new integration.Suspending(() => {
         const actor = this.#current;
-        if (actor === undefined || kind !== this.#stopAt) return undefined;
+        if (actor === undefined || kind !== this.#stopAt || this.#goesOn(actor)) return undefined;
         return new Promise<void>((resolve) => {
           actor.resume = resolve;
           actor.report();
@@ -90,8 +93,8 @@ export class Explorer {
     this.#stopAt = "step";
     let orders = 0;
     for (let path: number[] | undefined = []; path !== undefined; orders++) {
-      const taken = await this.#run(build, path, preemptions);
-      path = nextPath(taken);
+      const choices = await this.#run(build, path, preemptions);
+      path = nextPath(path, choices);
     }
     return orders;
   }
@@ -103,8 +106,9 @@ export class Explorer {
       const world = this.#begin(build);
       const [actor] = this.#start(world);
       if (actor === undefined) throw new Error("a world needs a program");
+      let stops = 0;
+      this.#goesOn = () => stops++ < deaths;
       await this.#advance(actor);
-      for (let stops = 0; stops < deaths && !actor.finished; stops++) await this.#advance(actor);
       this.#current = undefined;
       world.check();
       if (actor.finished) return deaths;
@@ -121,8 +125,7 @@ export class Explorer {
       const actor = new Actor();
       const call: Call = async (name, ...values) => {
         actor.stepsInARow = 0;
-        const run = integration.promising(this.#exports[name] as (...inputs: never[]) => unknown);
-        return (await run(...values)) as never;
+        return (await this.#promising(name)(...values)) as never;
       };
       actor.resume = () => {
         program(call)
@@ -138,6 +141,14 @@ export class Explorer {
     });
   }
 
+  #promising(name: keyof KernelExports): (...values: unknown[]) => Promise<unknown> {
+    const known = this.#stoppable.get(name);
+    if (known !== undefined) return known;
+    const made = integration.promising(this.#exports[name] as (...inputs: never[]) => unknown);
+    this.#stoppable.set(name, made);
+    return made;
+  }
+
   async #advance(actor: Actor): Promise<void> {
     this.#current = actor;
     const { resume } = actor;
@@ -147,56 +158,84 @@ export class Explorer {
     if (actor.error !== undefined) throw actor.error;
   }
 
-  /** One order: follows `path`, then always the first choice. @returns each choice made and how many there were */
+  /** One order: follows `path`, then always the first choice. @returns how many choices there were each time */
   async #run(
     build: (kernel: KernelExports, words: Int32Array) => World,
     path: readonly number[],
     preemptions: number,
-  ) {
+  ): Promise<readonly number[]> {
     const world = this.#begin(build);
-    const actors = this.#start(world);
-    const taken: { choice: number; choices: number }[] = [];
-    let last: Actor | undefined;
-    let switches = 0;
-    /** Who waited in vain: two of them would else take turns for ever, in ever longer orders. */
-    const stuck = new Set<Actor>();
-    for (let running = actors; running.length > 0; running = actors.filter((actor) => !actor.finished)) {
-      // Whoever ran last stands first, so that choice 0 never preempts; but who has been running for so long is waiting
-      // for somebody, and a scheduler that never let that one run would be no scheduler.
-      const canGoOn = last !== undefined && !last.finished && last.stepsInARow < STEPS_IN_A_ROW_MAX;
-      if (last !== undefined && last.stepsInARow >= STEPS_IN_A_ROW_MAX) stuck.add(last);
-      if (running.every((actor) => stuck.has(actor))) stuck.clear();
-      const others = running.filter((actor) => actor !== last && (canGoOn || !stuck.has(actor)));
-      const order = canGoOn ? [last as Actor, ...others] : others.length > 0 ? others : running;
-      const choices = canGoOn && switches >= preemptions ? 1 : order.length;
-      const choice = path[taken.length] ?? 0;
-      taken.push({ choice, choices });
-      if (canGoOn && choice > 0) switches++;
-      const next = order[choice] as Actor;
-      if (next !== last && canGoOn) stuck.clear();
-      next.stepsInARow = next === last ? next.stepsInARow + 1 : 0;
-      last = next;
-      await this.#advance(last);
+    const schedule = new Schedule(this.#start(world), path, preemptions);
+    let next = schedule.next();
+    this.#goesOn = (actor) => {
+      next = schedule.next();
+      return next === actor;
+    };
+    while (next !== undefined) {
+      await this.#advance(next);
+      if (next.finished) next = schedule.next();
     }
     this.#current = undefined;
     try {
       world.check();
     } catch (error) {
-      throw new Error(
-        `order ${taken
-          .map(({ choice }) => choice)
-          .join("")
-          .replace(/0+$/, "…")}: ${(error as Error).message}`,
-        { cause: error },
-      );
+      const order = path.join("").replace(/0+$/, "");
+      throw new Error(`order ${order}…: ${(error as Error).message}`, { cause: error });
     }
-    return taken;
+    return schedule.choices;
+  }
+}
+
+/** Who makes the next step, and what else there was to choose. */
+class Schedule {
+  /** How many there were to choose from, each time. */
+  readonly choices: number[] = [];
+  readonly #path: readonly number[];
+  readonly #preemptions: number;
+  #running: readonly Actor[];
+  #last: Actor | undefined;
+  #switches = 0;
+  /** Who waited in vain: two of them would else take turns for ever, in ever longer orders. */
+  readonly #stuck = new Set<Actor>();
+
+  constructor(actors: readonly Actor[], path: readonly number[], preemptions: number) {
+    this.#running = actors;
+    this.#path = path;
+    this.#preemptions = preemptions;
+  }
+
+  /** @returns undefined when all have finished */
+  next(): Actor | undefined {
+    const last = this.#last;
+    if (last?.finished === true) this.#running = this.#running.filter((actor) => actor !== last);
+    const running = this.#running;
+    if (running.length === 0) return undefined;
+    // Whoever ran last stands first, so that choice 0 never preempts; but who has been running for so long is waiting
+    // for somebody, and a scheduler that never let that one run would be no scheduler.
+    const canGoOn = last !== undefined && !last.finished && last.stepsInARow < STEPS_IN_A_ROW_MAX;
+    if (last !== undefined && last.stepsInARow >= STEPS_IN_A_ROW_MAX) this.#stuck.add(last);
+    if (this.#stuck.size > 0 && running.every((actor) => this.#stuck.has(actor))) this.#stuck.clear();
+    const choice = this.#path[this.choices.length] ?? 0;
+    if (canGoOn && choice === 0) {
+      this.choices.push(this.#switches >= this.#preemptions ? 1 : running.length);
+      last.stepsInARow += 1;
+      return last;
+    }
+    const others = running.filter((actor) => actor !== last && (canGoOn || !this.#stuck.has(actor)));
+    const order = canGoOn ? [last, ...others] : others.length > 0 ? others : running;
+    this.choices.push(canGoOn && this.#switches >= this.#preemptions ? 1 : order.length);
+    if (canGoOn && choice > 0) this.#switches += 1;
+    const next = order[choice] as Actor;
+    if (next !== last && canGoOn) this.#stuck.clear();
+    next.stepsInARow = next === last ? next.stepsInARow + 1 : 0;
+    this.#last = next;
+    return next;
   }
 }
 
 /** The next path in depth-first order, or undefined after the last. */
-function nextPath(taken: readonly { choice: number; choices: number }[]): number[] | undefined {
-  const open = taken.findLastIndex(({ choice, choices }) => choice + 1 < choices);
+function nextPath(path: readonly number[], choices: readonly number[]): number[] | undefined {
+  const open = choices.findLastIndex((count, step) => (path[step] ?? 0) + 1 < count);
   if (open < 0) return undefined;
-  return [...taken.slice(0, open).map(({ choice }) => choice), (taken[open]?.choice ?? 0) + 1];
+  return Array.from({ length: open + 1 }, (_, step) => (path[step] ?? 0) + (step === open ? 1 : 0));
 }
