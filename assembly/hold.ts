@@ -426,8 +426,8 @@ export function holdReclaim(owner: f64, settler: f64): i32 {
 }
 
 /**
- * What is out in holds of the current epoch, by looking at every hold. Late by design while other threads work;
- * exact when they rest. It is counted and not kept, so it cannot drift.
+ * What is out in holds of the current epoch, by looking at every hold. Late by design while other threads work, though
+ * each hold counts as it stood at one moment; exact when they rest. It is counted and not kept, so it cannot drift.
  */
 export function heldAmount(handle: f64): f64 {
   return scan(handle, true);
@@ -448,10 +448,22 @@ function scan(handle: f64, amounts: bool): f64 {
   const count = holdsCapacity();
   for (let slot: u32 = 0; slot < count; slot++) {
     const hold = holdAt(slot);
-    const state = stateOf(atomic.load<u64>(hold + HOLD_STATE));
-    if (state < HELD || state > ADJUSTING || load<f64>(hold + HOLD_COUNTER) != handle) continue;
-    open++;
-    if (load<u64>(hold + HOLD_STAMP) == epoch) amount += load<u64>(hold + HOLD_AMOUNT);
+    let word = atomic.load<u64>(hold + HOLD_STATE);
+    // Its figures count if the same state stands behind them. Ends because else another thread has gone on with the hold.
+    while (
+      stateOf(word) >= HELD &&
+      stateOf(word) <= ADJUSTING &&
+      atomic.load<u64>(hold + HOLD_COUNTER) == reinterpret<u64>(handle)
+    ) {
+      const held = atomic.load<u64>(hold + HOLD_STAMP) == epoch ? atomic.load<u64>(hold + HOLD_AMOUNT) : 0;
+      const next = atomic.load<u64>(hold + HOLD_STATE);
+      if (next == word) {
+        open++;
+        amount += held;
+        break;
+      }
+      word = next;
+    }
   }
   return <f64>(amounts ? amount : open);
 }

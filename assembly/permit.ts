@@ -129,7 +129,7 @@ export function permitWaiting(handle: f64, shift: f64): i32 {
   const increment = incrementOf(shift);
   let waiting = 0;
   const count = holdsCapacity();
-  for (let slot: u32 = 0; slot < count; slot++) if (waitsFor(holdAt(slot), handle, increment)) waiting++;
+  for (let slot: u32 = 0; slot < count; slot++) if (waitsFor(holdAt(slot), handle, increment, LAST)) waiting++;
   return waiting;
 }
 
@@ -227,19 +227,20 @@ function isAwaited(counter: u32, handle: f64, increment: u64, place: u64): bool 
   if (atomic.load<u32>(counter + COUNTER_WAITING) == 0) return false;
   const count = holdsCapacity();
   for (let slot: u32 = 0; slot < count; slot++) {
-    const hold = holdAt(slot);
-    if (waitsFor(hold, handle, increment) && load<u64>(hold + HOLD_STAMP) < place) return true;
+    if (waitsFor(holdAt(slot), handle, increment, place)) return true;
   }
   return false;
 }
 
-// @ts-ignore: decorator
-@inline
-function waitsFor(hold: u32, handle: f64, increment: u64): bool {
+/** Whether a hold waits for a category at a place before `place`. Its figures count if it is the same wait behind them. */
+function waitsFor(hold: u32, handle: f64, increment: u64, place: u64): bool {
+  const word = atomic.load<u64>(hold + HOLD_STATE);
   return (
-    stateOf(atomic.load<u64>(hold + HOLD_STATE)) == WAITING &&
-    load<f64>(hold + HOLD_COUNTER) == handle &&
-    load<u64>(hold + HOLD_AMOUNT) == increment
+    stateOf(word) == WAITING &&
+    atomic.load<u64>(hold + HOLD_COUNTER) == reinterpret<u64>(handle) &&
+    atomic.load<u64>(hold + HOLD_AMOUNT) == increment &&
+    atomic.load<u64>(hold + HOLD_STAMP) < place &&
+    atomic.load<u64>(hold + HOLD_STATE) == word
   );
 }
 

@@ -3,13 +3,16 @@
 
 import { ADJUSTED, ADJUSTED_DEATHS } from "./adjust-worlds.ts";
 import { ALL_DEATHS, ALL_ORDERS } from "./all-worlds.ts";
+import { COUNTS } from "./count-worlds.ts";
 import { EXACT, EXACT_DEATHS } from "./credit-exact-worlds.ts";
 import { historyWorld } from "./credit-histories.ts";
 import { CREDITED, CREDITED_DEATHS } from "./credit-worlds.ts";
+import { EXPIRIES, EXPIRY_DEATHS } from "./expiry-worlds.ts";
 import { Explorer } from "./explore.ts";
 import { FIT_DEATHS, FITS } from "./fit-worlds.ts";
 import { LINES } from "./line-worlds.ts";
 import { LOCKED } from "./locked-worlds.ts";
+import { TENANT_DEATHS, TENANTS } from "./tenant-worlds.ts";
 import { type Build, DEATHS, ORDERS } from "./worlds.ts";
 
 /** Some seconds of random histories. */
@@ -37,6 +40,9 @@ for (const [name, { build, preemptions }] of Object.entries({
   ...EXACT,
   ...ADJUSTED,
   ...FITS,
+  ...EXPIRIES,
+  ...TENANTS,
+  ...COUNTS,
 })) {
   await explore(name, (explorer) => explorer.everyOrder(build, preemptions && preemptions + more));
 }
@@ -47,6 +53,8 @@ for (const [name, build] of Object.entries({
   ...EXACT_DEATHS,
   ...ADJUSTED_DEATHS,
   ...FIT_DEATHS,
+  ...EXPIRY_DEATHS,
+  ...TENANT_DEATHS,
 })) {
   await explore(`a thread dies ${name}`, (explorer) => explorer.everyDeath(build));
 }
