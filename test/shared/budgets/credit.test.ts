@@ -122,6 +122,17 @@ describe("a budget with credit", () => {
     expect(budget.denied).toBe(1);
   });
 
+  test("lends ever less as less is left: half of that at most, shared by all who have a cell", () => {
+    const { budgets, budget } = threads(100, 50);
+    const lent = budgets.map((one) => {
+      expect(one.tryReserve(1)).toBe(true);
+      return budget.highWater; // what is out, the slices included
+    });
+    // 1 and half of 99; 1 and a quarter of 49; 1 and a sixth of 36.
+    expect(lent).toEqual([50, 63, 70]);
+    expect(budget.available).toBe(97);
+  });
+
   test("what one thread took another one may give back, and no more than that", () => {
     const { budget, other } = threads(100, 20);
     for (let taken = 0; taken < 30; taken++) budget.tryReserve(1);
