@@ -462,6 +462,18 @@ export const CREDITED_DEATHS: Readonly<Record<string, Build>> = {
   "while it collects and is refused": dying((call, { me, take }) => take(call, me, 9), 2),
   "while it gives back another cell's units": dying((call, { me, take }) => take(call, me, -2), 2, 0),
   "while it gives back more than is out": dying((call, { me, take }) => take(call, me, -50), 2, 0),
+  "while it gives back more than is out, and is not reclaimed before a refill": (kernel, words) => {
+    const { rows, me, take, expectOut } = twoCells(kernel);
+    return {
+      kernel,
+      programs: [async (call) => void (await take(call, me, -50))],
+      check() {
+        strictEqual(kernel.counterRefill(rows), Ok);
+        strictEqual(words[wantedAt(rows)], 0);
+        expectOut(0);
+      },
+    };
+  },
   "while it refills a budget with credit": (kernel) => {
     const { rows, you, expectOut } = twoCells(kernel);
     return {

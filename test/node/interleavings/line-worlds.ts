@@ -1,5 +1,5 @@
-// A line for permits whose governor is removed while somebody gets in it or leaves it: the slot's successor never counts
-// who waited for its predecessor.
+// A line for permits: who leaves it lets the next one know. And whose governor is removed while somebody gets in it or leaves
+// it: the slot's successor never counts who waited for its predecessor.
 
 import { strictEqual } from "node:assert/strict";
 import {
@@ -7,6 +7,7 @@ import {
   COUNTER_BYTES,
   COUNTER_WAITING,
   HEADER_BYTES,
+  HEADER_SEQUENCE,
   Kind,
   PENDING_BYTES,
   Status,
@@ -64,6 +65,36 @@ function governed(kernel: KernelExports): number {
 }
 
 export const LINES: Worlds = {
+  "the first in line leaves beside the look of the second: the permit is the second's, or the sequence moves":
+    {
+      preemptions: 3,
+      build: (kernel, words) => {
+        prepared(kernel);
+        const permits = kernel.permitOpen(1n, 1n, LIMITS, GUARDS, 0n, THEM);
+        strictEqual(kernel.permitWait(permits, SHIFT, ME, 1, 0), 0);
+        strictEqual(kernel.permitWait(permits, SHIFT, YOU, 1, 1), 1);
+        let seen = -1;
+        let promoted: number = Status.Exceeds;
+        return {
+          kernel,
+          programs: [
+            async (call) => {
+              strictEqual(await call("permitCancel", permits, 0, ME, 1), Status.Ok);
+            },
+            async (call) => {
+              seen = words[HEADER_SEQUENCE / 4] ?? -1;
+              promoted = await call("permitPromote", permits, 1, YOU, 1);
+            },
+          ],
+          check() {
+            if (promoted === Status.Ok) return;
+            strictEqual(words[HEADER_SEQUENCE / 4] !== seen, true);
+            strictEqual(kernel.permitPromote(permits, 1, YOU, 1), Status.Ok);
+          },
+        };
+      },
+    },
+
   "who leaves the line of a governor that is being removed is not taken off its successor's": {
     preemptions: 2,
     build: (kernel, words) => {

@@ -12,7 +12,7 @@ import {
 } from "purser";
 import { describe, expect, test } from "vitest";
 import { COUNTER_BYTES, HEADER_BYTES, HOLD_BYTES, PENDING_BYTES } from "../../../src/kernel/generated/abi.ts";
-import type { KernelExports } from "../../../src/kernel/instance.ts";
+import { rightBehindFirst } from "../../support/right-behind.ts";
 
 // As assembly/hold.ts and assembly/layout.ts have them.
 const HOLD_OWNER_OFFSET = 52;
@@ -34,19 +34,6 @@ function hold(kernel: Kernel, slot: number, adjuster: Kernel): () => void {
   return () => {
     state[0] = held;
   };
-}
-
-/** Has something happen right behind the kernel's first answer to a call, as another thread's step can. */
-function rightBehindFirst(kernel: Kernel, name: keyof KernelExports, step: () => void): void {
-  const { exports } = kernel;
-  const call = exports[name] as (...values: unknown[]) => unknown;
-  let calls = 0;
-  const stepped = (...values: unknown[]): unknown => {
-    const answer = call(...values);
-    if (calls++ === 0) step();
-    return answer;
-  };
-  Object.assign(kernel, { exports: { ...exports, [name]: stepped } });
 }
 
 const SCOPE = { tenantId: "acme" };

@@ -4,12 +4,13 @@ import fc from "fast-check";
 import {
   attachKernel,
   ConcurrencyGovernor,
-  type ConcurrencyPermit,
+  ConcurrencyPermit,
   createKernel,
   type GovernorLimits,
 } from "purser";
 import { describe, expect, test } from "vitest";
 import { BAD_AMOUNTS } from "../../support/arbitraries.ts";
+import { rightBehindFirst } from "../../support/right-behind.ts";
 
 const LIMITS = { streams: 4, tools: 8, total: 16 };
 
@@ -87,6 +88,16 @@ describe("the line", () => {
     running.release();
     await Promise.all(all);
     expect(order).toEqual(["there 1", "here 1", "there 2", "here 2"]);
+  });
+
+  test("misses no permit that comes back between its look and its wait", async () => {
+    const kernel = createKernel();
+    const open = (one: typeof kernel) =>
+      new ConcurrencyGovernor({ tools: 1, total: 1 }, { kernel: one, name: "agents" });
+    const running = await open(attachKernel(kernel.memory)).acquireTool();
+    rightBehindFirst(kernel, "permitPromote", () => running.release());
+    using permit = await open(kernel).acquireTool();
+    expect(permit.category).toBe("tools");
   });
 
   test("an aborted, a timed-out and a closed wait leave no trace", async () => {
@@ -242,6 +253,20 @@ describe("permits", () => {
     permit.release();
     permit[Symbol.dispose]();
     expect(governor.stats()).toMatchObject({ toolsAvailable: 1, globalAvailable: 1 });
+  });
+
+  test("that could not be given back can be given back later, once", () => {
+    let fails = true;
+    let given = 0;
+    const permit = new ConcurrencyPermit("tools", () => {
+      if (fails) throw new Error("not now");
+      given++;
+    });
+    expect(() => permit.release()).toThrow("not now");
+    fails = false;
+    permit.release();
+    permit.release();
+    expect(given).toBe(1);
   });
 
   test("of a thread that ended come back by reclaim, and so do its places in the line", async () => {
