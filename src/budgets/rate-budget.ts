@@ -14,7 +14,8 @@ import {
 } from "../arguments.ts";
 import type { Denial } from "../denial.ts";
 import * as Status from "../kernel/generated/Status.ts";
-import { type Kernel, openIn } from "../kernel/kernel.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { openInOrPrivately } from "../kernel/private-kernel.ts";
 import { type AmountRange, checkRange } from "./amount-range.ts";
 import { amountGuard, type Guard, type Guarded, TakenCost } from "./guard.ts";
 import { type BudgetOptions, checkKernel, NAME_LENGTH_MAX } from "./kernel-budget.ts";
@@ -87,7 +88,7 @@ export class RateBudget implements BudgetGuard, ExplainsDenial, Guarded<TakenCos
     this.name = name ?? "";
     this.#now = now;
     this.#isPrivate = name === undefined && kernel === undefined;
-    const opened = openIn(options, (candidate, key) =>
+    const opened = openInOrPrivately(options, (candidate, key) =>
       candidate.open("rate", key, (high, low) =>
         candidate.exports.rateOpen(high, low, burst, limit / divisor, windowMs / divisor, candidate.owner),
       ),

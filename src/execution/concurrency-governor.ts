@@ -9,7 +9,8 @@ import type { Guard, Guarded } from "../budgets/guard.ts";
 import { checkKernel, NAME_LENGTH_MAX } from "../budgets/kernel-budget.ts";
 import type { Denial } from "../denial.ts";
 import * as Status from "../kernel/generated/Status.ts";
-import { type Kernel, openIn } from "../kernel/kernel.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { openInOrPrivately } from "../kernel/private-kernel.ts";
 import { type Category, type GovernorLimits, layOut } from "./governor-limits.ts";
 import {
   type AcquireOptions,
@@ -75,14 +76,17 @@ export class ConcurrencyGovernor {
     this.#total = layout.total;
     for (const category of layout.categories) this.#categories.set(category.name, category);
     this.#isPrivate = options.name === undefined && options.kernel === undefined;
-    const opened = openIn(options, (kernel, name) =>
-      kernel.open("governor", name, (high, low) =>
-        kernel.exports.permitOpen(high, low, layout.limits, layout.guards, layout.names, kernel.owner),
-      ),
+    const opened = openInOrPrivately(
+      options,
+      (kernel, name) =>
+        kernel.open("governor", name, (high, low) =>
+          kernel.exports.permitOpen(high, low, layout.limits, layout.guards, layout.names, kernel.owner),
+        ),
+      layout.total.limit,
     );
     this.#kernel = opened.kernel;
     this.#handle = opened.handle;
-    this.#line = new PermitLine(opened.kernel, opened.handle);
+    this.#line = new PermitLine(opened.kernel, opened.handle, this.#isPrivate);
     // The line, not the governor: permits that are out and whoever waits have the line and go on without the governor.
     if (options.name === undefined) this.#kernel.removeWhenUnreachable(this.#line, this.#handle);
   }
@@ -115,7 +119,8 @@ export class ConcurrencyGovernor {
    *
    * @throws RangeError, TypeError for a category that there is not, or bad options
    * @throws ConcurrencyError `closed`, `timeout`; the signal's reason when it is aborted. No trace is left then
-   * @throws KernelFullError if the kernel has no hold slot left for a permit or a place in the line
+   * @throws KernelFullError if the kernel has no hold slot left for a permit or a place in the line; never for a governor
+   *   with neither name nor kernel
    */
   async acquire(category: string, options: AcquireOptions = {}): Promise<ConcurrencyPermit> {
     checkObject("options", options);
@@ -219,6 +224,7 @@ export class ConcurrencyGovernor {
   }
 
   #waiting(category: Category): number {
+    if (this.#isPrivate) return this.#line.waiting(category);
     const waiting = this.#kernel.exports.permitWaiting(this.#handle, category.shift);
     if (waiting < 0) throw this.#kernel.failure(-waiting, `category "${category.name}"`);
     return waiting;

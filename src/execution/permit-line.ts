@@ -1,6 +1,7 @@
 // The line for a governor's permits, as one thread stands in it: taking, waiting, being served, giving back.
 // Invariant: a waiter ends exactly once, with a permit or a reason, and leaves no place in the line; whoever gives a permit
-// back or leaves wakes the threads that watch. Who may call: its governor.
+// back or leaves wakes the threads that watch. A private governor's line is this object alone: who waits there has no place
+// in the kernel, so that no number of them can take the holds that permits need. Who may call: its governor.
 
 import { Scoped } from "../dispose.ts";
 import { BudgetRemovedError, PurserError } from "../errors.ts";
@@ -30,10 +31,16 @@ export class ConcurrencyError extends PurserError {
   }
 }
 
-interface Waiter {
-  readonly category: Category;
+/** A place in the kernel's line. */
+interface Place {
   readonly slot: number;
   readonly ticket: number;
+}
+
+interface Waiter {
+  readonly category: Category;
+  /** Null in a private line. */
+  readonly place: Place | null;
   readonly settle: (outcome: ConcurrencyPermit | Error) => void;
 }
 
@@ -41,18 +48,32 @@ interface Waiter {
 export class PermitLine {
   readonly #kernel: Kernel;
   readonly #handle: number;
+  /** Whether nobody else can have permits of this governor, or wait for them. */
+  readonly #isPrivate: boolean;
   /** This thread's requests in line, in the order in which they came. */
   #waiters: Waiter[] = [];
   #watching = false;
   #awake: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(kernel: Kernel, handle: number) {
+  constructor(kernel: Kernel, handle: number, isPrivate: boolean) {
     this.#kernel = kernel;
     this.#handle = handle;
+    this.#isPrivate = isPrivate;
+  }
+
+  /** How many of this thread wait for a category. */
+  waiting(category: Category): number {
+    return this.#waiters.filter((waiter) => waiter.category === category).length;
   }
 
   /** A permit now; null if none is free, or others wait for one already. */
   take(category: Category): ConcurrencyPermit | null {
+    if (this.#isPrivate && this.#waiters.length > 0 && this.waiting(category) > 0) return null;
+    return this.#take(category);
+  }
+
+  /** A permit now, whoever waits in this object; null if none is free, or others wait in the kernel's line. */
+  #take(category: Category): ConcurrencyPermit | null {
     const kernel = this.#kernel;
     const ticket = kernel.nextTicket();
     const hint = kernel.slotHint();
@@ -73,8 +94,8 @@ export class PermitLine {
     const status = kernel.settle(this.#handle, slot, kernel.owner, ticket, 0);
     if (status === Status.Ok) kernel.slotFreed(slot);
     else if (status !== Status.NotHeld && status !== Status.Stale) throw kernel.failure(status, "a permit");
-    if (waitersOf(kernel, this.#handle) === 0) return;
-    kernel.wakeWaiters();
+    if (this.#isPrivate ? this.#waiters.length === 0 : waitersOf(kernel, this.#handle) === 0) return;
+    this.#wakeOthers();
     this.#serve();
   }
 
@@ -84,23 +105,13 @@ export class PermitLine {
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
   ): Promise<ConcurrencyPermit> {
-    const kernel = this.#kernel;
-    const ticket = kernel.nextTicket();
-    const slot = kernel.exports.permitWait(
-      this.#handle,
-      category.shift,
-      kernel.owner,
-      ticket,
-      kernel.slotHint(),
-    );
-    if (slot < 0) throw kernel.failure(-slot, `category "${category.name}"`);
+    const place = this.#isPrivate ? null : this.#enter(category);
     return new Promise((resolve, reject) => {
       let timer: ReturnType<typeof setTimeout> | undefined;
       const onAbort = (): void => this.#leave(waiter, signal?.reason);
       const waiter: Waiter = {
         category,
-        slot,
-        ticket,
+        place,
         settle: (outcome) => {
           if (timer !== undefined) clearTimeout(timer);
           signal?.removeEventListener("abort", onAbort);
@@ -117,6 +128,16 @@ export class PermitLine {
     });
   }
 
+  /** Gets in the kernel's line. */
+  #enter(category: Category): Place {
+    const kernel = this.#kernel;
+    const ticket = kernel.nextTicket();
+    const hint = kernel.slotHint();
+    const slot = kernel.exports.permitWait(this.#handle, category.shift, kernel.owner, ticket, hint);
+    if (slot < 0) throw kernel.failure(-slot, `category "${category.name}"`);
+    return { slot, ticket };
+  }
+
   /** Takes all who wait through this object out of the line. */
   rejectAll(reason: Error): void {
     for (const waiter of [...this.#waiters]) this.#leave(waiter, reason);
@@ -126,41 +147,52 @@ export class PermitLine {
   #leave(waiter: Waiter, reason: Error): void {
     if (!this.#waiters.includes(waiter)) return;
     this.#waiters = this.#waiters.filter((other) => other !== waiter);
-    const { slot, ticket } = waiter;
-    if (this.#kernel.exports.permitCancel(this.#handle, slot, this.#kernel.owner, ticket) === Status.Ok) {
-      this.#kernel.slotFreed(slot);
-    }
+    if (waiter.place !== null) this.#exit(waiter.place);
     waiter.settle(reason);
-    this.#kernel.wakeWaiters();
+    this.#wakeOthers();
     this.#serve();
+  }
+
+  /** Other objects of this governor's name, in this thread and others. */
+  #wakeOthers(): void {
+    if (!this.#isPrivate) this.#kernel.wakeWaiters();
+  }
+
+  /** Leaves the kernel's line. */
+  #exit({ slot, ticket }: Place): void {
+    const { exports, owner } = this.#kernel;
+    if (exports.permitCancel(this.#handle, slot, owner, ticket) === Status.Ok) this.#kernel.slotFreed(slot);
   }
 
   /** Gives permits to those of this thread whose turn it is, then watches for the others' turns. */
   #serve(): void {
-    const { exports, owner } = this.#kernel;
     const sequence = wakeSequence(this.#kernel);
     let moved = false;
     const stuck = new Set<Category>();
     const served: [Waiter, ConcurrencyPermit | Error][] = [];
     this.#waiters = this.#waiters.filter((waiter) => {
-      const { category, slot, ticket } = waiter;
+      const { category, place } = waiter;
       if (stuck.has(category)) return true;
-      const status = exports.permitPromote(this.#handle, slot, owner, ticket);
-      if (status === Status.Exceeds) {
+      const outcome = place === null ? this.#take(category) : this.#promote(category, place);
+      if (outcome === null) {
         stuck.add(category); // and so is everybody behind it in its category
         return true;
       }
       moved = true;
-      served.push([waiter, this.#outcome(status, waiter)]);
+      served.push([waiter, outcome]);
       return false;
     });
-    if (moved) this.#kernel.wakeWaiters();
+    if (moved) this.#wakeOthers();
     for (const [waiter, outcome] of served) waiter.settle(outcome);
+    if (this.#isPrivate) return; // whoever has a permit has this object too, and giving it back serves
     if (this.#waiters.length > 0) this.#watch(sequence);
     this.#stayAwake(this.#waiters.length > 0);
   }
 
-  #outcome(status: number, { category, slot, ticket }: Waiter): ConcurrencyPermit | Error {
+  /** What became of a place in the kernel's line; null while it is to wait on. */
+  #promote(category: Category, { slot, ticket }: Place): ConcurrencyPermit | Error | null {
+    const status = this.#kernel.exports.permitPromote(this.#handle, slot, this.#kernel.owner, ticket);
+    if (status === Status.Exceeds) return null;
     if (status === Status.Ok) return this.permit(category, slot, ticket);
     // Only its removal takes a place in the line from a thread that still stands there.
     if (status === Status.NotHeld) return new BudgetRemovedError();

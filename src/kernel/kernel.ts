@@ -49,7 +49,8 @@ export interface AttachOptions {
 }
 
 const BUDGETS_DEFAULT = 1_024;
-const HOLDS_DEFAULT = 4_096;
+/** @internal */
+export const HOLDS_DEFAULT = 4_096;
 const PAGE_BYTES = 65_536;
 
 /** A second of sleeps where threads may sleep, some tens of milliseconds of looking where they may not. */
@@ -107,32 +108,15 @@ export function defaultKernel(): Kernel {
   return processKernel;
 }
 
-/** Where rates and governors without name and kernel live: nobody can name them, so they need no slot of the default one. */
-let privateKernel: Kernel | undefined;
-
-/**
- * @internal Opens something in the kernel that the options name, or in the default one. What has neither name nor kernel
- * never runs out of budgets' slots: they come back by garbage collection, which may be late, so a full kernel is followed
- * by a fresh one. Its holds they have in common: all private governors' permits and waits.
- */
+/** @internal Opens something in the kernel that the options name, or in the default one, where it needs a name. */
 export function openIn(
-  options: { readonly kernel?: Kernel; readonly name?: string },
+  {
+    kernel = defaultKernel(),
+    name = kernel.privateName(),
+  }: { readonly kernel?: Kernel; readonly name?: string },
   open: (kernel: Kernel, name: string) => number,
 ): { kernel: Kernel; handle: number } {
-  const { kernel, name } = options;
-  const openAt = (candidate: Kernel) => ({
-    kernel: candidate,
-    handle: open(candidate, name ?? candidate.privateName()),
-  });
-  if (kernel !== undefined || name !== undefined) return openAt(kernel ?? defaultKernel());
-  privateKernel ??= createKernel();
-  try {
-    return openAt(privateKernel);
-  } catch (error) {
-    if (!(error instanceof KernelFullError) || error.option !== "budgets") throw error;
-    privateKernel = createKernel();
-    return openAt(privateKernel);
-  }
+  return { kernel, handle: open(kernel, name) };
 }
 
 /** One thread's view of a kernel. Make it with {@link createKernel} or {@link attachKernel}. */

@@ -244,6 +244,31 @@ describe("one name", () => {
   });
 });
 
+describe("governors with neither name nor kernel", () => {
+  test("have a line without an end, and none takes from another what it needs for its permits", async () => {
+    const crowded = new ConcurrencyGovernor({ tools: 1, streams: 1, total: 2 });
+    const running = await crowded.acquireTool();
+    let served = 0;
+    const all = Array.from({ length: 5_000 }, async () => {
+      using _permit = await crowded.acquireTool();
+      served++;
+    });
+    expect(crowded.stats()).toMatchObject({ toolsWaiting: 5_000, streamsWaiting: 0 });
+    expect(crowded.tryAcquireTool()).toBeNull();
+    expect(crowded.tryAcquireStream()).not.toBeNull();
+    const others = Array.from({ length: 300 }, () => new ConcurrencyGovernor({ tools: 16, total: 16 }));
+    const wide = new ConcurrencyGovernor({ tools: 10_000, total: 10_000 });
+    for (const [governor, permits] of [...others.map((one) => [one, 16] as const), [wide, 10_000] as const]) {
+      for (let permit = 0; permit < permits; permit++) expect(governor.tryAcquireTool()).not.toBeNull();
+      expect(governor.tryAcquireTool()).toBeNull();
+    }
+    running.release();
+    await Promise.all(all);
+    expect(served).toBe(5_000);
+    expect(crowded.stats()).toMatchObject({ toolsAvailable: 1, toolsWaiting: 0 });
+  });
+});
+
 describe("permits", () => {
   test("released twice count once", async () => {
     const governor = new ConcurrencyGovernor({ tools: 2, total: 2 });
