@@ -288,6 +288,11 @@ export const ORDERS: Worlds = {
           strictEqual(answers.filter((slot) => slot === -Status.Exceeds).length, 1);
           const fields = kernel.permitFields(permits);
           strictEqual(fields === 0b00_01_01n || fields === 0b01_00_01n, true);
+          // Who was refused has let go of its hold.
+          const tokens = open(kernel, Kind.Tokens, 1, 2n);
+          for (let ticket = 2; ticket <= 4; ticket++) {
+            strictEqual(kernel.holdReserve(tokens, 0, THEM, ticket, 0, 0) >= 0, true);
+          }
         },
       };
     },

@@ -77,6 +77,14 @@ describe("the clock", () => {
   });
 });
 
+test("a cost whose time would not fit into 64 bits is refused, and given back it is all there was", () => {
+  const rate = new RateBudget({ limit: 1, windowMs: 4_096, burst: 10 }, { now: () => 1_000_000 });
+  expect(rate.tryReserve(2 ** 52)).toBe(false); // 2^52 · 4,096 ms is 2^64
+  expect(rate.tryReserve(10)).toBe(true);
+  rate.release(2 ** 52);
+  expect(rate.available).toBe(10);
+});
+
 test("a denial says when to come back, exactly", () => {
   const clock = clockAt(0);
   const rate = new RateBudget({ limit: 3, windowMs: 1_000, burst: 5 }, { now: clock.now, name: "requests" });

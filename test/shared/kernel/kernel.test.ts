@@ -198,6 +198,18 @@ describe("owner ids", () => {
   });
 });
 
+test("a kernel that is full to its last slot finds every budget by its name, in every thread", () => {
+  const kernel = createKernel({ budgets: 32, holds: 1 });
+  const names = Array.from({ length: 32 }, (_, index) => `budget ${index}`);
+  for (const [index, name] of names.entries()) {
+    expect(new AtomicBudget(100, { kernel, name }).tryReserve(index)).toBe(true);
+  }
+  const other = attachKernel(kernel.memory);
+  for (const [index, name] of names.entries()) {
+    expect(new AtomicBudget(100, { kernel: other, name }).available).toBe(100 - index);
+  }
+});
+
 describe("a directory whose lock nobody gives back", () => {
   test("names the owner inside, and is free once that one is reclaimed", () => {
     const kernel = createKernel();
