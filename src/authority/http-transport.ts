@@ -16,7 +16,10 @@ export interface HttpOptions {
   readonly baseUrl: string | URL;
   /** The tenant's API key, or a token. In a page it can be read by its user: give a page a token, by `getToken`. */
   readonly apiKey?: string;
-  /** Instead of `apiKey`: asked before every try for the key or token to use, so that it can be short-lived. */
+  /**
+   * Instead of `apiKey`: asked before every try for the key or token to use, so that it can be short-lived. Only what is sent as
+   * a page closes goes with the one that was given last: nothing may come after that.
+   */
   readonly getToken?: () => PromiseLike<string> | string;
   readonly fetch?: Fetch;
 }
@@ -45,11 +48,12 @@ export function httpTransport({
     throw invalidType("apiKey", "given, or getToken, and not both", undefined);
   }
   if (apiKey !== undefined) checkKey("apiKey", apiKey);
+  let last: string | undefined;
   const transport: Transport = async (call, { signal, keepalive }) => {
     try {
-      const key = apiKey ?? (await keyBy(getToken));
+      last = apiKey ?? (keepalive ? last : undefined) ?? (await keyBy(getToken));
       const response = await fetch(base + call.path, {
-        ...initOf(call, key),
+        ...initOf(call, last),
         ...(signal && { signal }),
         ...(keepalive && { keepalive }),
       });

@@ -27,7 +27,7 @@ export interface RecoveryNotice {
    * or the next process. `dropped`: the authority will never take it, or no more of it than was held. `undecidable`: an
    * event that is older than what the authority remembers, so it may have been counted; it stays in the journal, is not
    * sent, and is yours to decide and to remove. `quarantined`: a record could not be read and was set aside. `journal_failed`: the
-   * journal could not be read or written; what was to be sent is sent all the same.
+   * journal could not be read or written, or not in time; what was to be sent is sent all the same.
    */
   readonly disposition: "settled" | "kept" | "dropped" | "undecidable" | "quarantined" | "journal_failed";
   readonly reservationId?: string;
@@ -42,6 +42,8 @@ export interface RecoveryOptions {
   readonly tenant: string | undefined;
   readonly journal: Journal;
   readonly onNotice: (notice: RecoveryNotice) => void;
+  /** How long the journal is waited for. */
+  readonly timeoutMs: number;
 }
 
 /** How a spend ended that nobody was waiting for: the answer, or what was thrown. */
@@ -176,7 +178,7 @@ export class Recovery<F extends Figure> {
     const { journal, tenant } = this.#options;
     const settled = new Set<string>();
     this.#looks.add(settled);
-    const contents = (await this.#withJournal(undefined, () => journal.list())) ?? NOTHING;
+    const contents = (await this.#withJournal(undefined, () => this.#inTime(journal.list()))) ?? NOTHING;
     this.#looks.delete(settled);
     for (const cause of contents.quarantined) this.#tell({ disposition: "quarantined", cause });
     const isNew = ({ partition: of, reservationId: id }: JournalRecord): boolean =>
@@ -337,8 +339,16 @@ export class Recovery<F extends Figure> {
   async #inOrder(entry: Entry<F>, work: () => PromiseLike<void> | void): Promise<void> {
     const run = (): Promise<void> => this.#withJournal(entry.record, work);
     // The first is begun at once: a page that goes may not come to anything later.
-    entry.journalled = entry.journalled === undefined ? run() : entry.journalled.then(run);
-    if (entry.waitsForJournal) await entry.journalled;
+    const journalled = entry.journalled?.then(run) ?? run();
+    entry.journalled = journalled;
+    if (!entry.waitsForJournal) return;
+    await this.#withJournal(entry.record, () =>
+      this.#inTime(journalled).catch((late: unknown) => {
+        // It is not waited for again: what it has to do for this spend it does in its order, if ever.
+        entry.waitsForJournal = false;
+        throw late;
+      }),
+    );
   }
 
   async #drop(entry: Entry<F>): Promise<void> {
@@ -367,6 +377,17 @@ export class Recovery<F extends Figure> {
       });
       return undefined;
     }
+  }
+
+  /** What the journal promised, unless that takes longer than an answer of the authority may. */
+  async #inTime<T>(promised: PromiseLike<T> | T): Promise<T> {
+    const { timeoutMs } = this.#options;
+    let cancelTimer = (): void => undefined;
+    const late = new Promise<never>((_, reject) => {
+      const expire = (): void => reject(new Error(`no answer from the journal within ${timeoutMs} ms`));
+      cancelTimer = this.#surroundings.setTimer(expire, timeoutMs);
+    });
+    return Promise.race([promised, late]).finally(cancelTimer);
   }
 
   #tell(notice: RecoveryNotice): void {

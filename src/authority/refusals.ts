@@ -14,7 +14,7 @@ import {
   type Figure,
 } from "./authority.ts";
 import { AuthorityError, type AuthorityErrorCode, invalidAnswer } from "./errors.ts";
-import { type ReadFigure, unitOf } from "./members.ts";
+import { plain, type ReadFigure, unitOf } from "./members.ts";
 import type { WireAnswer } from "./wire-call.ts";
 
 const DENIALS: ReadonlySet<string> = new Set(DENIAL_CODES);
@@ -58,7 +58,8 @@ export function errorOf(
     outcome: "refused",
     status,
     retryAfterMs,
-    details: isFields(details) ? (details as JsonObject) : undefined,
+    // A denial's figures are still to be read from it, and no number written with a fraction passes for one of them.
+    details: isFields(details) ? ((isDenialCode(code) ? details : plain(details)) as JsonObject) : undefined,
   });
 }
 

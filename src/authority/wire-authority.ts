@@ -117,7 +117,14 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     this.#surroundings = surroundings;
     const { journal = new MemoryJournal(), onRecovery = warnOf(surroundings) } = options;
     const tenant = options.subject?.tenant;
-    this.#recovery = new Recovery(this, { place, tenant, journal, onNotice: onRecovery }, surroundings);
+    const recovery = {
+      place,
+      tenant,
+      journal,
+      onNotice: onRecovery,
+      timeoutMs: timeoutMs ?? CLIENT_LIMITS.timeoutMs,
+    };
+    this.#recovery = new Recovery(this, recovery, surroundings);
     if (options.journal !== undefined) void this.#recovery.resume();
   }
 

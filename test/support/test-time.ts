@@ -50,6 +50,11 @@ export class TestTime {
     return due.length === 0 ? undefined : Math.min(...due) - this.steadyMs;
   }
 
+  /** How many timers ring no sooner than in `ms`. */
+  timersBeyond(ms: number): number {
+    return [...this.#timers].filter(({ dueMs }) => dueMs >= this.steadyMs + ms).length;
+  }
+
   async advance(ms: number): Promise<void> {
     const endMs = this.steadyMs + ms;
     await settled();

@@ -365,6 +365,22 @@ test("getToken is asked before every try", async () => {
   expect(keys).toEqual([]);
 });
 
+test("what goes as a page closes waits for no new key: it goes with the one given last", async () => {
+  const tenant = await frontWay.open();
+  await tenant.createBudget({ scope: `tenant:${tenant.tenant}`, unit: "TOKENS", allocated: tokens(1_000) });
+  const keys = [tenant.apiKey];
+  const authority = new HttpAuthority({
+    baseUrl: FRONT_URL,
+    subject: { tenant: tenant.tenant },
+    // A page that is closing never hears of another one.
+    getToken: () => keys.pop() ?? new Promise(() => undefined),
+    fetch: frontFetch,
+  });
+  const guard = await authority.guard({ action: ACTION, estimate: tokens(100) });
+  if (!guard.ok) throw new Error(guard.denial.message);
+  expect(await guard.commit({ actual: 70 }, { keepalive: true })).toMatchObject({ ok: true });
+});
+
 test("a getToken that fails is no answer: asked again within the call, and told with what it threw", async () => {
   const { tenant, apiKey } = await frontWay.open();
   const answers: (Error | string)[] = [new Error("offline"), "no key\n", apiKey];

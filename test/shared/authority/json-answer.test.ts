@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { reservationOf } from "../../../src/authority/from-wire.ts";
 import { parseAnswer } from "../../../src/authority/json-answer.ts";
 import { safeFigure } from "../../../src/authority/members.ts";
+import { errorOf } from "../../../src/authority/refusals.ts";
 import type { WireFields } from "../../../src/authority/wire-call.ts";
 
 describe("numbers", () => {
@@ -115,4 +116,11 @@ test("what an answer's metadata says comes as plain numbers, however the server 
   const { metadata } = reservationOf(parseAnswer(row) as WireFields, safeFigure);
   expect(metadata).toEqual({ x: 1, y: [1_000, { z: 2.5 }], n: 7 });
   expect(typeof metadata?.x).toBe("number");
+});
+
+test("so does what an error's details say", () => {
+  const body = parseAnswer('{"error":"FORBIDDEN","message":"m","details":{"cap":1.0,"of":[{"n":1e3}]}}');
+  const { details } = errorOf({ operation: "reserve" }, { status: 403, body, retryAfterMs: undefined });
+  expect(details).toEqual({ cap: 1, of: [{ n: 1_000 }] });
+  expect(typeof details?.cap).toBe("number");
 });

@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import { testClock } from "../../support/ledger-fixtures.ts";
 import { localWay } from "../../support/local-way.ts";
 import { ACTION, countOn, guardOf, meterSuite, provider, readable } from "../../support/meter-suite.ts";
-import { TestTime } from "../../support/test-time.ts";
+import { TestTime, until } from "../../support/test-time.ts";
 
 let made = 0;
 
@@ -601,7 +601,7 @@ describe("what is sent at the end", () => {
     await meter.add(150);
     meter.usage(90);
     void meter.settle();
-    await answered();
+    await until(() => calls.length === 2);
     expect(calls.sort()).toEqual(["commit keepalive false", "release keepalive false"]);
     answer();
     expect(await meter.settled).toMatchObject({ ending: "finish", charged: 90 });

@@ -353,6 +353,25 @@ describe("a commit", () => {
     expect(figures()).toBe("70 spent, 0 reserved");
   });
 
+  test("is not held for ever by a journal that hangs: it is told and sent after the time of a try", async () => {
+    const hang = () => new Promise<never>(() => undefined);
+    const { time, start, figures } = world();
+    const { open, notices } = start({ journal: { put: hang, remove: hang, list: hang } });
+    const guard = await open({ ttlMs: 600_000 });
+    const commit = guard.commit({ actual: 70 });
+    await time.advance(4_999);
+    expect(figures()).toBe("0 spent, 100 reserved");
+    await time.advance(1);
+    expect(await commit).toMatchObject({ ok: true });
+    expect(figures()).toBe("70 spent, 0 reserved");
+    const told = notices.map(({ disposition, reservationId }) => [disposition, reservationId]);
+    expect(told).toEqual([
+      ["journal_failed", undefined],
+      ["journal_failed", guard.reservationId],
+    ]);
+    expect(time.timers).toBe(0);
+  });
+
   test("is sent even where the journal cannot be written, and that is told", async () => {
     const { start, figures } = world();
     const full = () => {
