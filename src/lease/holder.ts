@@ -18,6 +18,7 @@ import { type Life, leftMs, lifeOf, type Moment } from "./life.ts";
 import { HOLDER_LIMITS } from "./limits.ts";
 import { Pace, type PaceBounds } from "./pace.ts";
 import { isLost, isRefusal } from "./refusal.ts";
+import type { Attention } from "./slice.ts";
 
 /** What every lease of this holder is asked for with. */
 export interface LeaseTerms extends Pick<LeaseRequest, "subject" | "unit" | "holder"> {
@@ -33,6 +34,7 @@ export interface HolderParts {
   readonly newKey: () => string;
   /** How many takes were granted in this thread. */
   readonly decisions: () => number;
+  readonly attention: Attention;
 }
 
 /** What the next call should come to. */
@@ -312,6 +314,7 @@ export class Holder {
     const granted = this.#book.grantedInAll(answer.granted.amount);
     this.#life = lifeOf(sent, answer.remainingTtlMs);
     this.#onExpiry = answer.onExpiry;
+    this.#parts.attention.takes = answer.onExpiry === "refund";
     this.#shortage = answer.shortage;
     this.#add(granted);
     this.#repayItself();

@@ -13,6 +13,7 @@ import type { Holder } from "./holder.ts";
 import { leftMs, type Moment } from "./life.ts";
 import { HOLDER_LIMITS } from "./limits.ts";
 import { codeOf, isRefusal } from "./refusal.ts";
+import type { Attention } from "./slice.ts";
 import { Waiters } from "./waiters.ts";
 
 export interface KeeperParts {
@@ -20,6 +21,7 @@ export interface KeeperParts {
   readonly local: AtomicTokenBudget;
   /** Where other threads find the budget; null if it is private to its object. */
   readonly shared: KernelCounter | null;
+  readonly attention: Attention;
   readonly surroundings: Required<HolderSurroundings>;
   readonly clock: () => Moment;
   readonly reportEveryMs: number | undefined;
@@ -32,7 +34,7 @@ export interface KeeperParts {
 type State = "open" | "hidden" | "closing" | "closed";
 
 export class Keeper {
-  readonly waiters = new Waiters();
+  readonly waiters = new Waiters(() => this.#attend());
   readonly #parts: KeeperParts;
   readonly #leavePage: () => void;
   #state: State = "open";
@@ -147,10 +149,15 @@ export class Keeper {
     await this.#running?.done;
     await holder.settle({});
     this.#state = "closed";
+    this.#attend();
     this.#plan();
   }
 
   // ---- when ------------------------------------------------------------------------------------------------------
+
+  #attend(): void {
+    this.#parts.attention.returns = this.waiters.size > 0 || this.#state === "closed";
+  }
 
   #kick(): void {
     if (this.#parts.usesTimer) this.wake();

@@ -21,7 +21,7 @@ import { Holder } from "./holder.ts";
 import { Keeper } from "./keeper.ts";
 import { HOLDER_LIMITS } from "./limits.ts";
 import { checkOptions, type LeasedBudgetOptions } from "./options.ts";
-import { attachSlice, LeasedSlice } from "./slice.ts";
+import { Attention, attachSlice, LeasedSlice } from "./slice.ts";
 import type { Reserved } from "./waiters.ts";
 
 export interface LeasedReserveOptions extends ReserveOptions {
@@ -85,8 +85,11 @@ export class LeasedBudget
     });
     const shared = claimed(this.#local);
     this.#consumedBefore = this.#local.tokensConsumed();
+    const attention = new Attention();
     this.#slice = new LeasedSlice(this.#local, {
+      attention,
       taking: () => this.#keeper.taking(),
+      cameBack: () => this.#keeper.cameBack(),
       looked: (available) => this.#keeper.looked(available),
       refused: (amount) => this.#keeper.refused(amount),
       denial: (figures) => leaseDenial(figures, this.#keeper.supply, this.#keeper),
@@ -100,13 +103,14 @@ export class LeasedBudget
     const { newKey } = surroundings;
     const decisions = () => this.#slice.decisions;
     this.#holder = new Holder(
-      { authority, terms, local: this.#local, bounds, clock, newKey, decisions },
+      { authority, terms, local: this.#local, bounds, clock, newKey, decisions, attention },
       options.idempotencyKey,
     );
     this.#keeper = new Keeper({
       holder: this.#holder,
       local: this.#local,
       shared,
+      attention,
       surroundings,
       clock,
       reportEveryMs: options.reportEveryMs,
@@ -167,7 +171,6 @@ export class LeasedBudget
   /** Settles a reservation with what was really used, as `AtomicTokenBudget.recordUsage` does. */
   recordUsage(reservation: TokenReservation, promptTokens: number, completionTokens: number): void {
     this.#slice.recordUsage(reservation, promptTokens, completionTokens);
-    this.#keeper.cameBack();
   }
 
   /** Takes `cost` from the slice if it fits. It counts as held until it is released, and as spent if it never is. */
@@ -181,7 +184,6 @@ export class LeasedBudget
   /** Gives back what `tryReserve` took through this object; what goes beyond that is counted in `overReleased`. */
   release(cost: number): void {
     this.#slice.release(cost);
-    this.#keeper.cameBack();
   }
 
   /** Why `amount` does not fit now, and whose doing it is. */

@@ -15,10 +15,24 @@ import { supplyState, tellSupplier } from "../kernel/supply.ts";
 import { type LeaseDenial, leaseDenial } from "./denial.ts";
 import { HOLDER_LIMITS } from "./limits.ts";
 
+/**
+ * What a holder wants to hear of from its slice. Plain fields, because every take and every return looks at them: a call that
+ * comes to nothing costs a decision more than all that this file counts.
+ */
+export class Attention {
+  /** Each take, before it is made: the lease's end is no end for the authority's money. */
+  takes = false;
+  /** Each return: somebody waits for it, or the closed lease is settled by it. */
+  returns = false;
+}
+
 /** Who is told what a slice sees: the holder in its own thread, the kernel's word for it in every other. */
 export interface SliceListener {
+  readonly attention: Attention;
   /** Something is about to be taken. */
   taking(): void;
+  /** Something came back, or a call under way has ended. */
+  cameBack(): void;
   /** Some part of the slice was taken since the last look. */
   looked(available: number): void;
   /** A take of so much was refused. */
@@ -30,6 +44,7 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
   /** @internal */
   readonly local: AtomicTokenBudget;
   readonly #listener: SliceListener;
+  readonly #attention: Attention;
   /** What may be taken before the next look; each decision counts for at least `#step`. */
   #untilLook = 0;
   #step = 1;
@@ -41,6 +56,7 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
   constructor(local: AtomicTokenBudget, listener: SliceListener) {
     this.local = local;
     this.#listener = listener;
+    this.#attention = listener.attention;
   }
 
   /** How many takes were granted here. */
@@ -74,7 +90,7 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
    * @returns null when it does not fit; `explainDenial` says why
    */
   tryReserveTokens(estimate: number | AmountRange, options?: ReserveOptions): TokenReservation | null {
-    this.#listener.taking();
+    if (this.#attention.takes) this.#listener.taking();
     const reservation = this.local.tryReserveTokens(estimate, options);
     if (reservation === null) this.#listener.refused(wantOf(estimate));
     else this.#granted(reservation.estimate);
@@ -84,6 +100,7 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
   /** Settles a reservation with what was really used, as `AtomicTokenBudget.recordUsage`. */
   recordUsage(reservation: TokenReservation, promptTokens: number, completionTokens: number): void {
     this.local.recordUsage(reservation, promptTokens, completionTokens);
+    if (this.#attention.returns) this.#listener.cameBack();
   }
 
   /** Takes `cost` from the slice if it fits. It is spent unless this thread releases it. */
@@ -93,7 +110,7 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
   tryReserve(cost: number | AmountRange): boolean | number | null {
     const isOne = isAmount(cost);
     if (!isOne) checkRange("cost", cost);
-    this.#listener.taking();
+    if (this.#attention.takes) this.#listener.taking();
     const taken = this.local.counter.fit(isOne ? { want: cost, min: cost } : cost);
     if (taken === null) this.#listener.refused(wantOf(cost));
     else {
@@ -110,6 +127,7 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
     this.local.counter.give(given);
     this.#taken -= given;
     this.#overReleased += cost - given;
+    if (this.#attention.returns) this.#listener.cameBack();
   }
 
   /** All that was spent by settled reservations, of all threads. */
@@ -167,8 +185,10 @@ export function attachSlice(kernel: Kernel, name: string): LeasedSlice {
       mark = available;
       tellSupplier(kernel, handle);
     },
-    // The lease's end is the holder's to see: its timer takes back what is idle.
+    // The lease's end is the holder's to see: its timer takes back what is idle, and looks for what came back.
+    attention: new Attention(),
     taking: () => undefined,
+    cameBack: () => undefined,
     // The kernel's counter has told the holder.
     refused: () => undefined,
     denial: (figures) => leaseDenial(figures, supplyState(kernel, handle)),

@@ -26,6 +26,12 @@ interface Waiter {
 
 export class Waiters {
   readonly #line = new Set<Waiter>();
+  readonly #changed: () => void;
+
+  /** @param changed - called when the line has become longer or shorter */
+  constructor(changed: () => void) {
+    this.#changed = changed;
+  }
 
   get size(): number {
     return this.#line.size;
@@ -44,6 +50,7 @@ export class Waiters {
     return new Promise<Reserved>((resolve, reject) => {
       const leave = (): void => {
         this.#line.delete(waiter);
+        this.#changed();
         left.abort();
         signal?.removeEventListener("abort", onAbort);
       };
@@ -68,6 +75,7 @@ export class Waiters {
       );
       signal?.addEventListener("abort", onAbort, { once: true });
       this.#line.add(waiter);
+      this.#changed();
     });
   }
 
