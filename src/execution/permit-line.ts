@@ -66,14 +66,11 @@ export class PermitLine {
     return this.#waiters.filter((waiter) => waiter.category === category).length;
   }
 
-  /** A permit now; null if none is free, or others wait for one already. */
+  /**
+   * A permit now; null if none is free, or others wait in the kernel's line for one already. In a private line nobody can be
+   * passed: what came back has been given to those who wait before anybody else can ask.
+   */
   take(category: Category): ConcurrencyPermit | null {
-    if (this.#isPrivate && this.#waiters.length > 0 && this.waiting(category) > 0) return null;
-    return this.#take(category);
-  }
-
-  /** A permit now, whoever waits in this object; null if none is free, or others wait in the kernel's line. */
-  #take(category: Category): ConcurrencyPermit | null {
     const kernel = this.#kernel;
     const ticket = kernel.nextTicket();
     const hint = kernel.slotHint();
@@ -173,7 +170,7 @@ export class PermitLine {
     this.#waiters = this.#waiters.filter((waiter) => {
       const { category, place } = waiter;
       if (stuck.has(category)) return true;
-      const outcome = place === null ? this.#take(category) : this.#promote(category, place);
+      const outcome = place === null ? this.take(category) : this.#promote(category, place);
       if (outcome === null) {
         stuck.add(category); // and so is everybody behind it in its category
         return true;

@@ -75,12 +75,20 @@ describe("across threads", () => {
   });
 
   test("a thread in whose kernel others forget keeps few stale handles, and opens its tenants anew", () => {
-    const { mine, yours } = trackers();
+    const { theirs, mine, yours } = trackers();
     for (let n = 0; n < 1_000; n++) {
       yours.reserve(scope(`${n}`), 1).release();
       mine.forgetIdle();
     }
+    const { exports } = theirs;
+    let looks = 0;
+    const budgetFigure: typeof exports.budgetFigure = (...values) => {
+      looks++;
+      return exports.budgetFigure(...values);
+    };
+    Object.assign(theirs, { exports: { ...exports, budgetFigure } });
     expect([...yours.snapshot()]).toEqual([]);
+    expect(looks).toBeLessThanOrEqual(2 * 2 * theirs.budgets); // two figures of each handle that is kept
     using _again = yours.reserve(scope("3"), 5);
     expect(mine.totals()).toEqual({ tenants: 1, inFlight: 5 });
   });

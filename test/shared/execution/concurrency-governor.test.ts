@@ -90,6 +90,25 @@ describe("the line", () => {
     expect(order).toEqual(["there 1", "here 1", "there 2", "here 2"]);
   });
 
+  test("goes on in another thread that looked too early, once its first is served here", async () => {
+    const kernel = createKernel();
+    const limits = { tools: 2, streams: 1, total: 3 };
+    const open = (one: typeof kernel) => new ConcurrencyGovernor(limits, { kernel: one, name: "agents" });
+    const [busy, here, there] = [attachKernel(kernel.memory), kernel, attachKernel(kernel.memory)].map(open);
+    if (busy === undefined || here === undefined || there === undefined) throw new Error("there are three");
+    const tools = [await busy.acquireTool(), await busy.acquireTool()];
+    const stream = await busy.acquireStream();
+    const streamThere = there.acquireStream(); // so that the other thread watches first, and looks first
+    const first = here.acquireTool();
+    const second = there.acquireTool();
+    await settle();
+    for (const tool of tools) tool.release();
+    for (const permit of await Promise.all([first, second])) permit.release();
+    stream.release();
+    (await streamThere).release();
+    expect(busy.stats()).toMatchObject({ toolsAvailable: 2, streamsAvailable: 1, globalAvailable: 3 });
+  });
+
   test("misses no permit that comes back between its look and its wait", async () => {
     const kernel = createKernel();
     const open = (one: typeof kernel) =>
@@ -111,6 +130,7 @@ describe("the line", () => {
     await expect(aborted).rejects.toThrow("changed my mind");
     await expect(timedOut).rejects.toMatchObject({ code: "CONCURRENCY_TIMEOUT", reason: "timeout" });
     await expect(governor.acquireTool({ signal: AbortSignal.abort(new Error("no")) })).rejects.toThrow("no");
+    await expect(governor.acquireTool({ timeoutMs: 0 })).rejects.toMatchObject({ reason: "timeout" });
     expect(governor.stats().toolsWaiting).toBe(0);
     const closed = governor.acquireTool();
     governor.close();
