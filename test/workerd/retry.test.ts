@@ -2,16 +2,17 @@
 // object is the real one; what fails is its method, before or after it has decided.
 
 import { env, exports } from "cloudflare:workers";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import type { Env } from "../../worker/env.ts";
+import { tenantStub } from "../../worker/http/tenant-stub.ts";
 import { TenantBudget } from "../../worker/tenant/tenant-budget.ts";
-import { START_MS, tenantWith, within } from "./support.ts";
+import { freshTenantName, START_MS, tenantWith, within } from "./support.ts";
 
+const OWN = Object.getOwnPropertyDescriptors(TenantBudget.prototype);
 const own = TenantBudget.prototype.reserve;
-const ownBudget = TenantBudget.prototype.createBudget;
 
 afterEach(() => {
-  TenantBudget.prototype.reserve = own;
-  TenantBudget.prototype.createBudget = ownBudget;
+  Object.defineProperties(TenantBudget.prototype, OWN);
   vi.restoreAllMocks();
 });
 
@@ -105,4 +106,57 @@ test("what has no key to be recognised by is asked once", async () => {
     allocated: { unit: "CREDITS", amount: 1 },
   });
   expect([answer.status, calls]).toEqual([500, 1]);
+});
+
+/** What is asked once more where the platform lost the answer: it only reads, or has a key to be recognised by. */
+const ASKED_AGAIN = [
+  ["reserve", "reserveFit", "commit", "release", "extend", "decide", "event", "fund", "createTenant"],
+  ["getReservation", "listReservations", "balances", "introspect", "checkKey", "exposure", "listLeases"],
+  ["openLease", "renewLease", "returnLease", "readLeaseSettings", "changeLeaseSettings"],
+  ["getTenant", "lookupBudget", "listBudgets", "getPeriod", "listPolicies", "listAudit", "readCounters"],
+  ["listApiKeys", "readApiKeySettings", "changeApiKeySettings", "listTokens", "renewToken", "revokeToken"],
+].flat();
+
+/** What is not: a second time it would be done twice, or refused although it was done. */
+const ASKED_ONCE = [
+  ["createBudget", "updateBudget", "freezeBudget", "unfreezeBudget", "setPeriod", "removePeriod"],
+  ["createPolicy", "updatePolicy", "createApiKey", "updateApiKey", "revokeApiKey", "updateTenant"],
+  ["issueToken", "attenuateToken", "raiseLeaseEpoch"],
+].flat();
+
+describe("of all that can be asked of a tenant's object", () => {
+  /** Asks `operation`, whose first answer is lost, and counts how often it came and how many stubs were made. */
+  async function ask(operation: string): Promise<{ answered: boolean; calls: number; stubs: number }> {
+    const seen = { calls: 0, stubs: 0 };
+    Reflect.set(TenantBudget.prototype, operation, async () => {
+      seen.calls += 1;
+      if (seen.calls > 1) return { ok: true };
+      throw Object.assign(new Error("Network connection lost."), { retryable: true });
+    });
+    const getByName = (name: string) => {
+      seen.stubs += 1;
+      return env.TENANT_BUDGET.getByName(name);
+    };
+    const asked = tenantStub({ TENANT_BUDGET: { getByName } } as unknown as Env, freshTenantName());
+    const call: () => Promise<unknown> = Reflect.get(asked, operation);
+    const answered = await call().then(
+      () => true,
+      () => false,
+    );
+    return { answered, ...seen };
+  }
+
+  test.each(ASKED_AGAIN)("%s is asked once more, on a new stub", async (operation) => {
+    expect(await ask(operation)).toEqual({ answered: true, calls: 2, stubs: 2 });
+  });
+
+  test.each(ASKED_ONCE)("%s is not asked again", async (operation) => {
+    expect(await ask(operation)).toEqual({ answered: false, calls: 1, stubs: 1 });
+  });
+
+  test("every operation is the one or the other", () => {
+    const own = ["constructor", "alarm", "announce", "now"];
+    const operations = Object.keys(OWN).filter((name) => !own.includes(name));
+    expect([...ASKED_AGAIN, ...ASKED_ONCE].sort()).toEqual(operations.sort());
+  });
 });

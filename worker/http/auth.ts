@@ -6,6 +6,7 @@ import { ApiKeys, type Caller, ReservationIds, refuse, unauthorized } from "purs
 import { adminKey, type Env, hashSecrets } from "../env.ts";
 import { looksLikeToken, TokenTexts } from "../tokens.ts";
 import { HttpRefusal } from "./errors.ts";
+import { VerifiedKeys } from "./verified-keys.ts";
 
 export interface TenantCall {
   readonly tenant: string;
@@ -16,14 +17,10 @@ interface KeyRing {
   readonly secrets: readonly string[];
   readonly keys: ApiKeys;
   readonly ids: ReservationIds;
-  /** Genuine keys by their text. What it holds, this isolate could verify anew at any time; others never get in. */
-  readonly verified: Map<string, TenantCall>;
+  readonly verified: VerifiedKeys;
   /** Made when the first token comes. */
   tokens?: Promise<TokenTexts>;
 }
-
-/** About 400 bytes each. Agents use a handful of keys; past this many, verifying again is what it costs. */
-const VERIFIED_KEYS_MAX = 1_000;
 
 let cached: KeyRing | undefined;
 
@@ -37,7 +34,7 @@ function keyRing(env: Env): KeyRing {
     secrets.some((it, at) => it !== known[at])
   ) {
     const keys = new ApiKeys(secrets);
-    cached = { secrets, keys, ids: new ReservationIds(secrets), verified: new Map() };
+    cached = { secrets, keys, ids: new ReservationIds(secrets), verified: new VerifiedKeys(keys) };
   }
   return cached;
 }
@@ -60,13 +57,8 @@ export async function requireTenant(headers: Headers, env: Env): Promise<TenantC
 }
 
 function verify(text: string, env: Env): TenantCall {
-  const { keys, verified } = keyRing(env);
-  const known = verified.get(text);
-  if (known !== undefined) return known;
-  const call = keys.verify(text);
+  const call = keyRing(env).verified.verify(text);
   if (call === undefined) throw new HttpRefusal(unauthorized("INVALID_KEY"));
-  if (verified.size >= VERIFIED_KEYS_MAX) verified.clear();
-  verified.set(text, call);
   return call;
 }
 

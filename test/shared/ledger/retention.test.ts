@@ -36,7 +36,7 @@ function setUp() {
     clock.advance(ms);
     ledger.sweep(turn());
   };
-  return { ledger, clock, turn, advance };
+  return { ledger, store, clock, turn, advance };
 }
 
 describe.each(["commit", "release"] as const)("a %s", (verb) => {
@@ -83,6 +83,77 @@ test("a funding is replayed for 7 days and is new on the eighth", () => {
   expect(fund()).toEqual(first);
   advance(MS_PER_DAY);
   expect(bodyOf(fund()).new_allocated).toEqual(tokens(1010n));
+});
+
+describe("what has outlived its retention goes in slices of four, so that no call waits for all of it", () => {
+  /** How many of these are there still. */
+  const finished = (store: MemoryStore, ids: readonly string[]) =>
+    ids.filter((id) => store.readReservation(id) !== undefined).length;
+
+  test.each([
+    ["commit", 12],
+    ["release", 12],
+  ] as const)("with each %s", (verb, count) => {
+    const { ledger, store, turn, clock } = setUp();
+    const hold = (key: string) => bodyOf(ledger.reserve(reserveRequest(key, 1), turn())).reservation_id ?? "";
+    const settle = (id: string) =>
+      verb === "commit"
+        ? ledger.commit(id, { idempotency_key: "s", actual: tokens(1) }, turn())
+        : ledger.release(id, { idempotency_key: "s" }, turn());
+    const old = Array.from({ length: count }, (_, index) => hold(`old ${index}`));
+    for (const id of old) bodyOf(settle(id));
+    clock.advance(40 * MS_PER_DAY);
+    const left: number[] = [];
+    for (let call = 0; call < 5; call += 1) {
+      const id = hold(`new ${call}`);
+      // A reserve prunes nothing: it is what somebody waits for.
+      expect(finished(store, old)).toBe(left.at(-1) ?? count);
+      bodyOf(settle(id));
+      left.push(finished(store, old));
+    }
+    expect(left).toEqual([8, 4, 0, 0, 0]);
+  });
+
+  const QUESTION = { subject: { tenant: TENANT }, action: { kind: "k", name: "n" } };
+  test.each<[string, number, (world: ReturnType<typeof setUp>, key: string) => { ok: boolean }]>([
+    [
+      "decide",
+      1,
+      ({ ledger, turn }, key) =>
+        ledger.decide({ ...QUESTION, idempotency_key: key, estimate: tokens(1) }, turn()),
+    ],
+    [
+      "dry run",
+      1,
+      ({ ledger, turn }, key) => ledger.reserve(reserveRequest(key, 1, { dry_run: true }), turn()),
+    ],
+    [
+      "event",
+      7,
+      ({ ledger, turn }, key) =>
+        ledger.event({ ...QUESTION, idempotency_key: key, actual: tokens(1) }, turn()),
+    ],
+  ])("with each %s, whose answers stand for %i days more", (_, days, ask) => {
+    const world = setUp();
+    const { store, clock } = world;
+    for (let index = 0; index < 10; index += 1) expect(ask(world, `old ${index}`).ok).toBe(true);
+    const left = () =>
+      ["reserve", "decide", "event"]
+        .flatMap((namespace) =>
+          Array.from({ length: 10 }, (_, index) => ({ namespace, key: `old ${index}` })),
+        )
+        .filter((at) => store.readAnswer({ ...at, fromDay: 0, toDay: Number.MAX_SAFE_INTEGER }) !== undefined)
+        .length;
+    clock.advance(days * MS_PER_DAY);
+    expect(ask(world, "young").ok).toBe(true);
+    expect(left()).toBe(10);
+    clock.advance(MS_PER_DAY);
+    const seen = [1, 2, 3].map((call) => {
+      expect(ask(world, `new ${call}`).ok).toBe(true);
+      return left();
+    });
+    expect(seen).toEqual([6, 2, 0]);
+  });
 });
 
 test("a commit's metrics and metadata are kept with the reservation", () => {

@@ -419,6 +419,17 @@ describe("denials say when the budget resets", () => {
     expect(dry).toMatchObject({ body: { decision: "DENY", retry_after_ms: 12 * HOUR } });
   });
 
+  test("and what is owed by then is paid out of it first", () => {
+    const { authority, hold, commit } = world(DAILY, { limit: 30 });
+    commit(hold(100, "ALLOW_WITH_OVERDRAFT"), 130);
+    const ask = (amount: number) => {
+      const { subject, action, estimate } = reserveRequest("x", amount);
+      return bodyOf(authority.decide({ idempotency_key: `d${amount}`, subject, action, estimate }));
+    };
+    expect(ask(70)).toMatchObject({ decision: "DENY", retry_after_ms: 12 * HOUR });
+    expect(ask(71)).not.toHaveProperty("retry_after_ms");
+  });
+
   test("at the last of the resets it needs, and not at all where one budget has none", () => {
     const { authority, hold } = world();
     hold(100);
