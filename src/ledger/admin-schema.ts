@@ -12,7 +12,8 @@ import {
   idempotencyKey,
   instant,
   integer,
-  jsonObject,
+  keepable,
+  metadata,
   nonBlank,
   note,
   objectMessage,
@@ -40,7 +41,10 @@ const tenantId = v.pipe(
   v.check((value) => isTenantId(value), "must be 3 to 64 lower-case letters, digits or '-'"),
 );
 
-const tenantMetadata = texts(LIMITS.tenantMetadataEntriesMax, v.string("must be a string"));
+const tenantMetadata = v.pipe(
+  texts(LIMITS.tenantMetadataEntriesMax, v.string("must be a string")),
+  keepable(),
+);
 
 /** What an operator may set when a tenant is made, and change afterwards. */
 const tenantSettings = {
@@ -90,7 +94,7 @@ export const budgetSchema = closed({
   ),
   period_start: v.optional(instant),
   period_end: v.optional(instant),
-  metadata: v.optional(jsonObject),
+  metadata: v.optional(metadata),
 });
 
 /** The query that names one budget. */
@@ -99,13 +103,13 @@ export const budgetNameSchema = v.object({ scope: v.string("must be a string"), 
 export const budgetPatchSchema = closed({
   overdraft_limit: v.optional(amount),
   commit_overage_policy: v.optional(overagePolicy),
-  metadata: v.optional(jsonObject),
+  metadata: v.optional(metadata),
 });
 
 /** The body of freeze and unfreeze: why. */
 export const transitionSchema = closed({
   reason: v.optional(note(LIMITS.reasonLengthMax)),
-  metadata: v.optional(jsonObject),
+  metadata: v.optional(metadata),
 });
 
 export const fundSchema = closed({
@@ -115,7 +119,7 @@ export const fundSchema = closed({
   reason: v.optional(note(LIMITS.reasonLengthMax)),
   // Optional in the schema, required by the prose of the same page: without it a retry funds twice.
   idempotency_key: idempotencyKey,
-  metadata: v.optional(jsonObject),
+  metadata: v.optional(metadata),
 });
 
 // ---- API keys --------------------------------------------------------------------------------------------------
@@ -138,7 +142,7 @@ const keySettings = {
       v.maxLength(LIMITS.scopeFilterMax, `must have at most ${LIMITS.scopeFilterMax} entries`),
     ),
   ),
-  metadata: v.optional(jsonObject),
+  metadata: v.optional(metadata),
 };
 
 export const apiKeySchema = closed({

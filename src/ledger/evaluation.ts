@@ -1,11 +1,12 @@
 // Would this estimate be granted now? The one evaluation that reserve, dry run and decide share, and the two questions
 // before it that events ask as well: whose scopes are these, and which of them are budgeted.
-// Invariant: evaluating writes nothing but what has expired anyway, so asking and taking always agree.
-// Who may call: reserve, decide, events.
+// Invariant: evaluating writes nothing but what has expired or had its time anyway, so asking and taking always agree.
+// Who may call: reserve, decide, events, opening a lease.
 
 import { mayTouch, outsideScope, type Principal } from "./access.ts";
 import { type Refusal, refuse, unauthorized } from "./codes.ts";
 import { accountsOn, type LedgerCore, refusePath, type Turn } from "./core.ts";
+import { LIMITS } from "./limits.ts";
 import type { Caps, Governance } from "./policies.ts";
 import type { Action, Amount } from "./schema.ts";
 import { type Subject, scopesOf } from "./scope.ts";
@@ -53,7 +54,7 @@ export interface EvaluationContext {
   readonly member?: AmountMember;
 }
 
-/** The order of refusals: tenant, rates, budgets there at all, then the kernel's precedence over the whole path. */
+/** The order of refusals: tenant, room, rates, budgets there at all, then the kernel's precedence over the whole path. */
 export function evaluate(
   core: LedgerCore,
   { estimate }: Pick<Ask, "estimate">,
@@ -61,6 +62,8 @@ export function evaluate(
 ): Evaluation {
   if (tenant.status === "CLOSED") return denied(closedTenant(core));
   if (tenant.status === "SUSPENDED") return { ok: false, refusal: unauthorized("TENANT_SUSPENDED") };
+  const full = storeFull(core, nowMs);
+  if (full !== undefined) return { ok: false, refusal: full };
   const governance = core.governing(scopes, nowMs);
   const throttled = isLive ? core.rates.refusal(governance.rates.reservations, nowMs) : undefined;
   if (throttled !== undefined) return { ok: false, refusal: throttled };
@@ -146,6 +149,18 @@ export function budgetedAccounts(
   const message = `${unitFieldOf(member)} must be one of ${expected.join(", ")} for ${first.scope}, got ${unit}`;
   const details = { scope: first.scope, requested_unit: unit, expected_units: expected };
   return { ok: false, refusal: refuse("UNIT_MISMATCH", message, details) };
+}
+
+/**
+ * Why nothing new may begin, if so: the store is as large as it may be. What is held can be settled all the same, and budgets
+ * funded. Each refusal prunes a little, since nothing else might happen any more that does.
+ */
+export function storeFull(core: LedgerCore, nowMs: number): Refusal | undefined {
+  const { storedBytesMax } = core.limits;
+  if (core.store.storedBytes() < storedBytesMax) return undefined;
+  core.prune(nowMs, LIMITS.pruneRowsPerTurn);
+  const message = `At most ${storedBytesMax} bytes may be stored; what has finished goes once its time is over`;
+  return refuse("LIMIT_EXCEEDED", message);
 }
 
 export function closedTenant(core: LedgerCore): Refusal {

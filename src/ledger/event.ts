@@ -6,7 +6,7 @@
 import { answerAgain, answerOf, findAnswer, keepAnswer, printOf } from "./answers.ts";
 import { type Reply, succeed, unauthorized } from "./codes.ts";
 import { dayOf, type LedgerCore, refusePath, type Turn } from "./core.ts";
-import { budgetedAccounts, closedTenant, scopesFor } from "./evaluation.ts";
+import { budgetedAccounts, closedTenant, scopesFor, storeFull } from "./evaluation.ts";
 import { EVENT_OVERAGE_POLICY } from "./limits.ts";
 import { eventSchema } from "./schema.ts";
 import { ownMarksOnly, refuseOverdraft } from "./token-charges.ts";
@@ -35,6 +35,8 @@ export function event(core: LedgerCore, input: unknown, turn: Turn): Reply<Event
 
     if (tenant.status === "CLOSED") return closedTenant(core);
     if (tenant.status === "SUSPENDED") return unauthorized("TENANT_SUSPENDED");
+    const full = storeFull(core, nowMs);
+    if (full !== undefined) return full;
     const { unit, amount } = request.actual;
     const budgeted = budgetedAccounts(core, {
       member: "actual",

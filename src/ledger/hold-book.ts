@@ -16,6 +16,7 @@ import type { AccountKey, ActiveReservation, FinishedReservation, Reservation } 
 
 /** How much one tenant may keep. @see LIMITS */
 export type TenantLimits = Record<
+  | "storedBytesMax"
   | "activeReservationsMax"
   | "activeReservationsPerKeyMax"
   | "activeReservationsPerTokenMax"

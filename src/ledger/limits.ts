@@ -11,6 +11,18 @@ export const LIMITS = {
   /** Bytes of one request body. The largest legal reserve (metadata aside) is about 12 KiB; the rest is for metadata. */
   bodyBytesMax: 64 * 1024,
 
+  /**
+   * Bytes of `metadata`, as JSON in UTF-8, and of a commit's `metrics.custom`. The protocol names no bound, and what a
+   * caller says here is kept for 32 days: ids, a model's name and a price take some 300 bytes, a few prompts' worth of
+   * text do not belong into a ledger.
+   */
+  metadataBytesMax: 16 * 1024,
+  /**
+   * Bytes of one tenant's database beyond which nothing new begins: no reservation, question, event or lease. The platform ends at
+   * 10 GB, where nothing could be settled either; the rest is for that. With 120,000 reservations held it is 16 KB for each.
+   */
+  storedBytesMax: 8_000_000_000,
+
   /** Protocol: idempotency keys. */
   idempotencyKeyLengthMax: 256,
   /** Protocol: reservation ids in a path. */
@@ -20,6 +32,8 @@ export const LIMITS = {
   /** Protocol: entries of `subject.dimensions`, and the length of each value. */
   dimensionsMax: 16,
   dimensionLengthMax: 256,
+  /** Ours. The protocol bounds a dimension's value and not its name, which is kept as well. */
+  dimensionNameLengthMax: 256,
   /** Protocol: the action. */
   actionKindLengthMax: 64,
   actionNameLengthMax: 256,

@@ -5,11 +5,11 @@
 import * as v from "valibot";
 import { type Refusal, refuse } from "./codes.ts";
 import { INT64_MAX } from "./int64.ts";
-import { isBoxedNumber, type JsonObject, toJsonValue } from "./json.ts";
+import { isBoxedNumber, type JsonObject, stringifyJson, toJsonValue } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { isWebOrigin } from "./origins.ts";
 import { LEVELS, SCOPE_VALUE } from "./scope.ts";
-import { hasAtMostCharacters, shorten } from "./text.ts";
+import { hasAtMostBytes, hasAtMostCharacters, shorten } from "./text.ts";
 import { OVERAGE_POLICIES, UNITS, type Unit } from "./units.ts";
 
 export { OVERAGE_POLICIES, UNITS, type Unit } from "./units.ts";
@@ -107,7 +107,7 @@ function isOnCalendar(text: string): boolean {
   return day <= new Date(Date.UTC(year, month, 0)).getUTCDate() && Number.isSafeInteger(Date.parse(text));
 }
 
-export const jsonObject = v.pipe(
+const jsonObject = v.pipe(
   v.unknown(),
   v.rawTransform<unknown, JsonObject>(({ dataset, addIssue, NEVER }) => {
     const value = toJsonValue(dataset.value);
@@ -116,6 +116,18 @@ export const jsonObject = v.pipe(
     return NEVER;
   }),
 );
+
+const SIZE_RULE = `must take at most ${LIMITS.metadataBytesMax} bytes as JSON`;
+
+/** That what is kept for a caller is small enough to be. */
+export function keepable<T extends JsonObject>() {
+  return v.check((value: T) => hasAtMostBytes(stringifyJson(value), LIMITS.metadataBytesMax), SIZE_RULE);
+}
+
+/** What a caller wants kept and no decision looks at. */
+export const metadata = v.pipe(jsonObject, keepable());
+
+const NAME_RULE = `must have names of at most ${LIMITS.dimensionNameLengthMax} characters`;
 
 /**
  * A record of texts, whatever its keys are called. Not `v.record`, which silently drops `constructor`, `prototype` and
@@ -132,6 +144,10 @@ export function texts(entriesMax: number, text: v.GenericSchema<unknown, string>
         return NEVER;
       }
       for (const [key, value] of entries) {
+        if (!hasAtMostCharacters(key, LIMITS.dimensionNameLengthMax)) {
+          addIssue({ message: NAME_RULE });
+          return NEVER;
+        }
         const [issue] = v.safeParse(text, value, { abortEarly: true }).issues ?? [];
         if (issue === undefined) continue;
         const path = [{ type: "object", origin: "value", input, key, value }] as const;
@@ -220,7 +236,7 @@ const metrics = closed({
   tokens_output: v.optional(count),
   latency_ms: v.optional(count),
   model_version: v.optional(note(LIMITS.modelVersionLengthMax)),
-  custom: v.optional(jsonObject),
+  custom: v.optional(metadata),
 });
 
 // ---- the runtime plane -----------------------------------------------------------------------------------------
@@ -234,7 +250,7 @@ export const reserveEntries = {
   grace_period_ms: v.optional(integer(0, LIMITS.gracePeriodMsMax), LIMITS.gracePeriodMsDefault),
   overage_policy: v.optional(overagePolicy),
   dry_run: v.optional(v.boolean("must be true or false"), false),
-  metadata: v.optional(jsonObject),
+  metadata: v.optional(metadata),
 };
 export const reserveSchema = closed(reserveEntries);
 
@@ -242,7 +258,7 @@ export const commitSchema = closed({
   idempotency_key: idempotencyKey,
   actual: amount,
   metrics: v.optional(metrics),
-  metadata: v.optional(jsonObject),
+  metadata: v.optional(metadata),
 });
 
 export const releaseSchema = closed({
@@ -253,7 +269,7 @@ export const releaseSchema = closed({
 export const extendSchema = closed({
   idempotency_key: idempotencyKey,
   extend_by_ms: integer(1, LIMITS.extendByMsMax),
-  metadata: v.optional(jsonObject),
+  metadata: v.optional(metadata),
 });
 
 export const decideSchema = closed({
@@ -261,7 +277,7 @@ export const decideSchema = closed({
   subject,
   action,
   estimate: amount,
-  metadata: v.optional(jsonObject),
+  metadata: v.optional(metadata),
 });
 
 export const eventSchema = closed({
@@ -273,7 +289,7 @@ export const eventSchema = closed({
   metrics: v.optional(metrics),
   // Advisory: no decision looks at a client's clock.
   client_time_ms: v.optional(count),
-  metadata: v.optional(jsonObject),
+  metadata: v.optional(metadata),
 });
 
 const cursor = v.optional(v.string("must be a string"));

@@ -235,6 +235,9 @@ export interface LedgerStore extends LeaseStore {
   /** The latest time that any decision wrote, 0 for none: the ledger's clock never goes back behind it. */
   latestTimeMs(): number;
 
+  /** Bytes that the whole store takes; 0 where nobody counts them. May be as old as the outermost transaction. */
+  storedBytes(): number;
+
   readTenant(): TenantRecord | undefined;
   writeTenant(tenant: TenantRecord): void;
 

@@ -49,6 +49,24 @@ describeStoreContract("SqliteStore", (check) =>
   }),
 );
 
+test("the bytes it takes are asked once a transaction, grow with what is kept and shrink with what is pruned", async () => {
+  const { stub } = await tenantWith(1);
+  await within(stub, START_MS, ({ store }, state) => {
+    const answer = { key: "k", fingerprint: "f", reply: "x".repeat(100_000) };
+    const before = store.storedBytes();
+    expect(before).toBe(state.storage.sql.databaseSize);
+    store.transact(() => {
+      expect(store.storedBytes()).toBe(before);
+      store.insertAnswer("event", 1, answer);
+      expect(state.storage.sql.databaseSize).toBeGreaterThan(before + 90_000);
+      expect(store.storedBytes()).toBe(before);
+    });
+    expect(store.storedBytes()).toBeGreaterThan(before + 90_000);
+    expect(store.pruneAnswers({ expiresBeforeDay: 2, rowsMax: 4 })).toBe(1);
+    expect(store.storedBytes()).toBeLessThan(before + 10_000);
+  });
+});
+
 test.each([500, 1000, 1001])(
   "%i accounts are scanned page after page, each once and in order",
   async (accounts) => {

@@ -31,6 +31,13 @@ import {
 import { PAGE_ROWS, pages } from "./statements.ts";
 
 export class SqliteStore extends LeaseRows implements LedgerStore {
+  /** Pages in use, so that what was pruned counts no more. Asked once a group: it is a statement of its own. */
+  storedBytes(): number {
+    const known = this.remembered();
+    known.storedBytes ??= this.storage.sql.databaseSize;
+    return known.storedBytes;
+  }
+
   readTenant(): TenantRecord | undefined {
     const known = this.remembered();
     if (known.tenant === undefined) {

@@ -7,6 +7,7 @@ import type { AccountRecord, ApiKeyRecord, TenantRecord, TokenRecord } from "pur
 /** What the outermost transaction has read or written; null is a row that is known not to be there. */
 export interface Known {
   tenant?: TenantRecord | undefined;
+  storedBytes?: number | undefined;
   readonly apiKeys: Map<string, ApiKeyRecord>;
   readonly tokens: Map<string, TokenRecord>;
   readonly accounts: Map<string, AccountRecord | null>;

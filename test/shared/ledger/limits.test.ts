@@ -106,10 +106,89 @@ describe("what one tenant may keep", () => {
     expect([make("1"), make("2"), make("3")]).toEqual(["201", "201", "429 LIMIT_EXCEEDED"]);
   });
 
+  describe("bytes of its store", () => {
+    class SizedStore extends MemoryStore {
+      bytes = 0;
+      override storedBytes(): number {
+        return this.bytes;
+      }
+    }
+    const setUpSized = () => {
+      const clock = testClock();
+      const store = new SizedStore();
+      const ledger = new Ledger({ tenant: TENANT, store, secrets: ["s"], limits: { storedBytesMax: 100 } });
+      const turn = () => ({ nowMs: clock.now() });
+      bodyOf(ledger.createTenant({ tenant_id: TENANT, name: TENANT }, turn()));
+      bodyOf(ledger.createBudget(budget("tenant:acme", 100), turn()));
+      const reserve = (key: string, rest = {}) => ledger.reserve(reserveRequest(key, 10, rest), turn());
+      const ask = reserveRequest("x", 10);
+      const { subject, action, estimate } = ask;
+      /** Whatever begins something. */
+      const beginnings = (key: string) => [
+        reserve(key),
+        ledger.reserveFit({ ...ask, idempotency_key: `${key} fit`, estimate_min: 1 }, turn()),
+        reserve(`${key} dry`, { dry_run: true }),
+        ledger.decide({ idempotency_key: key, subject, action, estimate }, turn()),
+        ledger.event({ idempotency_key: key, subject, action, actual: tokens(1) }, turn()),
+        ledger.openLease({ idempotency_key: key, subject, unit: "TOKENS", want: 1 }, turn()),
+      ];
+      const figures = () => {
+        const [row] = bodyOf(ledger.balances({ tenant: TENANT }, turn())).balances;
+        return [row?.allocated, row?.spent, row?.reserved].map((each) => Number(each?.amount));
+      };
+      return { clock, store, ledger, turn, reserve, beginnings, figures };
+    };
+
+    test("beyond them nothing begins; what is there is answered again, settled and funded", () => {
+      const { store, ledger, turn, reserve, beginnings, figures } = setUpSized();
+      const [a = "", b = "", c = ""] = ["a", "b", "c"].map((key) => bodyOf(reserve(key)).reservation_id);
+      store.bytes = 99;
+      expect(beginnings("last").map(verdictOf)).toEqual(["200", "200", "200", "200", "201", "200"]);
+      expect(figures()).toEqual([100, 1, 51]);
+      store.bytes = 100;
+      for (const refused of beginnings("new")) {
+        expect(refused).toMatchObject({
+          status: 429,
+          error: "LIMIT_EXCEEDED",
+          message: "At most 100 bytes may be stored; what has finished goes once its time is over",
+        });
+      }
+      expect(beginnings("last").map(verdictOf)).toEqual(["200", "200", "200", "200", "201", "200"]);
+      expect(figures()).toEqual([100, 1, 51]);
+      bodyOf(ledger.extend(a, { idempotency_key: "x", extend_by_ms: 1 }, turn()));
+      bodyOf(ledger.commit(a, { idempotency_key: "c", actual: tokens(12) }, turn()));
+      bodyOf(ledger.release(b, { idempotency_key: "r" }, turn()));
+      const credit = { operation: "CREDIT", amount: tokens(50), idempotency_key: "f" };
+      bodyOf(ledger.fund({ scope: "tenant:acme", unit: "TOKENS" }, credit, turn()));
+      expect(bodyOf(ledger.getReservation(c, turn())).status).toBe("ACTIVE");
+      expect(figures()).toEqual([150, 13, 31]);
+      // Refused is not answered: with room again the same keys are new.
+      store.bytes = 99;
+      expect(beginnings("new").map(verdictOf)).toEqual(["200", "200", "200", "200", "201", "200"]);
+    });
+
+    test("and each refusal forgets a little of what has had its time", () => {
+      const { clock, store, ledger, turn, reserve } = setUpSized();
+      const old = Array.from(
+        { length: 10 },
+        (_, index) => bodyOf(reserve(`old ${index}`)).reservation_id ?? "",
+      );
+      for (const id of old) bodyOf(ledger.release(id, { idempotency_key: "r" }, turn()));
+      clock.advance(40 * 86_400_000);
+      store.bytes = 100;
+      const left = [1, 2, 3].map((call) => {
+        expect(verdictOf(reserve(`new ${call}`))).toBe("429 LIMIT_EXCEEDED");
+        return old.filter((id) => store.readReservation(id) !== undefined).length;
+      });
+      expect(left).toEqual([6, 2, 0]);
+    });
+  });
+
   test("the usual ones hold where none are given", () => {
     const { activeReservationsMax, activeReservationsPerKeyMax, budgetsMax, apiKeysMax } = LEDGER_LIMITS;
     expect([activeReservationsMax, activeReservationsPerKeyMax]).toEqual([120_000, 40_000]);
     expect([budgetsMax, apiKeysMax]).toEqual([10_000, 10_000]);
+    expect(LEDGER_LIMITS.storedBytesMax).toBe(8_000_000_000);
   });
 });
 

@@ -10,7 +10,7 @@ export type FaultPoint =
   | { readonly write: number; readonly when: "before" | "after" }
   | { readonly write: "keep"; readonly when: "before" };
 
-const READS = /^(read|find|scan|count|latest|has)/;
+const READS = /^(stored|read|find|scan|count|latest|has)/;
 
 type Method = (...values: unknown[]) => unknown;
 
