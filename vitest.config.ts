@@ -1,5 +1,6 @@
-// Four projects, one shared suite: Node, workerd, a cross-origin isolated page and one that is not. The authority's rules
+// One shared suite in four projects: Node, workerd, a cross-origin isolated page and one that is not. The authority's rules
 // run where an authority does, of them a page has the contract alone; without isolation only what has to do with memory runs.
+// A fifth has the files that need a process of their own.
 // The library's sources are tested under the package's own name; what ships in dist/ has tests of its own in test/node.
 
 import { fileURLToPath } from "node:url";
@@ -45,6 +46,12 @@ function workerMutant(): Plugin[] {
     },
   ];
 }
+
+/**
+ * The one puts the unoptimised kernel in the place of the other, for all that its process loads; the other collects garbage a
+ * thousand times, which takes long in a process with much in it.
+ */
+const ALONE = ["test/node/debug-kernel.test.ts", "test/node/unreachable.test.ts"];
 
 /** scripts/test.ts finds a browser that really starts and hands it over here. */
 const executablePath = process.env.CHROME_PATH;
@@ -96,10 +103,10 @@ export default defineConfig({
         test: {
           name: "node",
           include: ["test/shared/**/*.test.ts", "test/node/**/*.test.ts"],
-          // One file puts the unoptimised kernel in the place of the other, for all that its process loads.
-          isolate: true,
+          exclude: ALONE,
         },
       },
+      { resolve: sources(""), test: { name: "node-alone", include: ALONE, isolate: true } },
       {
         resolve: sources(".workerd"),
         plugins: [
@@ -120,6 +127,8 @@ export default defineConfig({
           name: "workerd",
           setupFiles: ["test/workerd/fresh-storage.ts"],
           include: ["test/shared/**/*.test.ts", "test/workerd/**/*.test.ts"],
+          // Long courses of the ledger over memory: in workerd they are played over SQLite, by the simulation.
+          exclude: ["test/shared/ledger/{backlog,*-model}.test.ts"],
         },
       },
       browserProject(
