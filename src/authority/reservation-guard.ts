@@ -53,7 +53,8 @@ interface Learnt {
 /** A settlement that was sent, and not answered so far. */
 interface Pending {
   readonly print: string;
-  readonly send: () => Promise<{ readonly ok: boolean }>;
+  /** Made again for somebody else, it is not the first caller's to abort. */
+  readonly send: (options?: CallOptions) => Promise<{ readonly ok: boolean }>;
 }
 
 /** The reason of a release that nobody asked for. */
@@ -215,13 +216,16 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
       ...(metadata !== undefined && { metadata }),
     };
     checkAmount("actual", request.actual);
+    // What it names is spent, also if what is said beside it cannot be sent.
+    if (!this.#isOver && this.#pending === undefined) this.#tried = { actual };
     const print = `commit ${stringifyJson(request)}`;
     const { subject, action, overagePolicy } = this.#request;
     const spend = { reservationId: id, subject, action, ...(overagePolicy && { overagePolicy }), ...request };
-    return this.#settle(print, () => {
+    const send = (how?: CallOptions) => {
       this.#tried = { actual, ...(metrics && { metrics }), ...(metadata && { metadata }) };
-      return this.#host.recovery.commit(spend, options, (ending) => this.#learn(print, ending));
-    });
+      return this.#host.recovery.commit(spend, how, (ending) => this.#learn(print, ending));
+    };
+    return this.#settle(print, send, options);
   }
 
   /**
@@ -238,9 +242,8 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     if (isFree && this.#spent > 0n) return this.commit({ actual: this.#spent }, options);
     const id = this.reservationId;
     const request = { idempotencyKey: `release-${id}`, ...(reason !== undefined && { reason }) };
-    return this.#settle(`release ${stringifyJson(request)}`, () =>
-      this.#host.authority.release(id, request, options),
-    );
+    const send = (how?: CallOptions) => this.#host.authority.release(id, request, how);
+    return this.#settle(`release ${stringifyJson(request)}`, send, options);
   }
 
   /**
@@ -319,12 +322,24 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
       await this.release(DROPPED);
       return;
     }
-    const answer = await this.commit({ ...this.#tried, actual });
+    const answer = await this.#commitKnown(actual);
     if (answer.ok) return;
     if (recovery.isOutstanding(this.reservationId)) return this.#tell("kept", answer.denial);
     this.#tell("dropped", answer.denial);
     const held = BigInt(this.reserved.amount);
     if (actual > held) await this.commit({ ...this.#tried, actual: held });
+  }
+
+  /** With what was said beside the amount, and without it where the authority does not take that: the spend is what counts. */
+  async #commitKnown(actual: bigint): Promise<{ readonly ok: true } | Denied<F>> {
+    const { actual: _, ...beside } = this.#tried ?? {};
+    try {
+      return await this.commit({ ...beside, actual: actual as F });
+    } catch (error) {
+      const isRefused = (error as Partial<AuthorityError>).outcome === "refused";
+      if (!isRefused || this.#isOver || Object.keys(beside).length === 0) throw error;
+      return this.commit({ actual: actual as F });
+    }
   }
 
   /** What is spent as far as anybody said. */
@@ -367,11 +382,15 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
       // What the callback threw, or that it is late, its caller does not wait for; what became of the commit, dispose and the
       // recovery tell.
     } finally {
-      await this.dispose();
+      await this.dispose().catch((cause: unknown) => this.#tell("dropped", cause));
     }
   }
 
-  async #settle<T extends { readonly ok: boolean }>(print: string, send: () => Promise<T>): Promise<T> {
+  async #settle<T extends { readonly ok: boolean }>(
+    print: string,
+    send: (options?: CallOptions) => Promise<T>,
+    options?: CallOptions,
+  ): Promise<T> {
     if (this.#isOver && this.#learnt?.print === print) return this.#learnt.answer as T;
     if (this.#isOver || this.#settling !== undefined) throw new ReservationSettledError();
     if (this.#pending !== undefined && this.#pending.print !== print) {
@@ -383,7 +402,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     this.#pending = { print, send };
     // Nothing need prolong it from here on: should it expire, its spend becomes an event.
     this.#letGo();
-    const settling = send();
+    const settling = send(options);
     this.#settling = settling;
     try {
       const answer = await settling;

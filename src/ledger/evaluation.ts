@@ -73,11 +73,14 @@ export function evaluate(
   const amount = amountOf?.(accounts) ?? estimate.amount;
   const result = core.arithmetic.reserve(accounts, amount);
   if (result.ok) return { ok: true, accounts, figures: result.accounts, governance };
-  const denial = denied(refusePath(core, accounts, result, amount));
-  if (result.reason !== "exceeds_available") return denial;
+  const refusal = refusePath(core, accounts, result, amount);
+  if (result.reason !== "exceeds_available") return denied(refusal);
   const refused = accounts[result.index];
   if (isLive && refused !== undefined) core.leases.noteRefused(refused, nowMs);
-  return { ...denial, retryAfterMs: coveredAfterMs(accounts, amount, nowMs) };
+  const retryAfterMs = coveredAfterMs(accounts, amount, nowMs);
+  if (retryAfterMs === undefined) return denied(refusal);
+  const details = { ...refusal.details, retry_after_ms: retryAfterMs };
+  return { ...denied({ ...refusal, details }), retryAfterMs };
 }
 
 /** The decision's members in a reply: caps if and only if a policy has some. */

@@ -317,6 +317,66 @@ describe("a guard", () => {
   });
 });
 
+describe("what its caller aborted", () => {
+  test.each([
+    [
+      "a commit",
+      "70 spent, 0 reserved",
+      (guard: ReservationGuard, how: object) => guard.commit({ actual: 70 }, how),
+    ],
+    [
+      "a release",
+      "0 spent, 0 reserved",
+      (guard: ReservationGuard, how: object) => guard.release("done", how),
+    ],
+  ] as const)(
+    "%s is made by the end of the scope, which hears nothing of the abort",
+    async (_, left, settle) => {
+      const { open, figures } = rig();
+      const guard = await open();
+      const signal = AbortSignal.abort(new Error("user left"));
+      await expect(settle(guard, { signal })).rejects.toThrow("user left");
+      await guard.dispose();
+      expect(await figures()).toBe(left);
+    },
+  );
+
+  test("within a scoped form that was aborted too: nothing is rejected that nobody hears", async () => {
+    const { authority, figures } = rig();
+    const stop = new AbortController();
+    const { signal } = stop;
+    const work = withReservation(
+      authority,
+      REQUEST,
+      async (guard) => {
+        stop.abort(new Error("stop"));
+        await guard.release("done", { signal });
+        return { result: 1, actual: 0 };
+      },
+      { signal },
+    );
+    await expect(work).rejects.toThrow("stop");
+    await settled();
+    expect(await figures()).toBe("0 spent, 0 reserved");
+  });
+});
+
+describe("what is said beside a spend, and cannot be taken", () => {
+  const circle: Record<string, unknown> = {};
+  circle.self = circle;
+  test.each([
+    ["a metric that is no integer", { metrics: { latencyMs: 12.34 } }],
+    ["a name that is too long", { metrics: { modelVersion: "m".repeat(200) } }],
+    ["a metric that is no number", { metrics: { latencyMs: Number.NaN } }],
+    ["metadata that contains itself", { metadata: circle }],
+  ])("%s: told to the caller, and the spend is charged", async (_, beside) => {
+    const { authority, figures } = rig();
+    const used = { result: 1, actual: 70, ...beside } as { result: number; actual: number };
+    await expect(withReservation(authority, REQUEST, () => used)).rejects.toThrow();
+    expect(await figures()).toBe("70 spent, 0 reserved");
+  });
+});
+
 describe("withReservation", () => {
   test("commits what the callback says it used", async () => {
     const { authority, figures } = rig();

@@ -405,6 +405,7 @@ describe("denials say when the budget resets", () => {
     const { authority, reserve, hold } = world();
     hold(60);
     expect(reserve(50)).toMatchObject({ error: "BUDGET_EXCEEDED", details: { resets_at_ms: MONDAY + DAY } });
+    expect(reserve(50)).toMatchObject({ details: { retry_after_ms: DAY / 2 } });
     const ask = (amount: number) => {
       const { subject, action, estimate } = reserveRequest("x", amount);
       return bodyOf(authority.decide({ idempotency_key: `d${amount}`, subject, action, estimate }));
