@@ -1,4 +1,9 @@
-import { AuthorityDeniedError, RpcAuthority, type TenantNamespace, withReservation } from "purser/client";
+import {
+  type AuthorityDeniedError,
+  RpcAuthority,
+  type TenantNamespace,
+  withReservation,
+} from "purser/client";
 
 const call = { action: { kind: "llm", name: "chat" }, estimate: { unit: "TOKENS", amount: 1_200 } } as const;
 
@@ -16,7 +21,8 @@ export default {
         return { result: reply, actual: used === null ? reserved.amount : Number(used) };
       });
     } catch (error) {
-      if (error instanceof AuthorityDeniedError) return new Response(error.denial.message, { status: 402 });
+      const { code, denial } = error as Partial<AuthorityDeniedError>; // by its code: classes do not survive RPC
+      if (code === "BUDGET_DENIED") return new Response(denial?.message, { status: 402 });
       throw error;
     }
   },

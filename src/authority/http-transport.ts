@@ -6,6 +6,7 @@ import { invalidArgument, invalidType } from "../arguments.ts";
 import { stringifyJson } from "../ledger/json.ts";
 import { AuthorityError, invalidAnswer } from "./errors.ts";
 import { parseAnswer } from "./json-answer.ts";
+import type { Surroundings } from "./surroundings.ts";
 import type { Carried, WireAnswer, WireFields } from "./wire-call.ts";
 
 /** The platform's `fetch`, or one that does the same: `env.BINDING.fetch`, an agent with a pool, a test's own. */
@@ -17,8 +18,8 @@ export interface HttpOptions {
   /** The tenant's API key, or a token. In a page it can be read by its user: give a page a token, by `getToken`. */
   readonly apiKey?: string;
   /**
-   * Instead of `apiKey`: asked before every try for the key or token to use, so that it can be short-lived. Only what is sent as
-   * a page closes goes with the one that was given last: nothing may come after that.
+   * Instead of `apiKey`: asked before every try for the key or token to use, so that it can be short-lived. What is sent with
+   * `keepalive` goes with the last one that it gave, while that is valid: a page that goes would not live to hear of another.
    */
   readonly getToken?: () => PromiseLike<string> | string;
   readonly fetch?: Fetch;
@@ -42,21 +43,26 @@ export function httpTransport({
   apiKey,
   getToken,
   fetch = (url, init) => globalThis.fetch(url, init),
-}: HttpOptions): { readonly base: string; readonly transport: Transport } {
+  now = Date.now,
+}: HttpOptions & Pick<Surroundings, "now">): { readonly base: string; readonly transport: Transport } {
   const base = checkBaseUrl(baseUrl);
   if ((apiKey === undefined) === (getToken === undefined)) {
     throw invalidType("apiKey", "given, or getToken, and not both", undefined);
   }
   if (apiKey !== undefined) checkKey("apiKey", apiKey);
+  /** What `getToken` gave last, unless the authority knows it no more. */
   let last: string | undefined;
   const transport: Transport = async (call, { signal, keepalive }) => {
     try {
-      last = apiKey ?? (keepalive ? last : undefined) ?? (await keyBy(getToken));
+      const isAtHand = keepalive && last !== undefined && now() < endMsOf(last);
+      const key = apiKey ?? ((isAtHand ? last : await keyBy(getToken)) as string);
+      last = key;
       const response = await fetch(base + call.path, {
-        ...initOf(call, last),
+        ...initOf(call, key),
         ...(signal && { signal }),
         ...(keepalive && { keepalive }),
       });
+      if (response.status === 401 && last === key) last = undefined;
       return await answerOf(response);
     } catch (error) {
       if (error instanceof AuthorityError) throw error;
@@ -83,6 +89,20 @@ async function keyBy(getToken: HttpOptions["getToken"]): Promise<string> {
       cause,
     });
   }
+}
+
+/** When a key stops to be valid, by what it says of itself; a text that says nothing may be valid for ever. */
+function endMsOf(key: string): number {
+  try {
+    const [, claims = ""] = key.split(".");
+    const { exp } = JSON.parse(atob(claims.replace(/-/g, "+").replace(/_/g, "/"))) as {
+      readonly exp?: unknown;
+    };
+    if (typeof exp === "number") return exp * 1_000;
+  } catch {
+    // An API key, or a token of somebody's own making.
+  }
+  return Number.POSITIVE_INFINITY;
 }
 
 /** A query's text with the members that are given, its question mark included; nothing where there are none. */

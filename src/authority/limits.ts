@@ -68,6 +68,11 @@ export const RECOVERY_LIMITS = {
    * left for clocks that differ and for a try that is long on its way. After that it might count twice.
    */
   eventReplayMsMax: 6 * 86_400_000,
+  /**
+   * How long a spend waits for the journal. A disk or a database answers within milliseconds, so one that takes this long
+   * hangs; the spend is better sent without, and its reservation must not expire meanwhile.
+   */
+  journalMs: 5_000,
   /** After a call that was answered, what is kept is tried again, but not more often than this. */
   againMs: 60_000,
 } as const;

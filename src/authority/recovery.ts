@@ -1,9 +1,11 @@
 // Makes sure that a known spend reaches the authority. Invariant: a spend is written to the journal before it is sent for
-// the first time, and stays there until the authority has answered for good; every try has the same key, so it counts
-// once however often it is sent, also by two processes at once. An expired reservation's spend becomes an event, which is
-// sent only for as long as the authority is sure to remember its key.
+// the first time, and stays there until the authority has answered for good; a journal that fails, or is late, is told of
+// and holds nothing up. Every try has the same key, so it counts once however often it is sent, also by two processes at
+// once. An expired reservation's spend becomes an event, which is sent only for as long as the authority is sure to
+// remember its key.
 // Who may call: ReservationGuard and WireAuthority.
 
+import { PurserError } from "../errors.ts";
 import type {
   Authority,
   CallOptions,
@@ -42,8 +44,6 @@ export interface RecoveryOptions {
   readonly tenant: string | undefined;
   readonly journal: Journal;
   readonly onNotice: (notice: RecoveryNotice) => void;
-  /** How long the journal is waited for. */
-  readonly timeoutMs: number;
 }
 
 /** How a spend ended that nobody was waiting for: the answer, or what was thrown. */
@@ -67,7 +67,7 @@ interface Entry<F extends Figure> {
   wake?: () => void;
   /** What is under way in the journal for it: one after the other, so that what comes last is what stays. */
   journalled?: Promise<void>;
-  /** Whether it is sent, and answered, only after that. */
+  /** Whether it is sent, and answered, only after that, or after the time that is given to the journal. */
   waitsForJournal: boolean;
 }
 
@@ -150,17 +150,23 @@ export class Recovery<F extends Figure> {
   }
 
   /** Goes on with what an earlier process left in the journal, without anybody waiting for it. */
-  async resume(): Promise<void> {
-    for (const entry of await this.#load()) void this.#goOn(entry);
+  resume(): Promise<void> {
+    return this.#resume(this.#load());
   }
 
   /** Tries all that is outstanding, in the journal and here, and waits until each is settled or has to be kept. */
   async flush(signal: AbortSignal | undefined): Promise<FlushResult> {
-    await this.#load();
+    const resuming = this.#load();
+    // What is read too late for this goes on by itself.
+    if (!(await this.#isInTime(undefined, resuming))) void this.#resume(resuming);
     // Waits of its own, which keep the process running; in a Worker, those of another request may never be over.
     const wait = (ms: number): Promise<void> => this.#surroundings.sleep(ms, signal);
     await Promise.all([...this.#entries.values()].map((entry) => this.#drive(entry, 0, wait, signal)));
     return { outstanding: this.#entries.size };
+  }
+
+  async #resume(loading: Promise<readonly Entry<F>[]>): Promise<void> {
+    for (const entry of await loading) void this.#goOn(entry);
   }
 
   #partition(tenant = ""): string {
@@ -178,7 +184,7 @@ export class Recovery<F extends Figure> {
     const { journal, tenant } = this.#options;
     const settled = new Set<string>();
     this.#looks.add(settled);
-    const contents = (await this.#withJournal(undefined, () => this.#inTime(journal.list()))) ?? NOTHING;
+    const contents = (await this.#withJournal(undefined, () => journal.list())) ?? NOTHING;
     this.#looks.delete(settled);
     for (const cause of contents.quarantined) this.#tell({ disposition: "quarantined", cause });
     const isNew = ({ partition: of, reservationId: id }: JournalRecord): boolean =>
@@ -341,14 +347,8 @@ export class Recovery<F extends Figure> {
     // The first is begun at once: a page that goes may not come to anything later.
     const journalled = entry.journalled?.then(run) ?? run();
     entry.journalled = journalled;
-    if (!entry.waitsForJournal) return;
-    await this.#withJournal(entry.record, () =>
-      this.#inTime(journalled).catch((late: unknown) => {
-        // It is not waited for again: what it has to do for this spend it does in its order, if ever.
-        entry.waitsForJournal = false;
-        throw late;
-      }),
-    );
+    // One that was late is not waited for again: what it has to do for this spend it does in its order, if ever.
+    if (entry.waitsForJournal) entry.waitsForJournal = await this.#isInTime(entry.record, journalled);
   }
 
   async #drop(entry: Entry<F>): Promise<void> {
@@ -370,24 +370,33 @@ export class Recovery<F extends Figure> {
     try {
       return await work();
     } catch (cause) {
-      this.#tell({
-        disposition: "journal_failed",
-        ...(record && { reservationId: record.reservationId }),
-        cause,
-      });
+      this.#tellOfJournal(record, cause);
       return undefined;
     }
   }
 
-  /** What the journal promised, unless that takes longer than an answer of the authority may. */
-  async #inTime<T>(promised: PromiseLike<T> | T): Promise<T> {
-    const { timeoutMs } = this.#options;
-    let cancelTimer = (): void => undefined;
-    const late = new Promise<never>((_, reject) => {
-      const expire = (): void => reject(new Error(`no answer from the journal within ${timeoutMs} ms`));
-      cancelTimer = this.#surroundings.setTimer(expire, timeoutMs);
+  /** Waits for the journal, but not for ever: one that hangs would hold what is known to be spent. Tells if it is late. */
+  async #isInTime(record: JournalRecord | undefined, work: Promise<unknown>): Promise<boolean> {
+    const { journalMs } = RECOVERY_LIMITS;
+    const isInTime = await new Promise<boolean>((resolve) => {
+      const cancelTimer = this.#surroundings.setTimer(() => resolve(false), journalMs);
+      void work.then(() => {
+        cancelTimer();
+        resolve(true);
+      });
     });
-    return Promise.race([promised, late]).finally(cancelTimer);
+    const cause = new PurserError("JOURNAL_TIMEOUT", `the journal has not done it within ${journalMs} ms`);
+    if (!isInTime) this.#tellOfJournal(record, cause);
+    return isInTime;
+  }
+
+  #tellOfJournal(record: JournalRecord | undefined, cause: unknown): void {
+    const { reservationId } = record ?? {};
+    this.#tell({
+      disposition: "journal_failed",
+      ...(reservationId !== undefined && { reservationId }),
+      cause,
+    });
   }
 
   #tell(notice: RecoveryNotice): void {

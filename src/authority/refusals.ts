@@ -15,7 +15,7 @@ import {
 } from "./authority.ts";
 import { AuthorityError, type AuthorityErrorCode, invalidAnswer } from "./errors.ts";
 import { plain, type ReadFigure, unitOf } from "./members.ts";
-import type { WireAnswer } from "./wire-call.ts";
+import type { WireAnswer, WireFields } from "./wire-call.ts";
 
 const DENIALS: ReadonlySet<string> = new Set(DENIAL_CODES);
 /** The words by which clients of the protocol tell a missing budget from other 404s. */
@@ -31,6 +31,12 @@ const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
   403: "FORBIDDEN",
   429: "LIMIT_EXCEEDED",
 };
+
+/**
+ * The details as they were written: what an error shows of them are plain numbers, of which nobody could tell whether they
+ * were integers, and figures must have been.
+ */
+const writtenDetails = new WeakMap<AuthorityError, WireFields>();
 
 /** The error that a refusal is; those with a denial's code become values in {@link deniedBy}. */
 export function errorOf(
@@ -54,21 +60,26 @@ export function errorOf(
       status,
     });
   }
-  return new AuthorityError(code, said, {
+  const written = isFields(details) ? details : undefined;
+  const shown = written && (plain(written) as JsonObject);
+  const refusal = new AuthorityError(code, said, {
     outcome: "refused",
     status,
     retryAfterMs,
-    // A denial's figures are still to be read from it, and no number written with a fraction passes for one of them.
-    details: isFields(details) ? ((isDenialCode(code) ? details : plain(details)) as JsonObject) : undefined,
+    details: shown,
   });
+  if (written !== undefined) writtenDetails.set(refusal, written);
+  return refusal;
 }
 
 /** The denial that an error is; undefined where the error is one. */
 export function deniedBy<F extends Figure>(
-  { code, message, details, retryAfterMs }: AuthorityError,
+  error: AuthorityError,
   figure: ReadFigure<F>,
 ): Denied<F> | undefined {
+  const { code, message, retryAfterMs } = error;
   if (!isDenialCode(code)) return undefined;
+  const details = writtenDetails.get(error);
   const figures = figuresOf(details, figure);
   const scope = details?.scope;
   return {
@@ -120,7 +131,7 @@ function adviceFor(
 
 /** All of the figures or none: half of them would explain nothing. */
 function figuresOf<F extends Figure>(
-  details: JsonObject | undefined,
+  details: WireFields | undefined,
   figure: ReadFigure<F>,
 ): DenialFigures<F> | undefined {
   if (details === undefined) return undefined;
@@ -158,6 +169,6 @@ function isDenialCode(code: unknown): code is AuthorityDenialCode {
   return typeof code === "string" && DENIALS.has(code);
 }
 
-function isFields(value: unknown): value is Readonly<Record<string, unknown>> {
+function isFields(value: unknown): value is WireFields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -117,14 +117,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     this.#surroundings = surroundings;
     const { journal = new MemoryJournal(), onRecovery = warnOf(surroundings) } = options;
     const tenant = options.subject?.tenant;
-    const recovery = {
-      place,
-      tenant,
-      journal,
-      onNotice: onRecovery,
-      timeoutMs: timeoutMs ?? CLIENT_LIMITS.timeoutMs,
-    };
-    this.#recovery = new Recovery(this, recovery, surroundings);
+    this.#recovery = new Recovery(this, { place, tenant, journal, onNotice: onRecovery }, surroundings);
     if (options.journal !== undefined) void this.#recovery.resume();
   }
 

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import type { Dirent } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, stat, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { pid } from "node:process";
 import { threadId } from "node:worker_threads";
 import type { Journal, JournalContents, JournalRecord } from "../authority/journal.ts";
@@ -136,7 +136,12 @@ export class FileJournal implements Journal {
   async #partitionFolder(partition: string): Promise<string> {
     const folder = join(this.#folder, hashOf(partition));
     const made = await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
-    if (made !== undefined) await syncFolder(this.#folder);
+    if (made !== undefined) {
+      // Each one that was made is a name in the one above it.
+      const first = resolve(made);
+      for (let at = resolve(folder); at.length >= first.length; at = dirname(at))
+        await syncFolder(dirname(at));
+    }
     return folder;
   }
 

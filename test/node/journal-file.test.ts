@@ -1,7 +1,7 @@
 // The journal in a folder: its files, what becomes of one that is torn or foreign, and that a crash never shows half of one.
 
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { FileJournal } from "purser/journal-file";
@@ -33,6 +33,38 @@ describe("files", () => {
     const path = join(folder, PARTITION, `v2-${sha256("ä/1")}.json`);
     expect(JSON.parse(await readFile(path, "utf8"))).toMatchObject({ version: 1, reservationId: "ä/1" });
     if (process.platform !== "win32") expect((await stat(path)).mode & 0o077).toBe(0);
+  });
+
+  test("are on the disk, then under their name, and then the name is: in that order, and all of it by the end", async () => {
+    const above = await folderOfTest();
+    const folder = join(above, "new");
+    const partition = join(folder, PARTITION);
+    const path = join(partition, `v2-${sha256(RECORD.reservationId)}.json`);
+    const isThere = async (at: string) => (await stat(at).catch(() => undefined)) !== undefined;
+    const probe = await open(import.meta.filename);
+    const handles = Object.getPrototypeOf(probe) as FileHandle;
+    await probe.close();
+    const { sync } = handles;
+    onTestFinished(() => {
+      handles.sync = sync;
+    });
+    /** What was brought to the disk, and whether the record had its name by then. */
+    const synced: string[] = [];
+    handles.sync = async function (this: FileHandle) {
+      const held = await this.stat();
+      const what = held.isDirectory() ? await nameOf(held.ino) : `a file of ${held.size} bytes`;
+      synced.push(`${what}, ${(await isThere(path)) ? "named" : "not named"}`);
+      await sync.call(this);
+    };
+    const nameOf = async (inode: number) => {
+      const folders = [above, folder, partition];
+      const inodes = await Promise.all(folders.map(async (it) => (await stat(it)).ino));
+      return ["above", "folder", "partition"][inodes.indexOf(inode)];
+    };
+    await new FileJournal({ folder }).put(RECORD);
+    const { size } = await stat(path);
+    const made = ["folder, not named", "above, not named"];
+    expect(synced).toEqual([...made, `a file of ${size} bytes, not named`, "partition, named"]);
   });
 
   test.each([

@@ -520,6 +520,25 @@ describe("a guard that is forgotten", () => {
   });
 });
 
+test("a guard that is forgotten after a denied commit is counted too, and beats no more", async () => {
+  const collect = new Set<() => void>();
+  const { time, authority, open, figures } = rig({
+    warn: () => undefined,
+    watch: (_target, onCollected) => {
+      collect.add(onCollected);
+      return () => void collect.delete(onCollected);
+    },
+  });
+  const guard = await open({ overagePolicy: "REJECT" });
+  expect(await guard.commit({ actual: 101 })).toMatchObject({ denial: { code: "BUDGET_EXCEEDED" } });
+  expect(collect.size).toBe(1);
+  for (const run of collect) run();
+  expect(authority.leakedGuards).toBe(1);
+  expect(time.timers).toBe(0);
+  await time.advance(65_001);
+  expect(await figures()).toBe("0 spent, 0 reserved");
+});
+
 test("a guard that is forgotten where no timer may be touched any more is counted, and beats no more", async () => {
   const collect = new Set<() => void>();
   const { time, authority, beats, open } = rig({

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { reservationOf } from "../../../src/authority/from-wire.ts";
 import { parseAnswer } from "../../../src/authority/json-answer.ts";
 import { safeFigure } from "../../../src/authority/members.ts";
-import { errorOf } from "../../../src/authority/refusals.ts";
+import { deniedBy, errorOf } from "../../../src/authority/refusals.ts";
 import type { WireFields } from "../../../src/authority/wire-call.ts";
 
 describe("numbers", () => {
@@ -118,9 +118,20 @@ test("what an answer's metadata says comes as plain numbers, however the server 
   expect(typeof metadata?.x).toBe("number");
 });
 
-test("so does what an error's details say", () => {
-  const body = parseAnswer('{"error":"FORBIDDEN","message":"m","details":{"cap":1.0,"of":[{"n":1e3}]}}');
-  const { details } = errorOf({ operation: "reserve" }, { status: 403, body, retryAfterMs: undefined });
-  expect(details).toEqual({ cap: 1, of: [{ n: 1_000 }] });
-  expect(typeof details?.cap).toBe("number");
+test("so do an error's details; of a denial's figures none that was written with a fraction is believed", () => {
+  const refusalOf = (text: string) =>
+    errorOf({ operation: "reserve" }, { status: 409, body: parseAnswer(text) });
+  const { details } = refusalOf(
+    '{"error":"FORBIDDEN","message":"no","details":{"x":1.0,"y":[1e3,{"z":2.5}]}}',
+  );
+  expect(details).toEqual({ x: 1, y: [1_000, { z: 2.5 }] });
+  expect(typeof details?.x).toBe("number");
+  const denialOf = (requested: string) => {
+    const figures = `"requested":${requested},"allocated":9,"remaining":9,"spent":0,"reserved":0,"debt":0`;
+    const body = `{"error":"BUDGET_EXCEEDED","message":"no","details":{"unit":"TOKENS","scope":"s",${figures}}}`;
+    return deniedBy(refusalOf(body), safeFigure)?.denial;
+  };
+  expect(denialOf("10")).toMatchObject({ scope: "s", figures: { requested: 10, limit: 9 } });
+  expect(denialOf("10.00000000000000000001")).toMatchObject({ scope: "s", code: "BUDGET_EXCEEDED" });
+  expect(denialOf("10.00000000000000000001")).not.toHaveProperty("figures");
 });

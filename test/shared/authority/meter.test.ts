@@ -1,7 +1,13 @@
 // A meter over the authority in this process: how each stream ends, and what it does before that.
 
 import * as fc from "fast-check";
-import { AuthorityError, type CallOptions, type Meter, withReservation } from "purser/client";
+import {
+  AuthorityError,
+  type CallOptions,
+  type Meter,
+  type RecoveryNotice,
+  withReservation,
+} from "purser/client";
 import { LocalAuthority } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { testClock } from "../../support/ledger-fixtures.ts";
@@ -521,6 +527,31 @@ test.each([true, false])(
     expect(time.timers).toBe(0);
   },
 );
+
+test("a charge that is refused leaves none of its reservations beating, and what is lost is told", async () => {
+  const time = new TestTime();
+  const notices: RecoveryNotice[] = [];
+  const authority = new LocalAuthority({
+    tenant: "acme",
+    ...time.surroundings,
+    onRecovery: (notice) => void notices.push(notice),
+  });
+  authority.ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(1_000) });
+  const guard = await guardOf(authority, 100);
+  const meter = guard.meter({ lowWater: 0 });
+  await meter.add(250);
+  const commit = authority.commit.bind(authority);
+  authority.commit = async (id, ...rest) => {
+    if (id === guard.reservationId) return commit(id, ...rest);
+    throw new AuthorityError("INVALID_REQUEST", "no", { outcome: "refused", status: 400 });
+  };
+  await expect(meter.settle()).rejects.toEqual(code("INVALID_REQUEST"));
+  await time.advance(0);
+  expect(notices).toEqual([
+    expect.objectContaining({ disposition: "dropped", cause: code("INVALID_REQUEST") }),
+  ]);
+  expect(time.timers).toBe(0);
+});
 
 describe("what is sent at the end", () => {
   /** A meter with two reservations whose commits are held up; `calls` has each commit and release, and its keepalive. */

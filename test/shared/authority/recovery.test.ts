@@ -2,7 +2,13 @@
 // calls again; the next one opens the same journal. Invariant of every test: a spend counts once, however it got there.
 
 import * as fc from "fast-check";
-import { HttpAuthority, type Journal, type JournalRecord, MemoryJournal } from "purser/client";
+import {
+  HttpAuthority,
+  type Journal,
+  type JournalContents,
+  type JournalRecord,
+  MemoryJournal,
+} from "purser/client";
 import { LocalAuthority } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { type Fault, REQUEST, refused, throttled, tokens, world } from "../../support/recovery-world.ts";
@@ -259,6 +265,45 @@ describe("a commit", () => {
     expect(notices.map(({ disposition }) => disposition)).toEqual(["kept", "settled"]);
   });
 
+  test("that was kept again within a minute is not tried until that is over", async () => {
+    const { time, start, log, faults, figures } = world();
+    const { authority, open } = start();
+    const guard = await open();
+    faults.push(...Array<Fault>(11).fill("lost request"));
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    await time.advance(20_000);
+    const tries = () => log.filter((it) => it === "commit commit").length;
+    expect(tries()).toBe(6);
+    await authority.balances();
+    await time.advance(20_000);
+    expect(tries()).toBe(11);
+    await authority.balances();
+    await time.advance(39_999);
+    await authority.balances();
+    await time.advance(0);
+    expect(tries()).toBe(11);
+    await time.advance(1);
+    await authority.balances();
+    await time.advance(250);
+    expect(tries()).toBe(12);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("that is denied in the background after its guard was left is charged as far as the hold goes", async () => {
+    const { time, start, faults, figures } = world();
+    const { open, notices } = start();
+    const guard = await open({ overagePolicy: "REJECT" });
+    faults.push("lost request", "lost request");
+    await guard.commit({ actual: 130 }).catch(() => undefined);
+    await guard.dispose();
+    expect(figures()).toBe("0 spent, 100 reserved");
+    await time.advance(250);
+    expect(figures()).toBe("100 spent, 0 reserved");
+    expect(guard.isOver).toBe(true);
+    expect(notices.map(({ disposition }) => disposition)).toContain("dropped");
+    expect(time.timers).toBe(0);
+  });
+
   test("that is denied in the background leaves the guard open for another one", async () => {
     const { time, start, faults, figures } = world();
     const { open, notices } = start();
@@ -353,23 +398,62 @@ describe("a commit", () => {
     expect(figures()).toBe("70 spent, 0 reserved");
   });
 
-  test("is not held for ever by a journal that hangs: it is told and sent after the time of a try", async () => {
-    const hang = () => new Promise<never>(() => undefined);
+  test("is not held for ever by a journal that hangs: after five seconds that is told, and it is sent", async () => {
     const { time, start, figures } = world();
+    const hang = () => new Promise<never>(() => undefined);
     const { open, notices } = start({ journal: { put: hang, remove: hang, list: hang } });
     const guard = await open({ ttlMs: 600_000 });
     const commit = guard.commit({ actual: 70 });
     await time.advance(4_999);
     expect(figures()).toBe("0 spent, 100 reserved");
+    expect(notices).toEqual([]);
     await time.advance(1);
-    expect(await commit).toMatchObject({ ok: true });
+    expect(await commit).toMatchObject({ ok: true }); // nor is its answer, by what is to be struck out
     expect(figures()).toBe("70 spent, 0 reserved");
-    const told = notices.map(({ disposition, reservationId }) => [disposition, reservationId]);
-    expect(told).toEqual([
-      ["journal_failed", undefined],
-      ["journal_failed", guard.reservationId],
+    expect(notices).toEqual([
+      {
+        disposition: "journal_failed",
+        reservationId: guard.reservationId,
+        cause: expect.objectContaining({
+          code: "JOURNAL_TIMEOUT",
+          message: expect.stringContaining("5000 ms"),
+        }),
+      },
     ]);
     expect(time.timers).toBe(0);
+  });
+
+  test("is answered although the journal hangs as it is struck out", async () => {
+    const { time, start, figures } = world();
+    const journal = { put: () => undefined, list: () => ({ records: [], quarantined: [] }) };
+    const { open, notices } = start({ journal: { ...journal, remove: () => new Promise(() => undefined) } });
+    const guard = await open();
+    const commit = guard.commit({ actual: 70 });
+    await time.advance(5_000);
+    expect(await commit).toMatchObject({ ok: true });
+    expect(notices).toMatchObject([{ disposition: "journal_failed", cause: { code: "JOURNAL_TIMEOUT" } }]);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("that was late to be written down is struck out of the journal, in its order", async () => {
+    const journal = new MemoryJournal();
+    let write: () => void = () => expect.fail("not asked to write");
+    const slow: Journal = {
+      put: (record) =>
+        new Promise((resolve) => {
+          write = () => resolve(journal.put(record));
+        }),
+      remove: (partition, id) => journal.remove(partition, id),
+      list: () => journal.list(),
+    };
+    const { time, start } = world(() => slow);
+    const guard = await start().open();
+    const commit = guard.commit({ actual: 70 });
+    await time.advance(5_000);
+    expect(await commit).toMatchObject({ ok: true });
+    write();
+    await settled();
+    expect(journal.list().records).toEqual([]);
   });
 
   test("is sent even where the journal cannot be written, and that is told", async () => {
@@ -545,6 +629,31 @@ describe("flush", () => {
     faults.push("lost request");
     await guard.commit({ actual: 70 }).catch(() => undefined);
     expect(await authority.flush()).toEqual({ outstanding: 0 });
+    expect(figures()).toBe("70 spent, 0 reserved");
+    expect(time.timers).toBe(0);
+  });
+
+  test("is not held for ever by a journal that hangs; what is read too late goes on by itself", async () => {
+    const { time, start, faults, records, figures } = world();
+    const first = start();
+    const guard = await first.open();
+    faults.push("lost request");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    first.die();
+    const left = await records();
+    let look: () => void = () => expect.fail("not asked to look");
+    const list = () =>
+      new Promise<JournalContents>((resolve) => {
+        look = () => resolve({ records: left, quarantined: [] });
+      });
+    const journal = { put: () => undefined, remove: () => undefined, list };
+    const { authority, notices } = start({ journal });
+    const flushed = authority.flush();
+    await time.advance(5_000);
+    expect(await flushed).toEqual({ outstanding: 0 });
+    expect(notices).toMatchObject([{ disposition: "journal_failed", cause: { code: "JOURNAL_TIMEOUT" } }]);
+    look();
+    await time.advance(250);
     expect(figures()).toBe("70 spent, 0 reserved");
     expect(time.timers).toBe(0);
   });
