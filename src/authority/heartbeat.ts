@@ -6,7 +6,7 @@
 
 import type { Authority, Denied, Extended, Figure, Granted } from "./authority.ts";
 import { AuthorityError } from "./errors.ts";
-import { HEARTBEAT_LIMITS } from "./limits.ts";
+import * as HEARTBEAT_LIMITS from "./limits/heartbeat.ts";
 import { isRepeatable } from "./retry.ts";
 import { type Moment, momentOn, type Surroundings } from "./surroundings.ts";
 import type { CallControl } from "./wire-call.ts";

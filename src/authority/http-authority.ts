@@ -3,7 +3,7 @@
 // API key or a token.
 
 import { type HttpOptions, httpTransport, queryText } from "./http-transport.ts";
-import { CLIENT_LIMITS } from "./limits.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import { type RemoteOptions, WireAuthority } from "./wire-authority.ts";
 import type { WireCall } from "./wire-call.ts";
 

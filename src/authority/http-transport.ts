@@ -3,10 +3,9 @@
 // base URL alone, since redirects are not followed. Who may call: HttpAuthority, TokenIssuer.
 
 import { invalidArgument, invalidType } from "../arguments.ts";
-import { stringifyJson } from "../ledger/json.ts";
 import { AuthorityError, invalidAnswer } from "./errors.ts";
-import { parseAnswer } from "./json-answer.ts";
-import type { Surroundings } from "./surroundings.ts";
+import { parseAnswer, requestText } from "./json-answer.ts";
+import { platformWith, type Surroundings } from "./surroundings.ts";
 import type { Carried, WireAnswer, WireFields } from "./wire-call.ts";
 
 /** The platform's `fetch`, or one that does the same: `env.BINDING.fetch`, an agent with a pool, a test's own. */
@@ -38,13 +37,12 @@ const KEY_TEXT = /^[\x21-\x7e]+$/;
 const RETRY_AFTER_SECONDS = /^[0-9]{1,9}$/;
 
 /** @throws TypeError or RangeError for a base URL that is none, or without exactly one of `apiKey` and `getToken` */
-export function httpTransport({
-  baseUrl,
-  apiKey,
-  getToken,
-  fetch = (url, init) => globalThis.fetch(url, init),
-  now = Date.now,
-}: HttpOptions & Pick<Surroundings, "now">): { readonly base: string; readonly transport: Transport } {
+export function httpTransport(options: HttpOptions & Surroundings): {
+  readonly base: string;
+  readonly transport: Transport;
+} {
+  const { baseUrl, apiKey, getToken, fetch = (url, init) => globalThis.fetch(url, init) } = options;
+  const { now } = platformWith(options);
   const base = checkBaseUrl(baseUrl);
   if ((apiKey === undefined) === (getToken === undefined)) {
     throw invalidType("apiKey", "given, or getToken, and not both", undefined);
@@ -52,13 +50,14 @@ export function httpTransport({
   if (apiKey !== undefined) checkKey("apiKey", apiKey);
   /** What `getToken` gave last, unless the authority knows it no more. */
   let last: string | undefined;
-  const transport: Transport = async (call, { signal, keepalive }) => {
+  const transport: Transport = async ({ method, path, body }, { signal, keepalive }) => {
+    const text = body && requestText(body); // what cannot be written is the caller's mistake, and no answer that is missing
     try {
       const isAtHand = keepalive && last !== undefined && now() < endMsOf(last);
       const key = apiKey ?? ((isAtHand ? last : await keyBy(getToken)) as string);
       last = key;
-      const response = await fetch(base + call.path, {
-        ...initOf(call, key),
+      const response = await fetch(base + path, {
+        ...initOf(method, text, key),
         ...(signal && { signal }),
         ...(keepalive && { keepalive }),
       });
@@ -113,13 +112,13 @@ export function queryText(query: WireFields): string {
     : `?${new URLSearchParams(given.map(([key, value]) => [key, String(value)]))}`;
 }
 
-function initOf({ method, body }: HttpCall, key: string): RequestInit {
+function initOf(method: HttpCall["method"], body: string | undefined, key: string): RequestInit {
   const headers = { "X-Cycles-API-Key": key, Accept: "application/json" };
   if (body === undefined) return { method: method ?? "GET", headers, redirect: "manual" };
   return {
     method: "POST",
     headers: { ...headers, "Content-Type": "application/json" },
-    body: stringifyJson(body),
+    body,
     redirect: "manual",
   };
 }

@@ -1,7 +1,9 @@
-// Reads the JSON of an answer with the platform's own reader, and rounds nothing: a number that is no integer of up to 15
-// digits is marked in the text before, and made exact after. Invariant: what comes out is what `parseJson` of the ledger
-// says of the same text, but that the platform decides what is JSON. Who may call: http-transport.ts.
+// Reads and writes the clients' JSON with the platform's own reader and writer, and rounds nothing: on the way in a number that
+// is no integer of up to 15 digits is marked in the text before, and made exact after; on the way out a BigInt is marked, and
+// made a number after. Invariant: what comes out is what `parseJson` and `stringifyJson` of the ledger say of the same, but that
+// the platform decides what is JSON. Who may call: http-transport.ts; ReservationGuard, to compare requests.
 
+import { invalidArgument } from "../arguments.ts";
 import type { ParsedJson } from "../ledger/json.ts";
 
 /** A text or a number, and the colon that makes it a key. Nothing else of JSON has a quote or a digit. */
@@ -26,6 +28,27 @@ export function parseAnswer(text: string): ParsedJson {
   return JSON.parse(marked, (_, value: ParsedJson) =>
     typeof value === "string" && value.startsWith(MARK) ? unmarked(value.slice(1)) : value,
   ) as ParsedJson;
+}
+
+/**
+ * @throws RangeError that names the member, for a number or another value that JSON has no form for; TypeError for a circle
+ */
+export function requestText(value: unknown): string {
+  const marked = JSON.stringify(value, (key, it: unknown) => {
+    if (typeof it === "bigint" || (typeof it === "string" && it.startsWith(MARK))) return MARK + it;
+    if (
+      typeof it === "function" ||
+      typeof it === "symbol" ||
+      (typeof it === "number" && !Number.isFinite(it))
+    ) {
+      throw invalidArgument(key, "a value that JSON has", it);
+    }
+    return it;
+  });
+  return marked.replace(TOKEN, (token: string, colon: string | undefined) => {
+    if (colon !== undefined || !token.startsWith(`"${MARK}`)) return token;
+    return token.startsWith(`"${MARK}${MARK}`) ? `"${token.slice(2)}` : token.slice(2, -1);
+  });
 }
 
 function unmarked(text: string): ParsedJson {

@@ -2,7 +2,7 @@
 // to-wire.ts and from-wire.ts: nothing that cannot be is sent, nothing that came is trusted, no amount is rounded. Pure;
 // who may call: WireAuthority.
 
-import { checkInteger, checkName, invalidArgument } from "../arguments.ts";
+import { checkInteger, checkName } from "../arguments.ts";
 import type { Subject } from "../ledger/scope.ts";
 import type { Figure } from "./authority.ts";
 import { balancesMember } from "./from-wire.ts";
@@ -15,7 +15,7 @@ import type {
   LeaseState,
   UnitExposure,
 } from "./leases.ts";
-import { CLIENT_LIMITS } from "./limits.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import {
   amountBy,
   figureBy,
@@ -30,7 +30,7 @@ import {
   unitOf,
 } from "./members.ts";
 import { explainedBy } from "./refusals.ts";
-import { checkFigure, subjectOf } from "./to-wire.ts";
+import { checkFigure, durationsOf, subjectOf } from "./to-wire.ts";
 import type { WireFields } from "./wire-call.ts";
 
 const stateOf = oneOf(["active", "ended"]);
@@ -38,19 +38,19 @@ const statusOf = oneOf(["ACTIVE", "RETURNED", "EXPIRED"]);
 const policyOf = oneOf(["charge", "refund"]);
 
 export function leaseBody(key: string, request: LeaseRequest, base: Subject | undefined): WireFields {
-  const { unit, want, min, ttlMs, holder } = request;
+  const { unit, want, min, holder } = request;
   checkFigure("want", want);
   if (min !== undefined) checkFigure("min", min);
   if (holder !== undefined) checkName("holder", holder, CLIENT_LIMITS.leaseHolderLengthMax);
   const subject = subjectOf(request.subject, base);
-  return { idempotency_key: key, subject, unit, want, min, ttl_ms: lifeOf(ttlMs), holder };
+  return { idempotency_key: key, subject, unit, want, min, ...durationsOf(request, ["ttlMs"]), holder };
 }
 
 export function renewalBody(lease: LeaseName, renewal: LeaseRenewal, base: Subject | undefined): WireFields {
-  const { want, min, ttlMs } = renewal;
+  const { want, min } = renewal;
   checkFigure("want", want);
   if (min !== undefined) checkFigure("min", min);
-  return { ...reportBody(lease, renewal, base), want, min, ttl_ms: lifeOf(ttlMs) };
+  return { ...reportBody(lease, renewal, base), want, min, ...durationsOf(renewal, ["ttlMs"]) };
 }
 
 export function reportBody(
@@ -72,12 +72,6 @@ export function leasesQuery({
   readonly pageRows?: number;
 }): WireFields {
   return { status, limit: pageRows };
-}
-
-/** An id that can stand in a path. */
-export function checkLeaseId(id: string): void {
-  checkName("leaseId", id, CLIENT_LIMITS.reservationIdLengthMax);
-  if (id === "." || id === "..") throw invalidArgument("leaseId", "a lease's id", id);
 }
 
 export function leasedOf<F extends Figure>(body: WireFields, figure: ReadFigure<F>): Leased<F> {
@@ -136,9 +130,4 @@ export function exposureOf<F extends Figure>(
   const row = (fields: WireFields) =>
     membersOf(fields, { unit: unitOf, leases: integerOf, outstanding: figureOf, beyond: figureOf });
   return rowsBy(row)(body, "exposure");
-}
-
-function lifeOf(ttlMs: number | undefined): number | undefined {
-  if (ttlMs !== undefined) checkInteger("ttlMs", ttlMs, 0, Number.MAX_SAFE_INTEGER);
-  return ttlMs;
 }

@@ -2,11 +2,12 @@
 // Nothing that came over a wire is trusted: what does not fit is an error that names member, rule and value. Invariant: no
 // amount is ever rounded. Pure; who may call: from-wire.ts, lease-wire.ts, refusals.ts, token-issuer.ts.
 
+import { isAmount } from "../arguments.ts";
 import { isBoxedNumber } from "../ledger/json.ts";
 import { UNITS, type Unit } from "../ledger/units.ts";
 import type { AmountOf, Figure } from "./authority.ts";
 import { AuthorityError, invalidAnswer } from "./errors.ts";
-import { CLIENT_LIMITS } from "./limits.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import type { WireFields } from "./wire-call.ts";
 
 /** Turns a wire integer into a figure, or throws. */
@@ -91,8 +92,12 @@ export function oneOf<T extends string>(names: readonly T[]): ReadMember<T> {
 
 export const unitOf: ReadMember<Unit> = oneOf(UNITS);
 
+export function isFields(value: unknown): value is WireFields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 export function fieldsOf(value: unknown, path: string): WireFields {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as WireFields;
+  if (isFields(value)) return value;
   throw unexpected(path, "an object", value);
 }
 
@@ -111,7 +116,7 @@ export function plain(value: unknown): unknown {
 
 export const integerOf: ReadMember<number> = (body, member) => {
   const value = body[member];
-  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
+  if (isAmount(value)) return value;
   throw unexpected(member, "an integer from 0 to 9007199254740991", value);
 };
 

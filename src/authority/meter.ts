@@ -9,7 +9,7 @@ import { PurserError } from "../errors.ts";
 import type { JsonObject } from "../ledger/json.ts";
 import type { AuthorityDenial, Denied, Figure, Metrics } from "./authority.ts";
 import { BudgetExhaustedError, MeterEndedError } from "./errors.ts";
-import { METER_LIMITS } from "./limits.ts";
+import * as METER_LIMITS from "./limits/meter.ts";
 import { charge, NOT_NEEDED } from "./meter-charge.ts";
 import {
   type ChunkSource,

@@ -17,7 +17,7 @@ import type {
 } from "./authority.ts";
 import { AuthorityError } from "./errors.ts";
 import type { Journal, JournalContents, JournalRecord } from "./journal.ts";
-import { RECOVERY_LIMITS } from "./limits.ts";
+import * as RECOVERY_LIMITS from "./limits/recovery.ts";
 import { isRepeatable } from "./retry.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { CallControl } from "./wire-call.ts";
@@ -144,11 +144,6 @@ export class Recovery<F extends Figure> {
     }
   }
 
-  /** Tells of a spend whose guard is gone. */
-  tell(notice: RecoveryNotice): void {
-    this.#tell(notice);
-  }
-
   /** Goes on with what an earlier process left in the journal, without anybody waiting for it. */
   resume(): Promise<void> {
     return this.#resume(this.#load());
@@ -186,7 +181,7 @@ export class Recovery<F extends Figure> {
     this.#looks.add(settled);
     const contents = (await this.#withJournal(undefined, () => journal.list())) ?? NOTHING;
     this.#looks.delete(settled);
-    for (const cause of contents.quarantined) this.#tell({ disposition: "quarantined", cause });
+    for (const cause of contents.quarantined) this.tell({ disposition: "quarantined", cause });
     const isNew = ({ partition: of, reservationId: id }: JournalRecord): boolean =>
       this.#isOwn(of) && !this.#entries.has(id) && !settled.has(id);
     return contents.records.filter(isNew).map((record) => this.#enter(record, tenant === undefined));
@@ -246,20 +241,20 @@ export class Recovery<F extends Figure> {
         // Another try of the same may have been under way.
         if (entry.isEndTold) return;
         entry.isEndTold = true;
-        return this.#tell({ disposition: cause === undefined ? "settled" : "dropped", reservationId, cause });
+        return this.tell({ disposition: cause === undefined ? "settled" : "dropped", reservationId, cause });
       }
       if (entry.isKept) break;
     }
     if (entry.isKeptTold) return;
     entry.isKeptTold = true;
-    this.#tell({ disposition: isUndecidable(cause) ? "undecidable" : "kept", reservationId, cause });
+    this.tell({ disposition: isUndecidable(cause) ? "undecidable" : "kept", reservationId, cause });
   }
 
   /** Any length up to a bound that doubles, so that those who failed together do not come back together. */
   #backoffMs(round: number): number {
     if (round === 0) return 0;
-    const { firstDelayMs, delayMsMax } = RECOVERY_LIMITS;
-    return Math.floor(this.#surroundings.random() * Math.min(firstDelayMs * 2 ** (round - 1), delayMsMax));
+    const boundMs = Math.min(RECOVERY_LIMITS.firstDelayMs * 2 ** (round - 1), RECOVERY_LIMITS.delayMsMax);
+    return Math.floor(this.#surroundings.random() * boundMs);
   }
 
   #floorMs({ record: { notBeforeMs = 0 } }: Entry<F>): number {
@@ -377,29 +372,31 @@ export class Recovery<F extends Figure> {
 
   /** Waits for the journal, but not for ever: one that hangs would hold what is known to be spent. Tells if it is late. */
   async #isInTime(record: JournalRecord | undefined, work: Promise<unknown>): Promise<boolean> {
-    const { journalMs } = RECOVERY_LIMITS;
     const isInTime = await new Promise<boolean>((resolve) => {
-      const cancelTimer = this.#surroundings.setTimer(() => resolve(false), journalMs);
+      const cancelTimer = this.#surroundings.setTimer(() => resolve(false), RECOVERY_LIMITS.journalMs);
       void work.then(() => {
         cancelTimer();
         resolve(true);
       });
     });
-    const cause = new PurserError("JOURNAL_TIMEOUT", `the journal has not done it within ${journalMs} ms`);
-    if (!isInTime) this.#tellOfJournal(record, cause);
+    if (!isInTime) {
+      const message = `the journal has not done its part within ${RECOVERY_LIMITS.journalMs} ms`;
+      this.#tellOfJournal(record, new PurserError("JOURNAL_TIMEOUT", message));
+    }
     return isInTime;
   }
 
   #tellOfJournal(record: JournalRecord | undefined, cause: unknown): void {
     const { reservationId } = record ?? {};
-    this.#tell({
+    this.tell({
       disposition: "journal_failed",
       ...(reservationId !== undefined && { reservationId }),
       cause,
     });
   }
 
-  #tell(notice: RecoveryNotice): void {
+  /** Never throws. Also for guards that are gone. */
+  tell(notice: RecoveryNotice): void {
     try {
       this.#options.onNotice(notice);
     } catch {

@@ -14,7 +14,7 @@ import {
   type Figure,
 } from "./authority.ts";
 import { AuthorityError, type AuthorityErrorCode, invalidAnswer } from "./errors.ts";
-import { plain, type ReadFigure, unitOf } from "./members.ts";
+import { isFields, plain, type ReadFigure, unitOf } from "./members.ts";
 import type { WireAnswer, WireFields } from "./wire-call.ts";
 
 const DENIALS: ReadonlySet<string> = new Set(DENIAL_CODES);
@@ -167,8 +167,4 @@ function codeOf(operation: string, error: unknown, message: string): AuthorityEr
 
 function isDenialCode(code: unknown): code is AuthorityDenialCode {
   return typeof code === "string" && DENIALS.has(code);
-}
-
-function isFields(value: unknown): value is WireFields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

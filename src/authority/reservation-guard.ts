@@ -5,7 +5,6 @@
 import { checkInteger } from "../arguments.ts";
 import { AsyncScoped } from "../dispose.ts";
 import { PurserError, ReservationSettledError } from "../errors.ts";
-import { stringifyJson } from "../ledger/json.ts";
 import type {
   Authority,
   CallOptions,
@@ -22,7 +21,8 @@ import type {
 } from "./authority.ts";
 import { AuthorityError } from "./errors.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { CLIENT_LIMITS } from "./limits.ts";
+import { requestText } from "./json-answer.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import { Meter, type MeterOptions } from "./meter.ts";
 import type { Ending, Recovery } from "./recovery.ts";
 import { withDeadline } from "./retry.ts";
@@ -218,7 +218,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     checkAmount("actual", request.actual);
     // What it names is spent, also if what is said beside it cannot be sent.
     if (!this.#isOver && this.#pending === undefined) this.#tried = { actual };
-    const print = `commit ${stringifyJson(request)}`;
+    const print = `commit ${requestText(request)}`;
     const { subject, action, overagePolicy } = this.#request;
     const spend = { reservationId: id, subject, action, ...(overagePolicy && { overagePolicy }), ...request };
     const send = (how?: CallOptions) => {
@@ -243,7 +243,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     const id = this.reservationId;
     const request = { idempotencyKey: `release-${id}`, ...(reason !== undefined && { reason }) };
     const send = (how?: CallOptions) => this.#host.authority.release(id, request, how);
-    return this.#settle(`release ${stringifyJson(request)}`, send, options);
+    return this.#settle(`release ${requestText(request)}`, send, options);
   }
 
   /**

@@ -3,7 +3,7 @@
 
 import { checkInteger } from "../arguments.ts";
 import { AuthorityError } from "./errors.ts";
-import { CLIENT_LIMITS } from "./limits.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import type { Random, Surroundings } from "./surroundings.ts";
 import type { CallControl } from "./wire-call.ts";
 

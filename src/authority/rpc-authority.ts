@@ -3,7 +3,7 @@
 // that threw stays broken. Who may call: Workers.
 
 import { AuthorityError } from "./errors.ts";
-import { CLIENT_LIMITS } from "./limits.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import type { RuntimeRpc } from "./tenant-rpc.ts";
 import { callTenant } from "./tenant-send.ts";
 import { type RemoteOptions, WireAuthority } from "./wire-authority.ts";

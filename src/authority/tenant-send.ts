@@ -20,28 +20,10 @@ export async function callTenant(tenant: TenantOperations, call: WireCall): Prom
   return { status, body: { error, message, details }, retryAfterMs };
 }
 
-/** The ledger's schemas judge what a call carries; its types here are only what they hope for. */
+/** The ledger's schemas judge what a call carries; the operations' types are only what they hope for. */
 function operate(tenant: TenantOperations, call: WireCall): PromiseLike<Reply<unknown>> | Reply<unknown> {
-  switch (call.operation) {
-    case "reserve":
-    case "reserveFit":
-    case "decide":
-    case "event":
-    case "openLease":
-      return tenant[call.operation](call.body as never);
-    case "commit":
-    case "release":
-    case "extend":
-    case "renewLease":
-    case "returnLease":
-      return tenant[call.operation](call.id, call.body as never);
-    case "exposure":
-      return tenant.exposure();
-    case "getReservation":
-      return tenant.getReservation(call.id);
-    case "listReservations":
-    case "balances":
-    case "listLeases":
-      return tenant[call.operation](call.query as never);
-  }
+  const operations = tenant as Record<WireCall["operation"], (...parameters: unknown[]) => Reply<unknown>>;
+  const id = "id" in call ? [call.id] : [];
+  const rest = "body" in call ? [call.body] : "query" in call ? [call.query] : [];
+  return operations[call.operation](...id, ...rest);
 }

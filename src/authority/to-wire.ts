@@ -2,7 +2,7 @@
 // subject, or whose amounts, times or ids cannot be what they claim; everything else is the authority's to judge. Members
 // that are undefined mean nothing and are never sent (the writer and the ledger drop them). Pure; who may call: WireAuthority.
 
-import { checkInteger, checkName, invalidArgument, invalidInteger, invalidType } from "../arguments.ts";
+import { checkInteger, checkName, invalidArgument, invalidType } from "../arguments.ts";
 import { INT64_MAX } from "../ledger/int64.ts";
 import type { AmountInput } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
@@ -14,14 +14,25 @@ import type {
   ExtendRequest,
   Figure,
   Levels,
-  Metrics,
   ReleaseRequest,
   ReservationQuery,
   ReserveRequest,
 } from "./authority.ts";
-import { CLIENT_LIMITS } from "./limits.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import { wireNameOf } from "./members.ts";
 import type { WireFields } from "./wire-call.ts";
+
+const LEVELS = ["tenant", "workspace", "app", "workflow", "agent", "toolset"] as const;
+const METRICS = ["tokensInput", "tokensOutput", "latencyMs", "modelVersion", "custom"] as const;
+/** The ends of a query's time windows, by the wire's names. */
+const INSTANTS = {
+  from: "createdFromMs",
+  to: "createdToMs",
+  expires_from: "expiresFromMs",
+  expires_to: "expiresToMs",
+  finalized_from: "finalizedFromMs",
+  finalized_to: "finalizedToMs",
+} as const;
 
 export function decideBody(key: string, request: DecideRequest, base: Subject | undefined): WireFields {
   checkAmount("estimate", request.estimate);
@@ -31,8 +42,7 @@ export function decideBody(key: string, request: DecideRequest, base: Subject | 
 export function reserveBody(key: string, request: ReserveRequest, base: Subject | undefined): WireFields {
   return {
     ...decideBody(key, request, base),
-    ttl_ms: duration("ttlMs", request.ttlMs),
-    grace_period_ms: duration("gracePeriodMs", request.gracePeriodMs),
+    ...durationsOf(request, ["ttlMs", "gracePeriodMs"]),
     overage_policy: request.overagePolicy,
   };
 }
@@ -56,7 +66,7 @@ export function commitBody(key: string, request: CommitRequest): WireFields {
   return {
     idempotency_key: key,
     actual: request.actual,
-    metrics: metricsFields(request.metrics),
+    metrics: request.metrics && wireFieldsOf(request.metrics, METRICS),
     metadata: request.metadata,
   };
 }
@@ -65,8 +75,8 @@ export function eventBody(key: string, request: EventRequest, base: Subject | un
   return {
     ...commitBody(key, request),
     ...askFields(request, base),
+    ...durationsOf(request, ["clientTimeMs"]),
     overage_policy: request.overagePolicy,
-    client_time_ms: duration("clientTimeMs", request.clientTimeMs),
   };
 }
 
@@ -80,20 +90,15 @@ export function extendBody(key: string, { extendByMs, metadata }: ExtendRequest)
 }
 
 export function balancesQuery(levels: Levels): WireFields {
-  return { ...levelsOf(levels), limit: CLIENT_LIMITS.pageRowsMax };
+  return { ...wireFieldsOf(levels, LEVELS), limit: CLIENT_LIMITS.pageRowsMax };
 }
 
 export function reservationsQuery(query: ReservationQuery): WireFields {
+  const instants = Object.entries(INSTANTS).map(([member, name]) => [member, instant(name, query[name])]);
   return {
-    ...levelsOf(query.levels ?? {}),
-    idempotency_key: query.idempotencyKey,
-    status: query.status,
-    from: instant("createdFromMs", query.createdFromMs),
-    to: instant("createdToMs", query.createdToMs),
-    expires_from: instant("expiresFromMs", query.expiresFromMs),
-    expires_to: instant("expiresToMs", query.expiresToMs),
-    finalized_from: instant("finalizedFromMs", query.finalizedFromMs),
-    finalized_to: instant("finalizedToMs", query.finalizedToMs),
+    ...wireFieldsOf(query.levels ?? {}, LEVELS),
+    ...wireFieldsOf(query, ["idempotencyKey", "status"]),
+    ...Object.fromEntries(instants),
     sort_by: query.sortBy && wireNameOf(query.sortBy),
     sort_dir: query.sortDirection,
     include: query.include?.map(wireNameOf).join(","),
@@ -102,9 +107,9 @@ export function reservationsQuery(query: ReservationQuery): WireFields {
 }
 
 /** An id that can stand in a path: a text of its own, and no step to another one. */
-export function checkReservationId(id: string): void {
-  checkName("reservationId", id, CLIENT_LIMITS.reservationIdLengthMax);
-  if (id === "." || id === "..") throw invalidArgument("reservationId", "a reservation's id", id);
+export function checkId(argument: "reservationId" | "leaseId", id: string): void {
+  checkName(argument, id, CLIENT_LIMITS.reservationIdLengthMax);
+  if (id === "." || id === "..") throw invalidArgument(argument, "an id, and no step in a path", id);
 }
 
 /** An amount as callers give it: an integer from 0 to 2^63−1, as a safe number or a BigInt. */
@@ -120,9 +125,7 @@ export function checkFigure(argument: string, figure: Figure): void {
     if (figure >= 0n && figure <= INT64_MAX) return;
     throw invalidArgument(argument, `an integer from 0 to ${INT64_MAX}`, figure);
   }
-  if (!Number.isSafeInteger(figure) || figure < 0) {
-    throw invalidInteger(argument, figure, 0, Number.MAX_SAFE_INTEGER);
-  }
+  checkInteger(argument, figure, 0, Number.MAX_SAFE_INTEGER);
 }
 
 function askFields({ subject, action, metadata }: Ask, base: Subject | undefined): WireFields {
@@ -137,25 +140,20 @@ export function subjectOf(subject: Subject | undefined, base: Subject | undefine
   return { ...base, ...subject };
 }
 
-function metricsFields(metrics: Metrics | undefined): WireFields | undefined {
-  return (
-    metrics && {
-      tokens_input: metrics.tokensInput,
-      tokens_output: metrics.tokensOutput,
-      latency_ms: metrics.latencyMs,
-      model_version: metrics.modelVersion,
-      custom: metrics.custom,
-    }
-  );
+/** These of the members, by the wire's names of them. */
+export function wireFieldsOf<T extends object>(from: T, names: readonly (keyof T & string)[]): WireFields {
+  return Object.fromEntries(names.map((name) => [wireNameOf(name), from[name]]));
 }
 
-function levelsOf({ tenant, workspace, app, workflow, agent, toolset }: Levels): WireFields {
-  return { tenant, workspace, app, workflow, agent, toolset };
-}
-
-function duration(argument: string, value: number | undefined): number | undefined {
-  if (value !== undefined) checkInteger(argument, value, 0, Number.MAX_SAFE_INTEGER);
-  return value;
+/** The same, each of which must be a length of time where it is given. */
+export function durationsOf<Name extends string>(
+  from: { readonly [N in Name]?: number },
+  names: readonly Name[],
+): WireFields {
+  for (const name of names) {
+    if (from[name] !== undefined) checkInteger(name, from[name], 0, Number.MAX_SAFE_INTEGER);
+  }
+  return wireFieldsOf(from, names);
 }
 
 function instant(argument: string, timeMs: number | undefined): string | undefined {

@@ -14,7 +14,7 @@ import {
   queryText,
   type Transport,
 } from "./http-transport.ts";
-import { CLIENT_LIMITS } from "./limits.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import {
   amountBy,
   amountIn,

@@ -16,6 +16,7 @@ import type {
   EventRequest,
   Extended,
   ExtendRequest,
+  Figure,
   FigureOf,
   FlushResult,
   Granted,
@@ -42,7 +43,7 @@ import type {
   LeaseState,
   UnitExposure,
 } from "./leases.ts";
-import { CLIENT_LIMITS } from "./limits.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import { exactFigure, fieldsOf, type ReadFigure, safeFigure } from "./members.ts";
 import { Recovery, type RecoveryNotice } from "./recovery.ts";
 import { deniedBy, deniedIn, errorOf } from "./refusals.ts";
@@ -96,6 +97,9 @@ const ROWS_OF: Readonly<Record<ListOperation, string>> = {
   listLeases: "leases",
 };
 
+/** What an answer's body, or a row of it, says. */
+type ReadBody<T, F extends Figure> = (body: WireFields, figure: ReadFigure<F>) => T;
+
 export abstract class WireAuthority<Exact extends boolean = false> implements Authority<FigureOf<Exact>> {
   readonly #send: Send;
   readonly #timeoutMs: number | undefined;
@@ -135,7 +139,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
       min === undefined
         ? { operation: "reserve", body: write.reserveBody(key, request, this.#subject) }
         : { operation: "reserveFit", body: write.reserveFitBody(key, request, min, this.#subject) };
-    return this.#decide(call, options, (answer) => read.grantedOf(answer, this.#figure));
+    return this.#decide(call, options, read.grantedOf);
   }
 
   async guard(
@@ -171,9 +175,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     options?: CallOptions,
   ): Promise<Committed<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
     const body = write.commitBody(this.#keyOf(request), request);
-    return this.#settle("commit", reservationId, body, options, (answer) =>
-      read.committedOf(answer, this.#figure),
-    );
+    return this.#settle("commit", reservationId, body, options, read.committedOf);
   }
 
   async release(
@@ -182,9 +184,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     options?: CallOptions,
   ): Promise<Released<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
     const body = write.releaseBody(this.#keyOf(request), request);
-    return this.#settle("release", reservationId, body, options, (answer) =>
-      read.releasedOf(answer, this.#figure),
-    );
+    return this.#settle("release", reservationId, body, options, read.releasedOf);
   }
 
   async extend(
@@ -201,8 +201,8 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     options?: CallOptions,
   ): Promise<Recorded<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
     const body = write.eventBody(this.#keyOf(request), request, this.#subject);
-    return this.#decide({ operation: "event", body }, options, (answer) =>
-      read.recordedOf(answer, this.#figure, request.actual),
+    return this.#decide({ operation: "event", body }, options, (answer, figure) =>
+      read.recordedOf(answer, figure, request.actual),
     );
   }
 
@@ -219,8 +219,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     levels: Levels = this.#subject ?? {},
     options?: CallOptions,
   ): Promise<readonly Balance<FigureOf<Exact>>[]> {
-    const row = (fields: WireFields) => read.balanceOf(fields, this.#figure);
-    const pages = this.#pages("balances", write.balancesQuery(levels), options, row);
+    const pages = this.#pages("balances", write.balancesQuery(levels), options, read.balanceOf);
     const all: Balance<FigureOf<Exact>>[] = [];
     for await (const rows of pages) all.push(...rows);
     return all;
@@ -230,8 +229,12 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     query: ReservationQuery = {},
     options?: CallOptions,
   ): AsyncGenerator<ReservationState<FigureOf<Exact>>, void, undefined> {
-    const row = (fields: WireFields) => read.reservationOf(fields, this.#figure);
-    const pages = this.#pages("listReservations", write.reservationsQuery(query), options, row);
+    const pages = this.#pages(
+      "listReservations",
+      write.reservationsQuery(query),
+      options,
+      read.reservationOf,
+    );
     for await (const rows of pages) yield* rows;
   }
 
@@ -239,10 +242,8 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     reservationId: string,
     options?: CallOptions,
   ): Promise<ReservationState<FigureOf<Exact>>> {
-    write.checkReservationId(reservationId);
-    return this.#ask({ operation: "getReservation", id: reservationId }, options, (body) =>
-      read.reservationOf(body, this.#figure),
-    );
+    write.checkId("reservationId", reservationId);
+    return this.#ask({ operation: "getReservation", id: reservationId }, options, read.reservationOf);
   }
 
   async lease(
@@ -250,9 +251,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     options?: CallOptions,
   ): Promise<Leased<FigureOf<Exact>> | Denied<FigureOf<Exact>>> {
     const body = leases.leaseBody(this.#keyOf(request), request, this.#subject);
-    return this.#decide({ operation: "openLease", body }, options, (answer) =>
-      leases.leasedOf(answer, this.#figure),
-    );
+    return this.#decide({ operation: "openLease", body }, options, leases.leasedOf);
   }
 
   async renewLease(
@@ -280,34 +279,35 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     body: WireFields,
     options: CallOptions | undefined,
   ): Promise<Leased<FigureOf<Exact>>> {
-    leases.checkLeaseId(id);
-    return this.#ask({ operation, id, body }, options, (answer) => leases.leasedOf(answer, this.#figure));
+    write.checkId("leaseId", id);
+    return this.#ask({ operation, id, body }, options, leases.leasedOf);
   }
 
   async *leases(
     query: { readonly status?: LeaseState["status"]; readonly pageRows?: number } = {},
     options?: CallOptions,
   ): AsyncGenerator<LeaseState<FigureOf<Exact>>, void, undefined> {
-    const row = (fields: WireFields) => leases.leaseStateOf(fields, this.#figure);
-    const pages = this.#pages("listLeases", leases.leasesQuery(query), options, row);
+    const pages = this.#pages("listLeases", leases.leasesQuery(query), options, leases.leaseStateOf);
     for await (const rows of pages) yield* rows;
   }
 
   async exposure(options?: CallOptions): Promise<readonly UnitExposure<FigureOf<Exact>>[]> {
-    return this.#ask({ operation: "exposure" }, options, (body) => leases.exposureOf(body, this.#figure));
+    return this.#ask({ operation: "exposure" }, options, leases.exposureOf);
   }
 
   async *#pages<Row>(
     operation: ListOperation,
     query: WireFields,
     options: CallOptions | undefined,
-    row: (fields: WireFields) => Row,
+    row: ReadBody<Row, FigureOf<Exact>>,
   ): AsyncGenerator<readonly Row[], void, undefined> {
     const member = ROWS_OF[operation];
     let cursor: string | undefined;
     do {
-      const { rows, next } = await this.#ask({ operation, query: { ...query, cursor } }, options, (body) =>
-        read.pageOf(body, member, row),
+      const { rows, next } = await this.#ask(
+        { operation, query: { ...query, cursor } },
+        options,
+        (body, figure) => read.pageOf(body, member, (fields) => row(fields, figure)),
       );
       yield rows;
       // Whoever repeats a cursor would be asked for ever.
@@ -329,9 +329,9 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     id: string,
     body: WireFields,
     options: CallOptions | undefined,
-    toValue: (body: WireFields) => T,
+    toValue: ReadBody<T, FigureOf<Exact>>,
   ): Promise<T | Denied<FigureOf<Exact>>> {
-    write.checkReservationId(id);
+    write.checkId("reservationId", id);
     return this.#decide({ operation, id, body }, options, toValue);
   }
 
@@ -339,7 +339,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
   async #decide<T>(
     call: WireCall & { readonly body: WireFields },
     options: CallOptions | undefined,
-    toValue: (body: WireFields) => T,
+    toValue: ReadBody<T, FigureOf<Exact>>,
   ): Promise<T | Denied<FigureOf<Exact>>> {
     try {
       return await this.#ask(call, options, toValue);
@@ -355,7 +355,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
   #ask<T>(
     call: WireCall,
     { signal, keepalive = false, attempts, timeoutMs, onSend, onRetry }: CallControl = {},
-    toValue: (body: WireFields) => T,
+    toValue: ReadBody<T, FigureOf<Exact>>,
   ): Promise<T> {
     const expected = call.operation === "event" ? 201 : 200;
     const attempt = async (signal: AbortSignal | undefined): Promise<T> => {
@@ -364,7 +364,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
       const answer = await this.#send(call, { signal, keepalive });
       if (answer.status === expected) {
         this.#recovery.reached();
-        return toValue(fieldsOf(answer.body, "body"));
+        return toValue(fieldsOf(answer.body, "body"), this.#figure);
       }
       throw errorOf(call, answer);
     };

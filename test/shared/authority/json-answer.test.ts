@@ -1,10 +1,11 @@
-// The clients' reader of answers, beside the ledger's own: it says the same of every text that both take for JSON.
+// The clients' reader and writer, beside the ledger's own: they say the same of every text and value that both take for JSON.
 
 import * as fc from "fast-check";
-import { parseJson } from "purser/ledger";
+import { HttpAuthority } from "purser/client";
+import { parseJson, stringifyJson } from "purser/ledger";
 import { describe, expect, test } from "vitest";
 import { reservationOf } from "../../../src/authority/from-wire.ts";
-import { parseAnswer } from "../../../src/authority/json-answer.ts";
+import { parseAnswer, requestText } from "../../../src/authority/json-answer.ts";
 import { safeFigure } from "../../../src/authority/members.ts";
 import { deniedBy, errorOf } from "../../../src/authority/refusals.ts";
 import type { WireFields } from "../../../src/authority/wire-call.ts";
@@ -105,6 +106,70 @@ test("any JSON, with any integers: as the ledger reads it", () => {
       fc.pre(parsed.ok);
       expect(parseAnswer(json)).toStrictEqual(parsed.ok && parsed.value);
     }),
+  );
+});
+
+describe("writing", () => {
+  const { value } = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 4 },
+      fc.oneof(
+        fc.constantFrom(
+          "~",
+          "~~",
+          "~1",
+          '"~1"',
+          '\\"~~7',
+          "~-5",
+          "\u2028",
+          "\ud800",
+          null,
+          true,
+          undefined,
+          -0,
+          1e21,
+        ),
+        fc.string(),
+        fc.double({ noNaN: true, noDefaultInfinity: true }),
+        fc.bigInt(),
+      ),
+      fc.array(
+        tie("value").map((it) => it ?? null),
+        { maxLength: 4 },
+      ),
+      fc.dictionary(fc.oneof(fc.string(), fc.constantFrom("~", "~1", "~~", '"~')), tie("value"), {
+        maxKeys: 4,
+      }),
+    ),
+  }));
+
+  test("says of every value what the ledger's writer says", () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), value), (body) => {
+        expect(requestText(body)).toBe(stringifyJson(body));
+      }),
+    );
+  });
+
+  test.each([[Number.NaN], [Number.POSITIVE_INFINITY], [() => 1], [Symbol("s")]])(
+    "%o is no value of JSON: the error names its member, and nothing is sent",
+    async (it) => {
+      let calls = 0;
+      const fetch = async () => {
+        calls += 1;
+        return Response.error();
+      };
+      const authority = new HttpAuthority({ baseUrl: "https://authority.test", apiKey: "k", fetch });
+      const action = { kind: "llm", name: "chat" };
+      const metadata = { deep: { here: it as number } };
+      const estimate = { unit: "TOKENS", amount: 1 } as const;
+      const asked = authority.reserve({ subject: { tenant: "acme" }, action, estimate, metadata });
+      await expect(asked).rejects.toMatchObject({
+        code: "ARGUMENT_INVALID",
+        message: expect.stringMatching(/^here must be/),
+      });
+      expect(calls).toBe(0);
+    },
   );
 });
 
