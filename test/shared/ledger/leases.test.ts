@@ -287,6 +287,16 @@ describe("reporting", () => {
     expect(bodyOf(authority.renewLease(lease_id, report)).recall).toBe(50n);
   });
 
+  test("a question that finds everything lent asks for no share: nobody will come for it", () => {
+    const { authority, open, renew } = lender(100);
+    open("a", 100);
+    const { subject, action, estimate } = reserveRequest("x", 10);
+    const asked = authority.decide({ idempotency_key: "d", subject, action, estimate });
+    expect(bodyOf(asked).decision).toBe("DENY");
+    expect(bodyOf(authority.reserve(reserveRequest("dry", 10, { dry_run: true }))).decision).toBe("DENY");
+    expect(bodyOf(renew("a", { sequence: 1, want: 100 })).recall).toBe(0n);
+  });
+
   test("what is returned goes back at once, what is held stays, until a later report or the end", () => {
     const { open, giveBack, figures, states, clock } = lender();
     for (const key of ["a", "b"]) open(key, 100, { ttl_ms: 10_000 });

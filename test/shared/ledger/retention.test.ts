@@ -2,7 +2,7 @@
 // on meanwhile, so that pruning has had every chance.
 
 import { Ledger, MemoryStore } from "purser/ledger";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { MS_PER_DAY } from "../../../src/ledger/limits.ts";
 import {
   bodyOf,
@@ -112,6 +112,19 @@ describe("what has outlived its retention goes in slices of four, so that no cal
       left.push(finished(store, old));
     }
     expect(left).toEqual([8, 4, 0, 0, 0]);
+  });
+
+  test("and once nothing is left nobody looks again before the next day", () => {
+    const { ledger, store, turn, clock } = setUp();
+    const looks = vi.spyOn(store, "pruneFinished");
+    const settleOne = (key: string) => {
+      const id = bodyOf(ledger.reserve(reserveRequest(key, 1), turn())).reservation_id ?? "";
+      bodyOf(ledger.release(id, { idempotency_key: "s" }, turn()));
+      return looks.mock.calls.length;
+    };
+    expect([settleOne("a"), settleOne("b")]).toEqual([1, 1]);
+    clock.advance(MS_PER_DAY);
+    expect([settleOne("c"), settleOne("d")]).toEqual([2, 2]);
   });
 
   const QUESTION = { subject: { tenant: TENANT }, action: { kind: "k", name: "n" } };

@@ -137,6 +137,25 @@ describe("a lease drawn with a token", () => {
     expect(figures(SCOPE)).toBe("20/0→9980");
   });
 
+  test("counts among those of its token and of all above it, which may hold so many", () => {
+    const { issue, narrow, callerOf, open, giveBack } = lender({ limits: { leasesPerTokenMax: 2 } });
+    const root = callerOf(issue({ cap: tokens(1000) }));
+    const leaf = callerOf(narrow(root));
+    const first = bodyOf(open(leaf, 1));
+    bodyOf(open(root, 1));
+    for (const holder of [root, leaf]) {
+      expect(open(holder, 1)).toMatchObject({
+        status: 429,
+        message: "At most 2 leases of one token may be held at once",
+      });
+    }
+    // Others of the same key have places of their own, and what is given back makes room.
+    bodyOf(open(callerOf(issue()), 1));
+    bodyOf(giveBack(leaf, first, 1, 0));
+    bodyOf(open(leaf, 1));
+    expect(verdictOf(open(root, 1))).toBe("429 LIMIT_EXCEEDED");
+  });
+
   test("many at once on one cap: never more than it has, and each holder something", () => {
     const { issue, narrow, callerOf, open, figures } = lender();
     const root = callerOf(issue({ cap: tokens(1000) }));

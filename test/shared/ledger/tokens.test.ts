@@ -651,6 +651,38 @@ describe("the end of a token", () => {
     expect(verdictOf(ledger.checkKey(as(old)))).toBe("401 UNAUTHORIZED");
   });
 
+  test("an hour after its end it can still be renewed, a moment later it is forgotten", () => {
+    const { ledger, as, clock, issue, callerOf, figures } = world();
+    const [slept, gone] = [callerOf(issue()), callerOf(issue())];
+    clock.advance(LIFE_MS + 3_600_000);
+    ledger.sweep(as());
+    expect(verdictOf(ledger.renewToken(slept.tokenId, {}, as(KEY)))).toBe("200");
+    expect([slept, gone].map(figures)).toEqual(["0/0→100", "0/0→100"]);
+    clock.advance(1);
+    ledger.sweep(as());
+    expect([slept, gone].map(figures)).toEqual(["0/0→100", "none"]);
+    expect(verdictOf(ledger.renewToken(gone.tokenId, {}, as(KEY)))).toBe("404 NOT_FOUND");
+  });
+
+  test("a sweep looks at five hundred, and the next one at those behind", () => {
+    const { ledger, store, as, clock, issue } = world();
+    bodyOf(issue());
+    const [token] = store.readTokensAfter("", 1);
+    const [cap] = store.readAccounts([`x-token:${token?.tokenId}`]);
+    if (token === undefined || cap === undefined) throw new Error("no token");
+    for (let n = 0; n < 1_100; n++) {
+      const tokenId = `ff${n.toString(16).padStart(30, "0")}`;
+      store.insertToken({ ...token, tokenId });
+      store.insertAccount({ ...cap, scope: `x-token:${tokenId}` });
+    }
+    clock.advance(LIFE_MS + 3_600_001);
+    const left = [1, 2, 3].map(() => {
+      ledger.sweep(as());
+      return store.countTokens();
+    });
+    expect(left).toEqual([601, 101, 0]);
+  });
+
   test("many are looked at in turns, and all that can be are forgotten", () => {
     const { store, clock, issue } = world();
     for (let n = 0; n < 30; n++) bodyOf(issue());
