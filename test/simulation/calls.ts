@@ -12,6 +12,8 @@ import type {
   ExtendInput,
   FundInput,
   Ledger,
+  PolicyInput,
+  PolicyPatchInput,
   ReleaseInput,
   Reply,
   ReserveInput,
@@ -38,6 +40,8 @@ export type Call =
   | { readonly op: "updateBudget"; readonly query: BudgetName; readonly body: BudgetPatch }
   | { readonly op: "freeze" | "unfreeze"; readonly query: BudgetName }
   | { readonly op: "updateTenant"; readonly body: TenantPatch }
+  | { readonly op: "createPolicy"; readonly body: PolicyInput }
+  | { readonly op: "updatePolicy"; readonly policyId: string; readonly body: PolicyPatchInput }
   | {
       readonly op: "fund";
       readonly query: BudgetName;
@@ -74,6 +78,10 @@ export function perform(ledger: Ledger, call: Call, turn: Turn): AnyReply {
       return withoutLedgerId(ledger.unfreezeBudget(call.query, {}, turn));
     case "updateTenant":
       return ledger.updateTenant(call.body, turn);
+    case "createPolicy":
+      return ledger.createPolicy(call.body, turn);
+    case "updatePolicy":
+      return ledger.updatePolicy(call.policyId, call.body, turn);
     case "fund":
       return ledger.fund(call.query, call.body, turn);
   }

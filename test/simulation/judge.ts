@@ -9,6 +9,7 @@ import type { Answered, HostJudge } from "./host.ts";
 import { type AppliedEvent, type Asked, findViolation } from "./invariants.ts";
 import { judge as judgeReply } from "./model/answers.ts";
 import type { Model } from "./model/model.ts";
+import { forgetCount } from "./model/policies.ts";
 import { deadlineOf, type ModelBudget, type ModelReservation } from "./model/state.ts";
 import { scopesOf } from "./model/wire.ts";
 import { type Snapshot, snapshotOf } from "./snapshot.ts";
@@ -65,6 +66,8 @@ export class Judge implements HostJudge<Call> {
         "reservations",
       ) ??
       difference(this.#snapshot.tenant, after.tenant, "tenant") ??
+      difference(this.#snapshot.policies, after.policies, "policies") ??
+      this.#wrongRate() ??
       difference(this.#snapshot.audited, after.audited, "the audit log's newest row");
     if (wrong !== undefined) throw new Error(`rolled back: ${wrong}`);
   }
@@ -114,6 +117,14 @@ export class Judge implements HostJudge<Call> {
         `the store has ${after.reservations.size} reservations, the model ${state.reservations.size}`,
       );
     }
+    if (after.policies.length !== state.policies.length) {
+      throw new Error(`the store has ${after.policies.length} policies, the model ${state.policies.length}`);
+    }
+    for (const name of [...state.rates.keys()]) {
+      if (this.#store.readRate(name) === undefined) forgetCount(state, name, nowMs);
+    }
+    const wrongRate = this.#wrongRate();
+    if (wrongRate !== undefined) throw new Error(wrongRate);
     if (after.audited !== state.audited) {
       throw new Error(`the audit log has ${after.audited} rows, the operators made ${state.audited} changes`);
     }
@@ -129,6 +140,15 @@ export class Judge implements HostJudge<Call> {
       compareBudget(name, budget, stored);
     }
     this.#forgetAnswersGone();
+  }
+
+  /** Where the store has counted other calls than were let through: limits are so small that it is told of each. */
+  #wrongRate(): string | undefined {
+    for (const [name, { minute, calls }] of this.#model.state.rates) {
+      const wrong = difference({ name, minute, granted: calls }, this.#store.readRate(name), `rate ${name}`);
+      if (wrong !== undefined) return wrong;
+    }
+    return undefined;
   }
 
   /** An event's answer that may be gone is looked for, since its reply alone need not tell a repetition from a new one. */

@@ -16,6 +16,7 @@ import { Judge } from "./judge.ts";
 import { Model } from "./model/model.ts";
 import { operator } from "./operator.ts";
 import { type ClockFaults, drawPlan, type Plan, TENANT } from "./plan.ts";
+import { drawPolicies, policyMaker } from "./policy-maker.ts";
 
 export interface Outcome {
   readonly seed: number;
@@ -33,6 +34,8 @@ export interface SimulateOptions {
 }
 
 const START_MS = 1_800_000_000_000;
+/** Makes another stream of chance out of a seed. */
+const POLICY_STREAM = 0x5eed_0001;
 const SECRETS = ["secret of the simulation"];
 const MS_PER_HOUR = 3_600_000;
 const MS_PER_DAY = 86_400_000;
@@ -42,6 +45,8 @@ const STEPS_MAX = 20_000;
 export function simulate(seed: number, { store = new MemoryStore(), trace }: SimulateOptions = {}): Outcome {
   const chance = new Chance(seed);
   const plan = drawPlan(chance);
+  const policyChance = new Chance(seed ^ POLICY_STREAM);
+  const policies = drawPolicies(policyChance, START_MS);
   const tally = new Tally();
   const scheduler = new Scheduler(START_MS, chance);
   const clock = new HostClock(scheduler);
@@ -87,6 +92,7 @@ export function simulate(seed: number, { store = new MemoryStore(), trace }: Sim
     const world = { plan, chance, seenIds: [], foreignIds, usedReserves: [] };
     for (let each = 0; each < plan.agents; each += 1) play(stage, agent(world, `agent-${each}`));
     play(stage, operator(plan, chance));
+    if (policies.made > 0) play(stage, policyMaker(policies, policyChance));
     for (let each = 0; each < plan.evictions; each += 1) {
       scheduler.after(chance.between(0, 20_000), () => host.evict());
     }

@@ -1,6 +1,6 @@
 // What stands in a store at one moment, read past the ledger. Invariant: reading changes nothing. Who may call: the judge.
 
-import type { AccountRecord, LedgerStore, Reservation, TenantRecord } from "purser/ledger";
+import type { AccountRecord, LedgerStore, PolicyRecord, Reservation, TenantRecord } from "purser/ledger";
 
 export interface Snapshot {
   readonly accounts: ReadonlyMap<string, AccountRecord>;
@@ -8,6 +8,7 @@ export interface Snapshot {
   readonly reservations: ReadonlyMap<string, Reservation>;
   readonly active: readonly Reservation[];
   readonly tenant: TenantRecord | undefined;
+  readonly policies: readonly PolicyRecord[];
   /** The number of the newest row of the audit log; 0 for none. */
   readonly audited: number;
 }
@@ -28,7 +29,8 @@ export function snapshotOf(store: LedgerStore, known: Iterable<string>): Snapsho
   if (active.length !== held.length) {
     throw new Error(`the store lists ${held.length} deadlines and has ${active.length} active reservations`);
   }
-  return { accounts, reservations, active, tenant: store.readTenant(), audited: newestAudit(store) };
+  const [tenant, policies] = [store.readTenant(), store.readPolicies()];
+  return { accounts, reservations, active, tenant, policies, audited: newestAudit(store) };
 }
 
 function newestAudit(store: LedgerStore): number {

@@ -1,4 +1,5 @@
-// Rate limits under faults: a call that was undone has not been counted, in memory or in the store.
+// Policies and their rates under faults: a call that was undone has not been counted, in memory or in the store, and a policy
+// that was undone governs nobody.
 
 import { LocalLedger, MemoryStore } from "purser/ledger";
 import { expect, test } from "vitest";
@@ -29,4 +30,21 @@ test.each(FAULTS)("a call undone at $write counts for nothing, and no other is g
   expect(verdictOf(fresh.reserve(reserveRequest("c", 1)))).toBe("429 LIMIT_EXCEEDED");
   expect(verdictOf(same.reserve(reserveRequest("d", 1)))).toBe("200");
   expect(verdictOf(same.reserve(reserveRequest("e", 1)))).toBe("429 LIMIT_EXCEEDED");
+});
+
+test("a policy that was undone with later calls of its transaction governs nobody", () => {
+  const faulty = faultyStore(new MemoryStore());
+  const ledger = new LocalLedger({ tenant: TENANT, now: () => 1_800_000_000_000, store: faulty.store });
+  bodyOf(ledger.createBudget({ scope: "tenant:acme", unit: "TOKENS", allocated: tokens(100) }));
+  const capped = { name: "p", scope_pattern: "tenant:acme", caps: { max_tokens: 1 } };
+  const group = () =>
+    faulty.store.transact(() => {
+      bodyOf(ledger.createPolicy(capped));
+      expect(bodyOf(ledger.reserve(reserveRequest("a", 1))).decision).toBe("ALLOW_WITH_CAPS");
+      faulty.arm({ write: 1, when: "before" });
+      ledger.reserve(reserveRequest("b", 1));
+    });
+  expect(group).toThrow(InjectedFault);
+  expect(bodyOf(ledger.reserve(reserveRequest("a", 1))).decision).toBe("ALLOW");
+  expect(bodyOf(ledger.createPolicy(capped)).policy_id).toBe("pol_acme_1");
 });

@@ -7,6 +7,7 @@ import { ageAnswers } from "./answers.ts";
 import { foretellEvent } from "./eventing.ts";
 import { foretellFreeze, foretellUpdateBudget, foretellUpdateTenant } from "./governing.ts";
 import { foretellBalances, foretellCreateBudget, foretellFund } from "./operating.ts";
+import { foretellCreatePolicy, foretellUpdatePolicy } from "./policies.ts";
 import { foretellDecide, foretellReserve } from "./reserving.ts";
 import { foretellCommit, foretellExtend, foretellGet, foretellRelease } from "./settling.ts";
 import {
@@ -34,6 +35,8 @@ export class Model {
       budgets: new Map(),
       reservations: new Map(),
       answers: [],
+      policies: [],
+      rates: new Map(),
       audited: 1,
       ambiguous: false,
     };
@@ -94,6 +97,10 @@ export class Model {
         return foretellFreeze(this.state, call.query, "ACTIVE", nowMs);
       case "updateTenant":
         return foretellUpdateTenant(this.state, call.body, nowMs);
+      case "createPolicy":
+        return foretellCreatePolicy(this.state, call.body, nowMs);
+      case "updatePolicy":
+        return foretellUpdatePolicy(this.state, call.policyId, call.body, nowMs);
       case "fund":
         return foretellFund(this.state, call.query, call.body, nowMs, reply);
     }

@@ -5,6 +5,7 @@ import type { DecideInput, ReserveInput } from "purser/ledger";
 import type { AnyReply } from "../calls.ts";
 import { findReplay, KEPT_DAYS, keepAnswer, replayed, timeLeft } from "./answers.ts";
 import { refuseToReserve } from "./money.ts";
+import { countCall, decisionUnder, governorsOf, livesUnder, overageUnder, refuseByRate } from "./policies.ts";
 import { freshId, isForeign, refuseUnbudgeted } from "./requests.ts";
 import {
   activeAt,
@@ -43,11 +44,12 @@ export function foretellReserve(
   const replay = findReplay(state, request, nowMs, reply);
   if (replay !== undefined) return replay;
 
-  const verdict = judgeEstimate(state, body.estimate, scopes, nowMs);
+  const governors = governorsOf(state, scopes, nowMs);
+  const verdict = judgeEstimate(state, body.estimate, scopes, nowMs, dry ? [] : governors);
   if (dry) {
     const dryBody = verdict.ok
       ? {
-          decision: "ALLOW",
+          ...decisionUnder(governors),
           affected_scopes: scopes,
           scope_path: scopes.at(-1),
           reserved: amountOf(body.estimate.unit, exact(body.estimate.amount)),
@@ -60,10 +62,11 @@ export function foretellReserve(
   }
   if (!verdict.ok) return verdict.refusal;
   if (activeAt(state, nowMs).length >= state.activeMax) return refused("429 LIMIT_EXCEEDED");
+  countCall(state, governors, "reservations", nowMs);
   return reserveNow(
     state,
     body,
-    { key, print, scopes, budgets: verdict.budgets, id: freshId(state, reply, "reservation_id") },
+    { key, print, scopes, budgets: verdict.budgets, governors, id: freshId(state, reply, "reservation_id") },
     nowMs,
   );
 }
@@ -71,13 +74,22 @@ export function foretellReserve(
 function reserveNow(
   state: ModelState,
   body: ReserveInput,
-  made: { key: string; print: string; scopes: string[]; budgets: ModelBudget[]; id: string },
+  made: {
+    key: string;
+    print: string;
+    scopes: string[];
+    budgets: ModelBudget[];
+    governors: ReturnType<typeof governorsOf>;
+    id: string;
+  },
   nowMs: number,
 ): Expected {
   const { tenant } = state;
   const { unit } = body.estimate;
   const amount = exact(body.estimate.amount);
-  const ttlMs = Math.min(body.ttl_ms ?? tenant.defaultTtlMs, tenant.maxTtlMs);
+  const lives = livesUnder(made.governors);
+  const wantedMs = body.ttl_ms ?? lives.defaultTtlMs ?? tenant.defaultTtlMs;
+  const ttlMs = Math.min(wantedMs, lives.maxTtlMs ?? tenant.maxTtlMs, tenant.maxTtlMs);
   const answer: { key: string; print: string; body: Members } = {
     key: made.key,
     print: made.print,
@@ -95,18 +107,18 @@ function reserveNow(
     unit,
     amount,
     scopes: made.budgets.map(({ scope }) => scope),
-    policy: policyOf(state, body, made.budgets),
+    policy: policyOf(state, body, made),
     createdAtMs: nowMs,
     expiresAtMs: nowMs + ttlMs,
     graceMs: body.grace_period_ms ?? 5000,
-    maxExtensions: tenant.maxExtensions,
+    maxExtensions: Math.min(lives.maxExtensions ?? tenant.maxExtensions, tenant.maxExtensions),
     extensions: [],
     state: "ACTIVE",
   };
   state.reservations.set(made.id, reservation);
   for (const budget of made.budgets) budget.updatedAtMs = nowMs;
   answer.body = {
-    decision: "ALLOW",
+    ...decisionUnder(made.governors),
     reservation_id: made.id,
     affected_scopes: made.scopes,
     expires_at_ms: nowMs + ttlMs,
@@ -142,7 +154,7 @@ export function foretellDecide(
   const verdict = judgeEstimate(state, body.estimate, scopes, nowMs);
   if (!verdict.ok && verdict.isFault) return verdict.refusal;
   const decided = verdict.ok
-    ? { decision: "ALLOW", affected_scopes: scopes }
+    ? { ...decisionUnder(governorsOf(state, scopes, nowMs)), affected_scopes: scopes }
     : { decision: "DENY", affected_scopes: scopes, reason_code: reasonOf(verdict.refusal.verdict) };
   keepAnswer(state, request, decided, nowMs);
   return granted(decided);
@@ -154,6 +166,8 @@ function judgeEstimate(
   { unit, amount }: ReserveInput["estimate"],
   scopes: string[],
   nowMs: number,
+  /** Whose rates count; nobody's for a question. */
+  throttling: ReturnType<typeof governorsOf> = [],
 ): Verdict {
   const { status } = state.tenant;
   const deny = (refusal: Expected & { ok: false }, isFault = false): Verdict => ({
@@ -163,6 +177,8 @@ function judgeEstimate(
   });
   if (status === "CLOSED") return deny(refused("409 TENANT_CLOSED"));
   if (status === "SUSPENDED") return deny(refused("401 UNAUTHORIZED"), true);
+  const throttled = refuseByRate(state, throttling, "reservations", nowMs);
+  if (throttled !== undefined) return deny(throttled, true);
   const budgets = budgetsOn(state, scopes, unit);
   if (budgets.length === 0) {
     const refusal = refuseUnbudgeted(state, scopes);
@@ -177,9 +193,15 @@ function reasonOf(verdict: string): string {
   return code === "NOT_FOUND" ? "BUDGET_NOT_FOUND" : code;
 }
 
-function policyOf(state: ModelState, body: ReserveInput, budgets: readonly ModelBudget[]): Policy {
+function policyOf(
+  state: ModelState,
+  body: ReserveInput,
+  { budgets, governors }: { budgets: readonly ModelBudget[]; governors: ReturnType<typeof governorsOf> },
+): Policy {
   const onBudget = budgets.filter(({ policy }) => policy !== undefined).at(-1)?.policy;
-  return body.overage_policy ?? onBudget ?? state.tenant.policy ?? "ALLOW_IF_AVAILABLE";
+  return (
+    body.overage_policy ?? overageUnder(governors) ?? onBudget ?? state.tenant.policy ?? "ALLOW_IF_AVAILABLE"
+  );
 }
 
 /** The reservation that this key made today or on the two days before, the newest if clocks made several. */

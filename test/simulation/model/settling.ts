@@ -4,6 +4,7 @@
 import type { CommitInput, ExtendInput, ReleaseInput } from "purser/ledger";
 import { replayed, timeLeft } from "./answers.ts";
 import { charge } from "./money.ts";
+import { countCall, governorsOf, livesUnder, refuseByRate } from "./policies.ts";
 import {
   budgetsOn,
   type Expected,
@@ -27,10 +28,14 @@ export function foretellCommit(state: ModelState, id: string, body: CommitInput,
   const { unit, amount: estimate, policy } = reservation;
   if (body.actual.unit !== unit) return refused("400 UNIT_MISMATCH");
 
+  const governors = governorsOf(state, affectedBy(reservation), nowMs);
+  const throttled = refuseByRate(state, governors, "commits", nowMs);
+  if (throttled !== undefined) return throttled;
   const budgets = budgetsOn(state, reservation.scopes, unit);
   const booked = charge(state, budgets, { estimate, actual: exact(body.actual.amount), policy }, nowMs);
   if (!booked.ok) return booked;
   const { charged } = booked;
+  countCall(state, governors, "commits", nowMs);
   Object.assign(reservation, {
     state: "COMMITTED",
     finishedAtMs: nowMs,
@@ -81,7 +86,9 @@ export function foretellExtend(state: ModelState, id: string, body: ExtendInput,
   if (nowMs > reservation.expiresAtMs) return refused("410 RESERVATION_EXPIRED");
   if (reservation.extensions.length >= reservation.maxExtensions)
     return refused("409 MAX_EXTENSIONS_EXCEEDED");
-  const furthestMs = Math.max(reservation.expiresAtMs, nowMs + state.tenant.maxTtlMs);
+  const lives = livesUnder(governorsOf(state, affectedBy(reservation), nowMs));
+  const lifeMs = Math.min(lives.maxTtlMs ?? state.tenant.maxTtlMs, state.tenant.maxTtlMs);
+  const furthestMs = Math.max(reservation.expiresAtMs, nowMs + lifeMs);
   reservation.expiresAtMs = Math.min(reservation.expiresAtMs + body.extend_by_ms, furthestMs);
   const reply = {
     status: "ACTIVE",
@@ -99,7 +106,7 @@ export function foretellGet(state: ModelState, id: string, nowMs: number): Expec
   const { details, unit } = reservation;
   const status = stateAt(reservation, nowMs);
   if (status === "EXPIRED") return refused("410 RESERVATION_EXPIRED");
-  const affected = details.affected as string[];
+  const affected = affectedBy(reservation);
   return granted({
     reservation_id: id,
     status,
@@ -116,6 +123,11 @@ export function foretellGet(state: ModelState, id: string, nowMs: number): Expec
     metadata: details.metadata,
     committed_metadata: reservation.committedMetadata,
   });
+}
+
+/** All scopes of its subject, budgeted or not. */
+function affectedBy({ details }: ModelReservation): string[] {
+  return details.affected as string[];
 }
 
 function sameSettlement(

@@ -36,6 +36,39 @@ export interface ModelBudget {
   updatedAtMs: number;
 }
 
+/** What policies ask of clients. */
+export interface ModelCaps {
+  readonly max_tokens?: number | undefined;
+  readonly max_steps_remaining?: number | undefined;
+  readonly tool_allowlist?: readonly string[] | undefined;
+  readonly tool_denylist?: readonly string[] | undefined;
+  readonly cooldown_ms?: number | undefined;
+}
+
+export interface ModelPolicy {
+  readonly id: string;
+  name: string;
+  readonly pattern: string;
+  priority: number;
+  status: "ACTIVE" | "DISABLED";
+  caps?: ModelCaps | undefined;
+  overage?: Policy | undefined;
+  ttl?:
+    | {
+        default_ttl_ms?: number | undefined;
+        max_ttl_ms?: number | undefined;
+        max_extensions?: number | undefined;
+      }
+    | undefined;
+  rates?:
+    | { max_reservations_per_minute?: number | undefined; max_commits_per_minute?: number | undefined }
+    | undefined;
+  fromMs?: number | undefined;
+  untilMs?: number | undefined;
+  readonly createdAtMs: number;
+  updatedAtMs: number;
+}
+
 /** A success that is given again to the same request: its canonical body, and what was answered. */
 export interface ModelAnswer {
   readonly key: string;
@@ -79,6 +112,9 @@ export interface ModelState {
   readonly budgets: Map<string, ModelBudget>;
   readonly reservations: Map<string, ModelReservation>;
   answers: KeptAnswer[];
+  readonly policies: ModelPolicy[];
+  /** Calls let through in the newest minute that there were any, by policy, kind and scope. */
+  readonly rates: Map<string, { readonly minute: number; readonly calls: number }>;
   /** This turn's reply is that of an earlier answer and would be that of a new decision as well: either may be true. */
   ambiguous: boolean;
   /** Rows of the audit log: one for each change that an operator made. */
