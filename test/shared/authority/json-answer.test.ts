@@ -200,3 +200,18 @@ test("so do an error's details; of a denial's figures none that was written with
   expect(denialOf("10.00000000000000000001")).toMatchObject({ scope: "s", code: "BUDGET_EXCEEDED" });
   expect(denialOf("10.00000000000000000001")).not.toHaveProperty("figures");
 });
+
+test("a refusal without a budget is a denial where something was asked for; a settlement's is what it says", () => {
+  const body = { error: "NOT_FOUND", message: "Budget not found for provided scope: tenant:acme" };
+  const codeOf = (operation: string) => errorOf({ operation }, { status: 404, body }).code;
+  expect(["reserve", "reserveFit", "event", "openLease"].map(codeOf)).toEqual(
+    Array(4).fill("BUDGET_NOT_FOUND"),
+  );
+  expect(["commit", "release", "getReservation"].map(codeOf)).toEqual(Array(3).fill("NOT_FOUND"));
+});
+
+test("a denial names a scope only if the details' is a text", () => {
+  const body = { error: "BUDGET_EXCEEDED", message: "no", details: { scope: 5 } };
+  const denied = deniedBy(errorOf({ operation: "reserve" }, { status: 409, body }), safeFigure);
+  expect(denied?.denial).not.toHaveProperty("scope");
+});

@@ -3,6 +3,7 @@
 
 import * as fc from "fast-check";
 import {
+  AuthorityError,
   HttpAuthority,
   type Journal,
   type JournalContents,
@@ -507,6 +508,129 @@ test("a try that is throttled within the call: any wait beyond the one asked for
   expect(await guard.commit({ actual: 70 })).toMatchObject({ ok: true });
   expect(waits).toEqual([[2_187, 1_002_000]]);
   expect(journal.list().records).toEqual([]);
+});
+
+const tries = (log: readonly string[]) => log.filter((it) => it === "commit commit").length;
+const unsafe = () => new AuthorityError("AMOUNT_UNSAFE", "too large", { outcome: "done" });
+
+describe("a guard", () => {
+  test("whose commit is refused for its key is tried with the next call that is answered", async () => {
+    const { time, start, faults, figures } = world();
+    const { authority, open } = start();
+    const guard = await open();
+    faults.push(refused("UNAUTHORIZED", 401));
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    await authority.balances();
+    await time.advance(250);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("whose commit is under way is not tried besides by a call that is answered", async () => {
+    const { time, start, log, faults } = world();
+    const { authority, open } = start();
+    const guard = await open();
+    faults.push("no answer");
+    void guard.commit({ actual: 70 });
+    await time.advance(0);
+    await authority.balances();
+    await time.advance(60_000);
+    expect(tries(log)).toBe(1);
+  });
+
+  test("that is left while it is throttled sends nothing more, and what it knows is told to be kept once", async () => {
+    const { time, start, log, faults, figures } = world();
+    const { authority, open, notices } = start();
+    const [asked, told] = [await open(), await open()];
+    faults.push("lost request", throttled(20_000), throttled(20_000));
+    await asked.commit({ actual: 70 }).catch(() => undefined);
+    await asked.dispose();
+    expect(tries(log)).toBe(2);
+    told.spent(30);
+    await told.dispose();
+    expect(notices).toEqual([
+      { disposition: "kept", reservationId: told.reservationId, cause: throttled(20_000).denial },
+    ]);
+    await time.advance(21_000);
+    expect(await authority.flush()).toEqual({ outstanding: 0 });
+    expect(figures()).toBe("100 spent, 0 reserved");
+  });
+
+  test("is over once its commit is made, also where the answer cannot be shown, now or in the background", async () => {
+    const { time, start, faults } = world();
+    const { open } = start();
+    const [now, later] = [await open(), await open()];
+    faults.push(unsafe());
+    await expect(now.commit({ actual: 70 })).rejects.toEqual(code("AMOUNT_UNSAFE"));
+    expect(now.isOver).toBe(true);
+    faults.push("lost request", unsafe());
+    await later.commit({ actual: 70 }).catch(() => undefined);
+    expect(later.isOver).toBe(false);
+    await time.advance(250);
+    expect(later.isOver).toBe(true);
+  });
+
+  test("charges the most that anybody said: what a denied commit named, where `spent` was told less", async () => {
+    const { start, figures } = world();
+    const guard = await start().open({ overagePolicy: "REJECT" });
+    guard.spent(30);
+    await guard.commit({ actual: 130 });
+    await guard.dispose();
+    expect(figures()).toBe("100 spent, 0 reserved");
+  });
+
+  test("without a heartbeat gets none after a denied commit", async () => {
+    const { time, start } = world();
+    const { authority } = start();
+    const request = { ...REQUEST, overagePolicy: "REJECT" } as const;
+    const guard = await authority.guard(request, { heartbeat: false });
+    if (!guard.ok) throw new Error(guard.denial.message);
+    await guard.commit({ actual: 101 });
+    expect(time.timers).toBe(0);
+    await guard.release().catch(() => undefined);
+  });
+
+  test("extended again after an abort is extended once", async () => {
+    const { start } = world();
+    const { authority, open } = start();
+    const guard = await open();
+    const endMs = guard.expiresAtMs;
+    const extend = authority.extend.bind(authority);
+    authority.extend = async (...args) => {
+      await extend(...args);
+      authority.extend = extend;
+      throw new Error("user left");
+    };
+    await expect(guard.extend(10_000)).rejects.toThrow("user left");
+    await guard.extend(10_000);
+    expect(guard.expiresAtMs).toBe(endMs + 10_000);
+    await guard.release();
+  });
+});
+
+describe("to the millisecond", () => {
+  test("an hour of Retry-After is waited for", async () => {
+    const { time, start, faults, figures } = world();
+    const guard = await start().open();
+    faults.push(throttled(3_600_000));
+    await guard.commit({ actual: 70 });
+    expect(time.timers).toBe(1);
+    await time.advance(3_600_250);
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test("an event is sent up to six days after it became one", async () => {
+    const { time, start, log, faults } = world();
+    const first = start();
+    const guard = await first.open();
+    time.pass(65_001);
+    faults.push(refused("RESERVATION_EXPIRED", 410), "lost request");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    first.die();
+    log.length = 0;
+    time.pass(6 * 86_400_000);
+    expect(await start().authority.flush()).toEqual({ outstanding: 0 });
+    expect(log).toContain("recordEvent commit");
+  });
 });
 
 describe("a process that opens a journal", () => {
