@@ -143,6 +143,21 @@ test("a signal of the caller's hears no more of a call that is over, whichever w
   expect(listeners.size).toBe(0);
 });
 
+test("a server that gives the same cursor again is not asked for ever", async () => {
+  let pages = 0;
+  const fetch = async () => {
+    pages += 1;
+    const hasMore = pages < 10; // so that a client which goes on comes to an end
+    return Response.json({ balances: [], has_more: hasMore, ...(hasMore && { next_cursor: "c" }) });
+  };
+  const authority = new HttpAuthority({ baseUrl: "https://authority.test", apiKey: "k", fetch });
+  await expect(authority.balances({ tenant: "acme" })).rejects.toMatchObject({
+    code: "AUTHORITY_ANSWER_INVALID",
+    message: expect.stringContaining("next_cursor"),
+  });
+  expect(pages).toBe(2);
+});
+
 test("a redirect as a page sees it, with status 0, is not asked for again", async () => {
   let calls = 0;
   const fetch = async () => {

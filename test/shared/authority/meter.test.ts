@@ -640,6 +640,21 @@ describe("what is sent at the end", () => {
   });
 });
 
+test("of one call there is one set of metrics, whatever the number of its reservations", async () => {
+  const { authority } = rig();
+  const meter = (await guardOf(authority, 100)).meter({ lowWater: 0 });
+  await meter.add(150);
+  const commit = authority.commit.bind(authority);
+  const metrics: unknown[] = [];
+  authority.commit = (id, request, ...rest) => {
+    metrics.push(request.metrics);
+    return commit(id, request, ...rest);
+  };
+  meter.usage(160, { tokensOutput: 160 });
+  expect(await meter.settle()).toMatchObject({ charged: 160 });
+  expect(metrics).toEqual([{ tokensOutput: 160 }, undefined]);
+});
+
 test("a page that closes while a further reservation is under way: charged at once, and that is given back", async () => {
   const { authority, figures } = rig();
   const page = new EventTarget();

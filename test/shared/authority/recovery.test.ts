@@ -784,13 +784,17 @@ describe("flush", () => {
 
   test("gives up after its rounds and says how many are left", async () => {
     const { time, start, faults } = world();
-    const { authority, open } = start();
+    const { authority, open, notices } = start();
     const guard = await open();
     faults.push(...Array<Fault>(20).fill("lost request"));
     await guard.commit({ actual: 70 }).catch(() => undefined);
     const flushed = authority.flush();
     await time.advance(60_000);
     expect(await flushed).toEqual({ outstanding: 1 });
+    const again = authority.flush();
+    await time.advance(60_000);
+    expect(await again).toEqual({ outstanding: 1 });
+    expect(notices.map(({ disposition }) => disposition)).toEqual(["kept"]); // and is not told twice
   });
 
   test("does not bring back what was settled while it looked into the journal", async () => {
