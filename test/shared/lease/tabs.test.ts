@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { LocalAuthority, LocalLedger, MemoryStore } from "purser/ledger";
 import { TabAuthority, type TabAuthorityOptions } from "purser/tabs";
 import { describe, expect, test } from "vitest";
+import type { CallOptions } from "../../../src/authority/authority.ts";
 import { AuthorityError } from "../../../src/authority/errors.ts";
 import type { LeaseAuthority } from "../../../src/authority/leases.ts";
 import * as Book from "../../../src/lease/tab-book.ts";
@@ -15,7 +16,7 @@ import { TabSpender } from "../../support/tab-spender.ts";
 const TTL_MS = 60_000;
 const GRACE_MS = 5_000;
 
-type Fault = "lost request" | "lost reply" | "forbidden" | "not found";
+type Fault = "silence" | "lost request" | "lost reply" | "forbidden" | "not found";
 
 function rig(allocated: number, seed = 1) {
   const hub = new TabHub(new Chance(seed));
@@ -34,15 +35,16 @@ function rig(allocated: number, seed = 1) {
 
   /** The authority as a tab reaches it: request and answer each take their time, and a dead tab hears nothing. */
   const reached = (tab: Tab): LeaseAuthority => {
-    const carry = <T>(name: string, call: () => Promise<T>): Promise<T> =>
+    const carry = <T>(name: string, options: CallOptions | undefined, call: () => Promise<T>): Promise<T> =>
       new Promise((resolve, reject) => {
-        calls.push(name);
+        calls.push(options?.keepalive === true ? `${name}, outliving the page` : name);
         const lost = (): void => {
           if (tab.isAlive)
             reject(new AuthorityError("AUTHORITY_UNAVAILABLE", "cut off", { outcome: "unknown" }));
         };
         hub.later(() => {
           const fault = faults.shift();
+          if (fault === "silence") return;
           if (fault === "lost request") return lost();
           if (fault === "forbidden" || fault === "not found") {
             const code = fault === "forbidden" ? "FORBIDDEN" : "NOT_FOUND";
@@ -55,9 +57,9 @@ function rig(allocated: number, seed = 1) {
         });
       });
     return {
-      lease: (request) => carry("lease", () => local.lease(request)),
-      renewLease: (name, renewal) => carry("renew", () => local.renewLease(name, renewal)),
-      returnLease: (name, report) => carry("return", () => local.returnLease(name, report)),
+      lease: (request, options) => carry("lease", options, () => local.lease(request)),
+      renewLease: (name, renewal, options) => carry("renew", options, () => local.renewLease(name, renewal)),
+      returnLease: (name, report, options) => carry("return", options, () => local.returnLease(name, report)),
       leases: (query) => local.leases(query),
       exposure: () => local.exposure(),
     };
@@ -251,6 +253,106 @@ describe("tabs", () => {
     expect(await opening).toMatchObject({ ok: true, granted: { amount: 10 } });
   });
 
+  test("what a third tab asked of a leader that died is asked again of the next one", async () => {
+    const { open, during, faults, hub } = rig(1_000);
+    const [first, second, third] = [open(), open(), open()];
+    await hub.drain();
+    faults.push("silence");
+    const opening = third.spender.open(10);
+    // All have heard the question: whoever leads next finds it nowhere any more.
+    await hub.drain();
+    first.tab.kill(0);
+    expect(await during(opening)).toMatchObject({ ok: true, granted: { amount: 10 } });
+    expect(second.tabs.leads).toBe(true);
+  });
+
+  test("a new leader that came after the last book hears it from a tab that has it", async () => {
+    const { open, during, hub, rows } = rig(1_000);
+    const first = open();
+    const aside = hub.open();
+    const { locks } = aside.surroundings;
+    let queue: () => void = () => undefined;
+    const isQueued = new Promise<void>((resolve) => {
+      queue = resolve;
+    });
+    // Of which the lock's keeper hears later than of tabs that were opened after it.
+    const second = open({
+      ...aside.surroundings,
+      locks: {
+        request: async (...asked) => {
+          await isQueued;
+          return locks.request(...asked);
+        },
+        query: locks.query,
+      },
+    });
+    for (const { spender } of [first, second]) await during(spender.open(50));
+    const third = open();
+    queue();
+    await hub.drain();
+    first.tab.kill(0);
+    expect(await during(third.spender.open(50))).toMatchObject({ ok: true, state: "active" });
+    expect(third.tabs.leads).toBe(true);
+    expect(await during(second.spender.renew(50))).toMatchObject({ state: "active" });
+    expect(rows()).toHaveLength(1);
+  });
+
+  test("a tab that came later knows less, and a new leader does not take its word for all", async () => {
+    const { open, during, hub, rows } = rig(1_000);
+    const [first, second] = [open(), open()];
+    for (const { spender } of [first, second]) await during(spender.open(50));
+    const third = open();
+    await hub.drain();
+    first.tab.kill(0);
+    expect(await during(second.spender.renew(50))).toMatchObject({ state: "active" });
+    expect(second.tabs.leads).toBe(true);
+    expect(await during(third.spender.open(10))).toMatchObject({ ok: true, state: "active" });
+    expect(rows()).toHaveLength(1);
+  });
+
+  test("a slice lives no longer than the tabs' lease, whoever asks for it and for however long", async () => {
+    const { open, during, hub, calls } = rig(1_000);
+    const [first, second] = [open(), open()];
+    await during(first.spender.open(100));
+    await hub.advance(TTL_MS / 3);
+    const asked = { unit: "TOKENS", want: 10 } as const;
+    const leftMs = TTL_MS - TTL_MS / 3;
+    for (const ttlMs of [undefined, TTL_MS]) {
+      const answer = await during(second.tabs.lease({ ...asked, ...(ttlMs !== undefined && { ttlMs }) }));
+      if (!answer.ok) throw new Error(answer.denial.message);
+      expect(answer.remainingTtlMs).toBeGreaterThan(0);
+      expect(answer.remainingTtlMs).toBeLessThanOrEqual(leftMs);
+    }
+    expect(await during(second.tabs.lease({ ...asked, ttlMs: 5_000 }))).toMatchObject({
+      remainingTtlMs: 5_000,
+    });
+    expect(calls).toEqual(["lease"]);
+  });
+
+  test("the tabs' lease lives from when it was asked for, however late the answer comes", async () => {
+    const { open, hub, rows } = rig(1_000);
+    const { spender } = open();
+    const opening = spender.open(10);
+    await settled();
+    while (rows().length === 0) await hub.step();
+    await hub.advance(5_000);
+    await hub.drain();
+    const answer = await opening;
+    if (!answer.ok) throw new Error(answer.denial.message);
+    expect(answer.remainingTtlMs).toBeLessThanOrEqual(TTL_MS - 5_000);
+  });
+
+  test("where there is too little for all a tab gets its share of it, or as much as it needs", async () => {
+    const { open, during } = rig(100);
+    const [first, second, third] = [open(), open(), open()];
+    // As much again was asked for, and not given.
+    await during(first.spender.open(60));
+    first.spender.hold(60);
+    await during(first.spender.renew(60));
+    expect(await during(second.spender.open(40))).toMatchObject({ granted: { amount: 20 } });
+    expect(await during(third.spender.open(20, 15))).toMatchObject({ granted: { amount: 15 } });
+  });
+
   test("near exhaustion slices shrink, the idle ones are asked back, and who gets nothing hears why", async () => {
     const { open, during } = rig(100);
     const [first, second, third] = [open(), open(), open()];
@@ -320,6 +422,20 @@ describe("tabs", () => {
     tab.kill(1);
     await hub.advance(TTL_MS + GRACE_MS + 1);
     expect(figures()).toEqual({ spent: 70, reserved: 0, debt: 0 });
+  });
+
+  test("a leading page that goes gives back what nobody has at once, also where it has nothing itself", async () => {
+    const { open, during, calls, hub, rows } = rig(1_000);
+    const [first, second] = [open(), open()];
+    await during(second.spender.open(10));
+    expect(first.tabs.leads).toBe(true);
+    first.tab.page.dispatchEvent(new Event("pagehide"));
+    // Nothing else happens any more with that page.
+    await settled();
+    expect(calls).toEqual(["lease", "renew, outliving the page"]);
+    first.tab.kill(0);
+    await hub.drain();
+    expect(rows()).toMatchObject([{ granted: 20n, returned: 10n }]);
   });
 
   test("a slice is settled at its end as the tabs' lease is", async () => {
