@@ -8,6 +8,9 @@
 //              been told of all that was returned. So what it has set aside is never less.
 //   lent       what the holder lent itself while it could not reach the authority; beyond all budgets
 //
+// What was lent, spent and reported is charged, as debt where there is nothing left, and counts as granted from then on. It
+// uses up the allowance all the same, until the authority lends again: while a budget has debt it lends nothing.
+//
 // What is spent counts against `paid` first: a call that outlives its lease was charged with it. So no unit is reported
 // under two leases, and at rest the reports come to exactly what was spent.
 
@@ -43,9 +46,12 @@ export class LeaseBook {
   #granted = 0;
   #returned = 0;
   #lent = 0;
+  /** What the holder lent itself and was charged for since the authority last lent anything. */
+  #overdrawn = 0;
   #within = 0;
   /** What the authority has heard of the present lease. */
   #toldSpent = 0;
+  #toldReturned = 0;
   #past: PastLease[] = [];
 
   get granted(): number {
@@ -86,16 +92,22 @@ export class LeaseBook {
   /** The authority has granted so much under the present lease, in all. @returns what to add to the local budget */
   grantedInAll(total: number): number {
     const more = Math.max(0, total - this.#granted);
+    // What was reported beyond the grant counts as granted; only what goes beyond that was lent.
+    const charged = Math.min(more, Math.max(0, this.#toldSpent + this.#toldReturned - this.#granted));
     this.#granted += more;
     const repaid = Math.min(this.#lent, more);
     this.#lent -= repaid;
+    this.#overdrawn = more > charged ? 0 : this.#overdrawn + repaid;
     this.#within += more - repaid;
     return more - repaid;
   }
 
-  /** The holder lends itself up to `allowance` in all. @returns what to add to the local budget */
+  /**
+   * The holder lends itself up to `allowance`, what it was charged for since the last grant included.
+   * @returns what to add to the local budget
+   */
   lend(allowance: number): number {
-    const more = Math.max(0, allowance - this.#lent);
+    const more = Math.max(0, allowance - this.#lent - this.#overdrawn);
     this.#lent += more;
     this.#within += more;
     return more;
@@ -130,8 +142,9 @@ export class LeaseBook {
   }
 
   /** The authority has heard a report on the present lease. */
-  heard({ spent }: Told): void {
+  heard({ spent, returned }: Told): void {
     this.#toldSpent = Math.max(this.#toldSpent, spent);
+    this.#toldReturned = Math.max(this.#toldReturned, returned);
   }
 
   /**
@@ -146,6 +159,7 @@ export class LeaseBook {
     this.#granted = 0;
     this.#returned = 0;
     this.#toldSpent = 0;
+    this.#toldReturned = 0;
     return this.#absorb(beyond);
   }
 
@@ -155,6 +169,7 @@ export class LeaseBook {
     this.#granted = 0;
     this.#returned = 0;
     this.#toldSpent = 0;
+    this.#toldReturned = 0;
   }
 
   /**
@@ -207,6 +222,7 @@ export class LeaseBook {
   #absorb(beyond: number): number {
     const repaid = Math.min(this.#lent, beyond);
     this.#lent -= repaid;
+    this.#overdrawn += repaid;
     this.#within += beyond - repaid;
     return beyond - repaid;
   }

@@ -302,7 +302,9 @@ function claimed(local: AtomicTokenBudget): KernelCounter | null {
   const wasAbandoned = isAbandoned(kernel, handle);
   // One that was closed has nothing idle and nothing under way: its name can be opened again.
   const isIdle = wasAbandoned || local.available === 0;
-  const isAtRest = isIdle && local.debt === 0 && local.openReservations === 0;
+  // What calls used beyond a dead one's lease nobody has charged: the next lease pays for it first, and reports it.
+  const isPaid = wasAbandoned || local.debt === 0;
+  const isAtRest = isIdle && isPaid && local.openReservations === 0;
   if (isAtRest && claimSupply(kernel, handle, SUPPLY.good)) {
     // What a supplier that died has left idle is charged, or was given back, with its lease: nobody is to spend it under
     // another. Only once it is claimed, since what was claimed by somebody else meanwhile is his.

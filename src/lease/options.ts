@@ -27,7 +27,8 @@ export interface LeasedBudgetOptions
   readonly reportEveryMs?: number;
   /**
    * What may be spent while the authority cannot be reached, beyond what the lease has left. It is part of the bound of
-   * overspending. 0 by default: then the lease's end is the end.
+   * overspending. What was charged of it is had again once the authority lends again. 0 by default: then the lease's end is the
+   * end.
    */
   readonly offlineAllowance?: number;
   /**

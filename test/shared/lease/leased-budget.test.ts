@@ -91,6 +91,8 @@ describe("spending", () => {
     await budget.close();
     expect(world.figures()).toMatchObject({ spent: 30, reserved: 0 });
     budget.release(30);
+    expect(budget.available).toBe(0);
+    expect(budget.overReleased).toBe(40);
     await world.advance(100_000);
     expect(world.figures()).toMatchObject({ spent: 30, reserved: 0 });
   });
@@ -252,12 +254,24 @@ describe("waiting", () => {
     const kernel = createKernel({ shared: false });
     const budget = await open({ kernel, name: "short" });
     const both = allOf(budget, new AtomicBudget(1, { kernel }));
-    expect(both.tryReserve([150, 1])).toBeNull();
-    expect(both.explainDenial([150, 1])).not.toBeNull();
+    // More than what another thread's refusal would be taken for, of which no amount is known.
+    expect(both.tryReserve([350, 1])).toBeNull();
+    expect(both.explainDenial([350, 1])).not.toBeNull();
     await world.advance(1_000);
-    const taken = both.tryReserve([150, 1]);
+    const taken = both.tryReserve([350, 1]);
     expect(taken).not.toBeNull();
     taken?.release();
+  });
+
+  test("who waits gets at once what a take gives back", async () => {
+    world = new LeaseWorld(100);
+    const budget = await open();
+    expect(budget.tryReserve(100)).toBe(true);
+    const waiting = budget.reserve(50);
+    await world.advance(10);
+    budget.release(60);
+    expect(budget.available).toBe(10);
+    expect(await waiting).toMatchObject({ ok: true });
   });
 
   test("where nothing can come back, who waits is denied at once", async () => {
@@ -464,6 +478,60 @@ describe("the lease's end", () => {
     expect(spend(budget, 10)).toBe(true);
     await budget.close();
     expect(world.figures()).toMatchObject({ spent: 50, reserved: 0 });
+    // Closed, it lends itself nothing any more.
+    expect(budget.exposure()).toMatchObject({ beyond: 0, reasons: [] });
+  });
+
+  test("an allowance that was charged as debt is not lent again before the authority lends", async () => {
+    world = new LeaseWorld(100);
+    const budget = await open({ offlineAllowance: 40, slice: { first: 100, least: 100 } });
+    world.isCutOff = true;
+    await world.advance(31_000);
+    expect(spend(budget, 140)).toBe(true);
+    world.isCutOff = false;
+    await world.advance(40_000);
+    expect(world.figures()).toMatchObject({ spent: 100, debt: 40 });
+    for (let cut = 0; cut < 3; cut++) {
+      world.isCutOff = true;
+      await world.advance(100_000);
+      expect(spend(budget, 1)).toBe(false);
+      world.isCutOff = false;
+      await world.advance(40_000);
+    }
+    world.authority.ledger.fund(
+      { scope: "tenant:acme", unit: "TOKENS" },
+      { operation: "CREDIT", amount: { unit: "TOKENS", amount: 1_000 }, idempotency_key: "more" },
+    );
+    world.authority.ledger.fund(
+      { scope: "tenant:acme", unit: "TOKENS" },
+      { operation: "REPAY_DEBT", amount: { unit: "TOKENS", amount: 40 }, idempotency_key: "debt" },
+    );
+    const waiting = budget.reserve(50);
+    await world.advance(20_000);
+    const held = await waiting;
+    if (held.ok) budget.recordUsage(held.reservation, 50, 0);
+    world.isCutOff = true;
+    await world.advance(300_000);
+    expect(budget.available).toBe(40);
+    world.isCutOff = false;
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: 100 + 50, reserved: 0, debt: 0 }); // 40 were repaid
+  });
+
+  test("what it lent itself and spent is exposure until the authority has heard of it, closed or not", async () => {
+    const budget = await open({ offlineAllowance: 40 });
+    world.isCutOff = true;
+    await world.advance(100_000);
+    expect(spend(budget, 25)).toBe(true);
+    await expect(budget.close()).rejects.toMatchObject({ code: "AUTHORITY_UNAVAILABLE" });
+    expect(budget.exposure()).toMatchObject({
+      beyond: 25,
+      reasons: [{ code: "OFFLINE_ALLOWANCE", amount: 25 }],
+    });
+    world.isCutOff = false;
+    await budget.close();
+    expect(budget.exposure().beyond).toBe(0);
+    expect(world.figures()).toMatchObject({ spent: 25, reserved: 0, debt: 0 });
   });
 
   test("renewed in time, it lasts", async () => {
@@ -661,6 +729,16 @@ describe.each([{ shared: false }, { shared: true }])(
       expect(attached.explainDenial(1_000_000).reason).toMatch(/slice-short|authority-exhausted/);
     });
 
+    test("the holder tops up what others burn before any of them is refused", async () => {
+      const kernel = kernelOf();
+      const budget = await open({ kernel, name: "agents" });
+      const attached = LeasedBudget.attach(kernel, "agents");
+      await world.advance(10); // what its opening left to be looked at
+      for (let take = 0; take < 9; take++) expect(attached.tryReserveTokens(10)).not.toBeNull();
+      expect(attached.available).toBe(10);
+      await heard(() => budget.available > 10);
+    });
+
     test("one supplies a name; after it was closed, another may", async () => {
       const kernel = kernelOf();
       const budget = await open({ kernel, name: "agents" });
@@ -675,6 +753,24 @@ describe.each([{ shared: false }, { shared: true }])(
       expect(attached.tryReserveTokens(100)).not.toBeNull();
       await next.close();
       expect(world.figures()).toMatchObject({ spent: 40, reserved: 100 });
+    });
+
+    test.each([
+      ["has something back", 30],
+      ["owes something", 130],
+    ])("a closed name is not opened again while a call is under way, or the last one %s", async (_, used) => {
+      const kernel = kernelOf();
+      const budget = await open({ kernel, name: "agents" });
+      const reservation = budget.tryReserveTokens(80);
+      await budget.close();
+      const again = () => open({ kernel, name: "agents" });
+      await expect(again()).rejects.toMatchObject({ code: "BUDGET_MISMATCH" });
+      if (reservation !== null) budget.recordUsage(reservation, used, 0);
+      // Which the old one is about to report, and nobody else is to.
+      await expect(again()).rejects.toMatchObject({ code: "BUDGET_MISMATCH" });
+      await world.advance(1_000);
+      await (await again()).close();
+      expect(world.figures()).toMatchObject({ spent: used, reserved: 0, debt: 0 });
     });
 
     test("one that died is followed by another once it was reclaimed, which spends nothing of what it left", async () => {
@@ -698,6 +794,36 @@ describe.each([{ shared: false }, { shared: true }])(
       expect(attached.tryReserveTokens(100)).not.toBeNull();
       expect(next.tokensConsumed()).toBe(0);
     });
+
+    test.each([75, 560])(
+      "what calls used beyond a dead one's lease (%i of 60) is paid for and reported by the one that follows",
+      async (used) => {
+        const kernel = kernelOf();
+        const owner = kernel.issueOwner();
+        const dead = await LeasedBudget.open(world.lossy(), {
+          ...world.options(),
+          kernel: attachKernel(kernel.memory, { owner }),
+          name: "agents",
+          upkeep: "caller",
+        });
+        spend(dead, 40);
+        const reservation = dead.tryReserveTokens(60);
+        if (reservation !== null) dead.recordUsage(reservation, used, 0);
+        expect(dead.debt).toBe(used - 60);
+        kernel.reclaim(owner);
+        const next = await open({ kernel, name: "agents" });
+        const waiting = next.reserve(20);
+        await world.advance(1_000);
+        const held = await waiting;
+        if (held.ok) next.recordUsage(held.reservation, 20, 0);
+        expect(next.debt).toBe(0);
+        expect(next.tokensConsumed()).toBe(20);
+        await next.close();
+        expect(world.figures()).toMatchObject({ spent: used - 60 + 20, reserved: 100, debt: 0 });
+        await world.advance(100_000);
+        expect(world.figures()).toMatchObject({ spent: used - 60 + 20 + 100, reserved: 0, debt: 0 });
+      },
+    );
 
     /** What the kernel's threads are told takes turns of the event loop that nobody can count. */
     async function heard(isTrue: () => boolean): Promise<void> {
