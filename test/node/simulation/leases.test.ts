@@ -40,6 +40,8 @@ describe("leases in simulation", () => {
     "holder: gave back what was asked back",
     "holder: heard that its lease is over",
     "holder: spent after it was reclaimed",
+    "holder: lent itself",
+    "holder: went on beyond its lease's end",
   ])("met %s", (what) => {
     expect(tally.get(what)).toBeGreaterThan(5);
   });

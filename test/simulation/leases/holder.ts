@@ -68,6 +68,7 @@ function* open(world: HolderWorld, key: string, holder: string): HolderPart<Slic
     subject,
     unit,
     granted: BigInt(lease.granted.amount),
+    allowance: plan.offlineAllowance,
     deadlineMs: sentMs + lease.remaining_ttl_ms - MARGIN_MS,
   });
   world.slices.set(slice.id, slice);
@@ -77,9 +78,17 @@ function* open(world: HolderWorld, key: string, holder: string): HolderPart<Slic
 /** Takes from the slice and settles, as long as the clock and the slice allow. */
 function* spend(world: HolderWorld, slice: Slice): HolderScript {
   const { chance, clock, plan } = world;
+  let isBeyond = false;
   for (let call = 0; call < plan.callsPerLife; call += 1) {
     yield* sleep(chance.between(0, plan.workMsMax));
-    if (slice.stopped || clock.read() >= slice.deadlineMs) return;
+    if (slice.stopped) return;
+    if (clock.read() >= slice.deadlineMs) {
+      if (slice.allowance === 0n) return;
+      // Of the lease nothing is to be had any more, and more than the lease only once the authority has been asked in vain.
+      if (!isBeyond) slice.giveBack(slice.idle);
+      isBeyond = true;
+      if (slice.idle > 0n) world.tally.add("holder: went on beyond its lease's end");
+    } else isBeyond = false;
     if (slice.idle > 0n && world.isReclaimed(slice.id))
       world.tally.add("holder: spent after it was reclaimed");
     const estimate = chance.happens(0.2) ? slice.idle : part(chance, slice.idle);
@@ -130,18 +139,20 @@ function* report(world: HolderWorld, slice: Slice): HolderPart<void> {
       want: chance.happens(0.2) ? 0n : drawWant(world),
       ...(chance.happens(0.5) && { ttl_ms: chance.pick(plan.ttlsMs) }),
     };
-    const reply = yield* ask<LeaseCall, AnyReply>({ op: "renewLease", id: slice.id, body }, TRIES);
+    const reply = chance.happens(plan.cutOff)
+      ? undefined
+      : yield* ask<LeaseCall, AnyReply>({ op: "renewLease", id: slice.id, body }, TRIES);
     const lease = leaseIn(reply);
     if (lease === undefined) {
       if (reply?.ok === false) break;
+      if (slice.lendItself()) world.tally.add("holder: lent itself");
       continue;
     }
     if (lease.state === "ended") {
       world.tally.add("holder: heard that its lease is over");
       break;
     }
-    const granted = BigInt(lease.granted.amount);
-    if (granted > slice.granted) slice.granted = granted;
+    slice.heard(BigInt(lease.granted.amount), body);
     slice.deadlineMs = sentMs + lease.remaining_ttl_ms - MARGIN_MS;
     recall = lease.recall;
   }

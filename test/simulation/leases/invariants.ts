@@ -1,6 +1,6 @@
 // What must hold of leases after every step, judged from the store and from what holders really did. A violation is a text;
-// none is `undefined`. The bound of overspending follows from them: what a lease's holder can spend is set aside for it
-// or allowed for by name; what is set aside is in the budgets' figures; and these never exceed what is allocated.
+// none is `undefined`. The bound of overspending follows from them: what a lease's holder can spend is set aside for it,
+// declared as what it may lend itself, or allowed for by name; what is set aside is in the budgets' figures; and these never exceed what is allocated.
 // Who may call: the judge.
 
 import type { AccountRecord } from "purser/ledger";
@@ -137,9 +137,10 @@ function debtIsAllowedFor(step: LeaseStep): string | undefined {
 /** What may be spent under a lease beyond what is set aside for it, and why is known. */
 function allowanceOf({ slices, claims }: LeaseStep, id: string): bigint {
   const { refunded = 0n, forgotten = 0n, spentAndHeld = 0n } = claims.get(id) ?? {};
+  const { invented = 0n, allowance = 0n } = slices.get(id) ?? {};
   // What a liar claims is charged, whatever it is; and of a lease that was forgotten, what an old report says that comes late.
-  const isLiar = (slices.get(id)?.invented ?? 0n) > 0n;
-  return refunded + forgotten + (isLiar || forgotten > 0n ? spentAndHeld : 0n);
+  const isLiar = invented > 0n;
+  return allowance + refunded + forgotten + (isLiar || forgotten > 0n ? spentAndHeld : 0n);
 }
 
 function haltsAreKept({ before, after, isGroup }: LeaseStep): string | undefined {
@@ -158,11 +159,11 @@ function haltsAreKept({ before, after, isGroup }: LeaseStep): string | undefined
 }
 
 function reachIsSetAside({ after, slices, claims }: LeaseStep): string | undefined {
-  for (const { id, reach, idle } of slices.values()) {
+  for (const { id, reach, idle, allowance } of slices.values()) {
     const { refunded = 0n, forgotten = 0n } = claims.get(id) ?? {};
     const setAside = setAsideOf(after.leases.get(id));
-    if (reach > setAside + refunded + forgotten)
-      return `${id} can reach ${reach} (${idle} idle), set aside ${setAside}, refunded ${refunded}, forgotten ${forgotten}`;
+    if (reach > setAside + allowance + refunded + forgotten)
+      return `${id} can reach ${reach} (${idle} idle), set aside ${setAside}, may lend itself ${allowance}, refunded ${refunded}, forgotten ${forgotten}`;
   }
   return undefined;
 }

@@ -139,6 +139,13 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     replace: "Math.max(1, nowMs)",
   },
   {
+    name: "lends-itself-again",
+    rule: "what a holder lends itself while it is cut off is within its allowance, however often it asks in vain",
+    file: "src/lease/book.ts",
+    find: "const more = Math.max(0, allowance - this.#lent - this.#overdrawn);",
+    replace: "const more = allowance;",
+  },
+  {
     name: "lost-lease-charged-nothing",
     rule: "spending under a lease that a restored store does not know is charged",
     file: "src/ledger/lease-late.ts",

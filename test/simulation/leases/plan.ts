@@ -28,6 +28,10 @@ export interface LeasePlan {
   readonly lie: number;
   /** By how much the holders' own clocks are wrong at most, and how often they change their mind. */
   readonly holderClockMsMax: number;
+  /** What each holder may lend itself while the authority does not answer. */
+  readonly offlineAllowance: bigint;
+  /** How often it cannot reach anybody, per report. */
+  readonly cutOff: number;
   readonly bystanders: number;
   /** How many of what they ask are events. */
   readonly events: number;
@@ -46,6 +50,7 @@ export interface LeasePlan {
 }
 
 export function drawLeasePlan(chance: Chance): LeasePlan {
+  const mayLendItself = chance.happens(0.25);
   const maxWant = chance.pick([20, 60, 200]);
   const kinds = chance.pick<LeasePlan["clock"]["kinds"]>([
     ["hiccup"],
@@ -57,7 +62,8 @@ export function drawLeasePlan(chance: Chance): LeasePlan {
     holders: chance.between(1, 5),
     lives: chance.between(1, 3),
     reports: chance.between(0, 6),
-    callsPerLife: chance.between(1, 12),
+    // Beyond its lease's end a holder comes only if it still spends then.
+    callsPerLife: chance.between(1, mayLendItself ? 48 : 12),
     workMsMax: chance.pick([50, 500, 3_000]),
     reportMsMax: chance.pick([200, 1_000, 4_000]),
     wantMax: maxWant,
@@ -66,6 +72,8 @@ export function drawLeasePlan(chance: Chance): LeasePlan {
     sleep: chance.sometimes(0.3),
     lie: chance.happens(0.25) ? 0.4 * chance.next() : 0,
     holderClockMsMax: chance.happens(0.4) ? chance.pick([500, 10_000, 600_000]) : 0,
+    offlineAllowance: mayLendItself ? BigInt(chance.pick([1, maxWant, 5 * maxWant])) : 0n,
+    cutOff: mayLendItself ? 0.7 * chance.next() : 0,
     events: kinds.includes("ahead") ? 0 : 0.2,
     // After weeks what bystanders were answered is gone, and their tries would be new calls.
     bystanders: kinds.includes("days") ? 0 : chance.between(0, 2),
