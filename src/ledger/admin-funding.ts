@@ -4,9 +4,9 @@
 import { ownScope, recordBudget, wrongUnit } from "./admin-budgets.ts";
 import { budgetNameSchema, fundSchema } from "./admin-schema.ts";
 import type { FundBody } from "./admin-wire.ts";
-import { answerAgain, answerOf, printOf } from "./answers.ts";
+import { answerAgain, answerDays, answerOf, printOf } from "./answers.ts";
 import { type Reply, refuse, succeed } from "./codes.ts";
-import { accountsOn, dayOf, type LedgerCore, refusePath, type Turn } from "./core.ts";
+import { accountsOn, type LedgerCore, refusePath, type Turn } from "./core.ts";
 import { changeRefusal } from "./evaluation.ts";
 import { RETENTION } from "./limits.ts";
 import { type Amount, validate } from "./schema.ts";
@@ -43,8 +43,7 @@ export function fund(core: LedgerCore, query: unknown, input: unknown, turn: Tur
 
     const namespace = `fund:${scope}:${unit}`;
     const print = printOf(request);
-    const today = dayOf(nowMs);
-    const days = { fromDay: today, toDay: today + RETENTION.fundDays };
+    const days = answerDays(nowMs, RETENTION.fundDays);
     const earlier = core.store.readAnswer({ namespace, key: request.idempotency_key, ...days });
     if (earlier !== undefined) return answerAgain<FundBody>(earlier, print);
     const halted = changeRefusal(core, admitted.tenant, turn);
@@ -64,7 +63,8 @@ export function fund(core: LedgerCore, query: unknown, input: unknown, turn: Tur
     const [after] = core.writeFigures([before], result.accounts, nowMs);
     if (after === undefined) throw new Error("ledger: funding wrote no account");
     const body = fundBody(core, operation, before, after);
-    core.store.insertAnswer(namespace, days.toDay, answerOf(request.idempotency_key, print, body));
+    const lastDay = days.fromDay + RETENTION.fundDays;
+    core.store.insertAnswer(namespace, lastDay, answerOf(request.idempotency_key, print, body));
     recordBudget(core, turn, after, nowMs, {
       operation: "fundBudget",
       tenantMay: true,

@@ -7,6 +7,7 @@ import type { Principal } from "./access.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { dayOf, type LedgerCore } from "./core.ts";
 import { fingerprint } from "./digest.ts";
+import type { HoldIds } from "./ids.ts";
 import { canonicalJson, stringifyJson } from "./json.ts";
 import { LIMITS, RETENTION } from "./limits.ts";
 import type { Answer } from "./store.ts";
@@ -33,8 +34,22 @@ export function findAnswer(
   nowMs: number,
 ): Answer | undefined {
   const { namespace, days } = KEPT[operation];
-  const today = dayOf(nowMs);
-  return core.store.readAnswer({ namespace, key, fromDay: today, toDay: today + days });
+  return core.store.readAnswer({ namespace, key, ...answerDays(nowMs, days) });
+}
+
+/** The last days of the answers that stand for so many, given at any time up to now, or by a clock that ran ahead. */
+export function answerDays(
+  nowMs: number,
+  days: number,
+): { readonly fromDay: number; readonly toDay: number } {
+  const fromDay = dayOf(nowMs);
+  return { fromDay, toDay: fromDay + days + RETENTION.aheadDays };
+}
+
+/** Where an earlier reserve or lease with this key may lie. */
+export function replayStems(ids: HoldIds, tenant: string, key: string, nowMs: number): string[] {
+  const { reserveReplayDays, aheadDays } = RETENTION;
+  return ids.stems(tenant, key, dayOf(nowMs) + aheadDays, reserveReplayDays + aheadDays);
 }
 
 /** Writes one row, and prunes a few whose days have passed. */

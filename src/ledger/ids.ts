@@ -37,7 +37,7 @@ interface IdMacs {
 }
 
 /** Issues and judges ids of one kind. The first secret issues; all of them are accepted, so that a secret can be rotated. */
-abstract class HoldIds {
+export abstract class HoldIds {
   readonly #kind: IdKind;
   readonly #current: IdMacs;
   readonly #all: readonly IdMacs[];
@@ -70,11 +70,14 @@ abstract class HoldIds {
     return `evt_${digest}`;
   }
 
-  /** The stems under which an earlier reserve with this key may lie, newest first. */
-  stems(tenant: string, idempotencyKey: string, day: number, daysBack: number): string[] {
+  /** The stems under which an earlier reserve with this key may lie, of the last day and so many before it; newest first. */
+  stems(tenant: string, idempotencyKey: string, lastDay: number, daysBack: number): string[] {
     return this.#all.flatMap((macs) => {
       const digest = this.#digestOf(macs, tenant, idempotencyKey);
-      return Array.from({ length: daysBack + 1 }, (_, back) => dayPrefix(day - back, this.#kind) + digest);
+      return Array.from(
+        { length: daysBack + 1 },
+        (_, back) => dayPrefix(lastDay - back, this.#kind) + digest,
+      );
     });
   }
 

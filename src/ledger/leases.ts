@@ -3,7 +3,7 @@
 // minimum; the same key and body get the same lease, as it stands now. Who may call: the Ledger.
 
 import type { Principal } from "./access.ts";
-import { mismatch, printOf } from "./answers.ts";
+import { mismatch, printOf, replayStems } from "./answers.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { type Admitted, accountsOn, dayOf, type LedgerCore, type Turn } from "./core.ts";
 import { evaluate, scopesFor } from "./evaluation.ts";
@@ -12,7 +12,7 @@ import type { LeaseRecord } from "./lease-record.ts";
 import { type LeaseRequest, leaseSchema } from "./lease-schema.ts";
 import { recallFrom, shortageOf, tightestOf } from "./lease-shares.ts";
 import { type LeaseBody, leaseBody, shortageText } from "./lease-wire.ts";
-import { LEASE_DEFAULTS, RETENTION } from "./limits.ts";
+import { LEASE_DEFAULTS } from "./limits.ts";
 import type { Governance } from "./policies.ts";
 import { scopesOf } from "./scope.ts";
 import type { AccountRecord, TenantRecord } from "./store.ts";
@@ -33,8 +33,7 @@ export function openLease(core: LedgerCore, input: unknown, turn: Turn): Reply<L
     const print = printOf(request);
     // The epoch is part of the name: after a restore the same key opens another lease.
     const name = `${core.leases.settings.epoch} ${ownKey(principal.token, request.idempotency_key)}`;
-    const stems = core.leaseIds.stems(core.tenant, name, dayOf(nowMs), RETENTION.reserveReplayDays);
-    const earlier = core.store.findLease(stems);
+    const earlier = core.store.findLease(replayStems(core.leaseIds, core.tenant, name, nowMs));
     if (earlier === undefined) return grant(core, admitted, { scopes: place.scopes, print, name, nowMs });
     return earlier.fingerprint === print ? succeed(presentBody(core, tenant, earlier, nowMs)) : mismatch();
   });

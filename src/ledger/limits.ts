@@ -188,6 +188,11 @@ export const LIMITS = {
 export const RETENTION = {
   /** Days looked back for a reserve with the same key: today and two before cover 24 h of life plus 24 h of replay. */
   reserveReplayDays: 2,
+  /**
+   * Days looked ahead for any first answer: one that was given while the host's clock ran ahead lies there, once that was put
+   * right. So much covers whoever was a day wrong in either direction of a time zone; each day costs a lookup in every call.
+   */
+  aheadDays: 2,
   /** Finished reservations, by the day of their creation and by the moment they finished; both must be past. */
   finishedDays: 32,
   finishedMs: 30 * 86_400_000,

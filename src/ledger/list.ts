@@ -9,7 +9,7 @@ import { dayOf, type LedgerCore, statusAt, type Turn } from "./core.ts";
 import { readCursor, refuseCursor, writeCursor } from "./cursor.ts";
 import { dayPrefix } from "./ids.ts";
 import { parseInt64 } from "./int64.ts";
-import { LIMITS } from "./limits.ts";
+import { LIMITS, RETENTION } from "./limits.ts";
 import { type ListRequest, listSchema } from "./schema.ts";
 import { hasSegments, scopePathOf, segmentsOf } from "./scope.ts";
 import type { Reservation, ReservationScan } from "./store.ts";
@@ -94,7 +94,7 @@ function pageByKey(listing: Listing, key: string): Page {
   const { core, principal, nowMs } = listing;
   const today = dayOf(nowMs);
   const kept = ownKey(principal.token, key);
-  for (let day = today; day > today - LIMITS.listKeyDays; day -= 1) {
+  for (let day = today + RETENTION.aheadDays; day > today - LIMITS.listKeyDays; day -= 1) {
     const found = core.store.findReservation(core.ids.stems(core.tenant, kept, day, 0));
     if (found !== undefined && matches(listing, found)) return { rows: [found] };
   }

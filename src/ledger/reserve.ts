@@ -4,14 +4,14 @@
 
 import type { GenericSchema } from "valibot";
 import type { Principal } from "./access.ts";
-import { answerOf, findAnswer, forKey, keepAnswer, mismatch, printOf } from "./answers.ts";
+import { answerOf, findAnswer, forKey, keepAnswer, mismatch, printOf, replayStems } from "./answers.ts";
 import { type Refusal, type Reply, refuse, succeed } from "./codes.ts";
 import { type Admitted, dayOf, deadlineOf, type LedgerCore, statusAt, type Turn } from "./core.ts";
 import { decisionOf, denialOf, evaluate, scopesFor } from "./evaluation.ts";
 import { largestFit } from "./fit.ts";
 import { type AnyReserveRequest, reserveFitSchema } from "./fit-schema.ts";
 import { tightestOf } from "./lease-shares.ts";
-import { RETENTION, TENANT_DEFAULTS } from "./limits.ts";
+import { TENANT_DEFAULTS } from "./limits.ts";
 import type { Governance } from "./policies.ts";
 import { type Amount, reserveSchema } from "./schema.ts";
 import type { AccountRecord, ActiveReservation, Answer, TenantRecord } from "./store.ts";
@@ -219,8 +219,7 @@ interface EarlierAnswer extends Answer {
 }
 
 function findEarlier(core: LedgerCore, key: string, nowMs: number): EarlierAnswer | undefined {
-  const stems = core.ids.stems(core.tenant, key, dayOf(nowMs), RETENTION.reserveReplayDays);
-  const found = core.store.findReservation(stems);
+  const found = core.store.findReservation(replayStems(core.ids, core.tenant, key, nowMs));
   if (found !== undefined) {
     return { ...found.created, active: statusAt(found, nowMs) === "ACTIVE" };
   }

@@ -154,7 +154,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "fund-not-idempotent",
     rule: "funding with the same key happens once",
     file: "src/ledger/admin-funding.ts",
-    find: "core.store.insertAnswer(namespace, days.toDay, answerOf(request.idempotency_key, print, body));",
+    find: "core.store.insertAnswer(namespace, lastDay, answerOf(request.idempotency_key, print, body));",
     replace: "void answerOf;",
   },
   {

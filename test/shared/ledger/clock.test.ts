@@ -26,6 +26,34 @@ function setUp() {
   return { authority, clock, store, reserve };
 }
 
+describe("what was done by a clock that ran ahead, and is asked again when it was put right, counts once", () => {
+  const MINUTE_MS = 60_000;
+  test.each([
+    ["six minutes, over midnight", 6 * MINUTE_MS],
+    ["a day", MS_PER_DAY],
+    ["two days", 2 * MS_PER_DAY],
+  ])("%s", (_, aheadMs) => {
+    const { authority, clock, reserve } = setUp();
+    clock.set(Math.ceil(clock.now() / MS_PER_DAY) * MS_PER_DAY - 3 * MINUTE_MS);
+    const { subject, action } = reserveRequest("x", 1);
+    const fund = { operation: "CREDIT" as const, amount: tokens(5), idempotency_key: "f" };
+    const place = { scope: "tenant:acme", unit: "TOKENS" as const };
+    const all = () => [
+      reserve("r", 10, 3_600_000).reservation_id,
+      bodyOf(authority.event({ idempotency_key: "e", subject, action, actual: tokens(7) })).event_id,
+      bodyOf(authority.fund(place, fund)).new_allocated,
+    ];
+    clock.advance(aheadMs);
+    const first = all();
+    clock.advance(-aheadMs);
+    expect(all()).toEqual(first);
+    const [row] = bodyOf(authority.balances()).balances;
+    expect(row).toMatchObject({ allocated: tokens(105n), spent: tokens(7n), reserved: tokens(10n) });
+    const { reservations } = bodyOf(authority.listReservations({ idempotency_key: "r" }));
+    expect(reservations).toHaveLength(1);
+  });
+});
+
 describe("a reading far ahead that is corrected", () => {
   test("leaves expiry working: new holds live and end by the corrected time", () => {
     const { authority, clock, reserve } = setUp();

@@ -22,6 +22,9 @@ export const MISMATCH = refused("409 IDEMPOTENCY_MISMATCH");
 /** Days for which answers outside reservations can be replayed, and days back for which reserves can. */
 export const KEPT_DAYS = { fund: 7, event: 7, dryRun: 1, decide: 1, reserve: 2 } as const;
 
+/** Days ahead in which an answer is found that was given while the clock ran ahead. */
+export const AHEAD_DAYS = 2;
+
 export function replayed(
   answer: ModelAnswer,
   print: string,
@@ -69,7 +72,7 @@ export function findReplay(
 ): Expected | undefined {
   const today = dayOf(nowMs);
   const isVisible = ({ expiresDay }: KeptAnswer): boolean =>
-    expiresDay >= today && expiresDay <= today + keptDays;
+    expiresDay >= today && expiresDay <= today + keptDays + AHEAD_DAYS;
   const found = state.answers
     .filter((each) => each.namespace === namespace && each.key === key && isVisible(each))
     .reverse();

@@ -3,7 +3,7 @@
 
 import type { DecideInput, ReserveInput } from "purser/ledger";
 import type { AnyReply } from "../calls.ts";
-import { findReplay, KEPT_DAYS, keepAnswer, replayed, timeLeft } from "./answers.ts";
+import { AHEAD_DAYS, findReplay, KEPT_DAYS, keepAnswer, replayed, timeLeft } from "./answers.ts";
 import { refuseToReserve } from "./money.ts";
 import { countCall, decisionUnder, governorsOf, livesUnder, overageUnder, refuseByRate } from "./policies.ts";
 import { freshId, isForeign, refuseUnbudgeted } from "./requests.ts";
@@ -209,7 +209,7 @@ function earlierReserve(state: ModelState, key: string, nowMs: number): ModelRes
   const today = dayOf(nowMs);
   const candidates = [...state.reservations.values()].filter((each) => {
     const daysAgo = today - dayOf(each.createdAtMs);
-    return each.created.key === key && daysAgo >= 0 && daysAgo <= KEPT_DAYS.reserve;
+    return each.created.key === key && daysAgo >= -AHEAD_DAYS && daysAgo <= KEPT_DAYS.reserve;
   });
   return candidates.sort((a, b) => dayOf(b.createdAtMs) - dayOf(a.createdAtMs))[0];
 }
