@@ -42,6 +42,13 @@ export function checkObject(argument: string, value: unknown): asserts value is 
   if (typeof value !== "object" || value === null) throw invalidType(argument, "an object", value);
 }
 
+/** @throws TypeError unless `value` is an AbortSignal or undefined */
+export function checkSignal(argument: string, value: unknown): asserts value is AbortSignal | undefined {
+  if (value !== undefined && !(value instanceof AbortSignal)) {
+    throw invalidType(argument, "an AbortSignal", value);
+  }
+}
+
 /** @throws TypeError unless `value` is a clock */
 export function checkClock(argument: string, value: unknown): asserts value is () => number {
   if (typeof value !== "function") {

@@ -286,6 +286,8 @@ export interface AuthorityDenial<F extends Figure = number> {
   /** The scope that refused, where the authority names it. */
   readonly scope?: string;
   readonly figures?: DenialFigures<F>;
+  /** When the refusing budget's period ends, by the authority's clock; absent where it has none. */
+  readonly resetsAtMs?: number;
   /** `never`: not as the budgets stand. `when-released`: when a reservation is settled. Or after a time. */
   readonly retry: RetryAdvice;
 }

@@ -8,7 +8,7 @@ import type { Authority, Denied, Extended, Figure, Granted } from "./authority.t
 import { AuthorityError } from "./errors.ts";
 import * as HEARTBEAT_LIMITS from "./limits/heartbeat.ts";
 import { isRepeatable } from "./retry.ts";
-import { type Moment, momentOn, type Surroundings } from "./surroundings.ts";
+import { callOut, type Moment, momentOn, type Surroundings } from "./surroundings.ts";
 import type { CallControl } from "./wire-call.ts";
 
 /** A beat that failed. The call that it is for goes on, and so does its commit, even if the reservation should expire. */
@@ -201,15 +201,8 @@ export class Heartbeat {
     const isOver = waitMs === undefined || windowMs <= 0 || delayMs > windowMs;
     this.#isFinal ||= isOver;
     if (!this.#isFinal) this.#beatIn(delayMs);
-    try {
-      this.#options.onFailure?.({
-        reservationId: this.#reservationId,
-        disposition: isOver ? "stopped" : "retrying",
-        error,
-      });
-    } catch {
-      // It is called from a timer: what it throws would end the process, not reach whoever wrote it.
-    }
+    const disposition = isOver ? "stopped" : "retrying";
+    callOut(() => this.#options.onFailure?.({ reservationId: this.#reservationId, disposition, error }));
   }
 }
 

@@ -8,7 +8,10 @@ import { parseAnswer, requestText } from "./json-answer.ts";
 import { platformWith, type Surroundings } from "./surroundings.ts";
 import type { Carried, WireAnswer, WireFields } from "./wire-call.ts";
 
-/** The platform's `fetch`, or one that does the same: `env.BINDING.fetch`, an agent with a pool, a test's own. */
+/**
+ * The platform's `fetch`, or one that does the same: `(url, init) => env.BINDING.fetch(url, init)`, an agent with a pool, a test's own.
+ * It is called without its object.
+ */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export interface HttpOptions {

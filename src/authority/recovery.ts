@@ -19,7 +19,7 @@ import { AuthorityError } from "./errors.ts";
 import type { Journal, JournalContents, JournalRecord } from "./journal.ts";
 import * as RECOVERY_LIMITS from "./limits/recovery.ts";
 import { isRepeatable } from "./retry.ts";
-import type { Surroundings } from "./surroundings.ts";
+import { callOut, type Surroundings } from "./surroundings.ts";
 import type { CallControl } from "./wire-call.ts";
 
 /** What became of a spend, or of the journal, while nobody was waiting for it. */
@@ -241,7 +241,9 @@ export class Recovery<F extends Figure> {
         // Another try of the same may have been under way.
         if (entry.isEndTold) return;
         entry.isEndTold = true;
-        return this.tell({ disposition: cause === undefined ? "settled" : "dropped", reservationId, cause });
+        // An answer that nobody can read is one all the same: the authority has taken it.
+        const isTaken = cause === undefined || (cause as Partial<AuthorityError>).outcome === "done";
+        return this.tell({ disposition: isTaken ? "settled" : "dropped", reservationId, cause });
       }
       if (entry.isKept) break;
     }
@@ -397,11 +399,7 @@ export class Recovery<F extends Figure> {
 
   /** Never throws. Also for guards that are gone. */
   tell(notice: RecoveryNotice): void {
-    try {
-      this.#options.onNotice(notice);
-    } catch {
-      // Nobody waits here whom it would reach.
-    }
+    callOut(() => this.#options.onNotice(notice));
   }
 }
 

@@ -81,7 +81,7 @@ export function deniedBy<F extends Figure>(
   if (!isDenialCode(code)) return undefined;
   const details = writtenDetails.get(error);
   const figures = figuresOf(details, figure);
-  const scope = details?.scope;
+  const { scope, resets_at_ms: resetsAtMs, retry_after_ms: afterMs } = details ?? {};
   return {
     ok: false,
     denial: {
@@ -89,7 +89,8 @@ export function deniedBy<F extends Figure>(
       message,
       ...(typeof scope === "string" && { scope }),
       ...(figures !== undefined && { figures }),
-      retry: adviceFor(code, figures, retryAfterMs),
+      ...(isTime(resetsAtMs) && { resetsAtMs }),
+      retry: adviceFor(code, figures, retryAfterMs ?? (isTime(afterMs) ? afterMs : undefined)),
     },
   };
 }
@@ -109,7 +110,7 @@ export function deniedIn(body: Readonly<Record<string, unknown>>): Denied<never>
   if (decision !== "DENY") return undefined;
   if (!isDenialCode(reason))
     throw invalidAnswer(`reason_code must be known, got ${String(reason)}`, { outcome: "done" });
-  const retryAfterMs = Number.isSafeInteger(afterMs) ? (afterMs as number) : undefined;
+  const retryAfterMs = isTime(afterMs) ? afterMs : undefined;
   return {
     ok: false,
     denial: { code: reason, message: `denied: ${reason}`, retry: adviceFor(reason, undefined, retryAfterMs) },
@@ -163,6 +164,10 @@ function codeOf(operation: string, error: unknown, message: string): AuthorityEr
     operation === "openLease";
   if (error === "NOT_FOUND" && asks && message.startsWith(NO_BUDGET)) return "BUDGET_NOT_FOUND";
   return error as ErrorCode;
+}
+
+function isTime(value: unknown): value is number {
+  return Number.isSafeInteger(value);
 }
 
 function isDenialCode(code: unknown): code is AuthorityDenialCode {

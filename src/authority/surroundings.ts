@@ -110,3 +110,8 @@ export function onPage({ hide, show }: PageListener): () => void {
     page.removeEventListener("pageshow", show);
   };
 }
+
+/** Calls what the application gave to be told by. What that throws or rejects with would end a process, and reach nobody. */
+export function callOut(call: () => unknown): void {
+  (async () => call())().catch(() => undefined);
+}

@@ -3,7 +3,7 @@
 // Source: seed noether-engine, executor/budget.rs. Mended: a take that fits is never refused because a larger one is
 // failing at the same moment, nothing wraps around, unknown costs can be denied, failed stages can be refunded.
 
-import { checkAmount, checkObject, invalidType } from "../arguments.ts";
+import { checkAmount, checkObject, checkSignal, invalidType } from "../arguments.ts";
 import { AtomicBudget } from "../budgets/atomic-budget.ts";
 import type { BudgetOptions } from "../budgets/kernel-budget.ts";
 import type { Awaitable } from "../budgets/traits.ts";
@@ -112,9 +112,13 @@ export class BudgetedExecutor extends Scoped implements StageExecutor {
    * Pays for the stage, then runs it. A stage that fails stays paid unless `refundOnFailure`.
    *
    * @throws BudgetExceededError if its cost does not fit; it was not called then, and nothing was taken
+   * @throws the signal's reason if it was aborted before, and nothing was taken either
    */
   async execute(stageId: StageId, input: unknown, context: StageContext = {}): Promise<unknown> {
     if (typeof stageId !== "string") throw invalidType("stageId", "a string", stageId);
+    checkObject("context", context);
+    checkSignal("signal", context.signal);
+    context.signal?.throwIfAborted();
     return this.payFor(stageId, () => this.inner.execute(stageId, input, context));
   }
 

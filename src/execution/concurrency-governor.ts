@@ -4,7 +4,7 @@
 // threads; nobody passes those who wait. Source: seed ConcurrencyGovernor; there the total was taken first and held
 // while waiting for the category.
 
-import { checkInteger, checkName, checkObject, invalidType } from "../arguments.ts";
+import { checkInteger, checkName, checkObject, checkSignal, invalidType } from "../arguments.ts";
 import type { Guard, Guarded } from "../budgets/guard.ts";
 import { checkKernel, NAME_LENGTH_MAX } from "../budgets/kernel-budget.ts";
 import type { Denial } from "../denial.ts";
@@ -126,9 +126,7 @@ export class ConcurrencyGovernor {
     checkObject("options", options);
     const { signal, timeoutMs } = options;
     // Before anything else: who fails behind its place in the line would leave the place there, and all behind it unserved.
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      throw invalidType("signal", "an AbortSignal", signal);
-    }
+    checkSignal("signal", signal);
     if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 0, TIMEOUT_MS_MAX);
     const wanted = this.#category(category);
     signal?.throwIfAborted();

@@ -13,7 +13,7 @@ import type { LeaseSettings } from "./lease-record.ts";
 import { CLOCK_BACK_MS_MAX } from "./limits.ts";
 import { type Permission, permits } from "./permissions.ts";
 import { type Governance, type PolicyRecord, PolicySet } from "./policies.ts";
-import { RateCounters } from "./rates.ts";
+import { oldestRateMinute, RateCounters } from "./rates.ts";
 import { validate } from "./schema.ts";
 import type { AccountRecord, TenantRecord } from "./store.ts";
 import { isCapScope } from "./tokens.ts";
@@ -95,6 +95,11 @@ export class LedgerCore extends HoldBook {
   get rates(): RateCounters {
     this.#rates ??= new RateCounters(this.store);
     return this.#rates;
+  }
+
+  override prune(nowMs: number, rowsMax: number): void {
+    super.prune(nowMs, rowsMax);
+    this.#rates?.forgetBefore(oldestRateMinute(nowMs));
   }
 
   /**

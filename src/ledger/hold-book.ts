@@ -10,7 +10,7 @@ import { dayPrefix } from "./ids.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { type LeaseExpiry, type LeaseRecord, outstandingOf } from "./lease-record.ts";
 import { LIMITS, MS_PER_DAY, RETENTION } from "./limits.ts";
-import { minuteOf } from "./rates.ts";
+import { oldestRateMinute } from "./rates.ts";
 import type { Unit } from "./schema.ts";
 import type { AccountKey, ActiveReservation, FinishedReservation, Reservation } from "./store.ts";
 
@@ -239,7 +239,7 @@ export abstract class HoldBook extends AccountBook {
       this.store.pruneLeases({ idBelow: dayPrefix(oldest, "lease"), endedBeforeMs: beforeMs, rowsMax }) +
       this.store.pruneAnswers({ expiresBeforeDay: today, rowsMax }) +
       this.pruneAudit(nowMs, rowsMax) +
-      this.store.pruneRates({ minuteBelow: minuteOf(nowMs) - 1, rowsMax });
+      this.store.pruneRates({ minuteBelow: oldestRateMinute(nowMs), rowsMax });
     if (rows === 0) this.#prunedDay = today;
   }
 

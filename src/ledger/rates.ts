@@ -62,6 +62,13 @@ export class RateCounters {
     }
   }
 
+  /** What the store may keep no longer, nobody keeps: a clock that is put back finds the same, whether the object has slept or not. */
+  forgetBefore(minute: number): void {
+    if (this.#minute >= minute) return;
+    this.#minute = -1;
+    this.#counters = new Map();
+  }
+
   /** This minute's counter, or that of the later one that the store knows. What the store was told counts as used. */
   #counterOf(limit: RateLimit, minute: number): Counter {
     if (minute !== this.#minute) {
@@ -80,7 +87,12 @@ export class RateCounters {
   }
 }
 
-export function minuteOf(timeMs: number): number {
+/** Counts of earlier minutes are kept no longer. */
+export function oldestRateMinute(nowMs: number): number {
+  return minuteOf(nowMs) - 1;
+}
+
+function minuteOf(timeMs: number): number {
   return Math.floor(timeMs / MS_PER_MINUTE);
 }
 

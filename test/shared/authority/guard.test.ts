@@ -317,6 +317,30 @@ describe("a guard", () => {
   });
 });
 
+test("a denial says when the budget's period ends, and when that alone will cover the estimate", async () => {
+  const { authority, ledger, clock } = rig();
+  const hourMs = 3_600_000;
+  const budget = { scope: "tenant:acme", unit: "TOKENS" as const };
+  ledger.setPeriod(budget, {
+    kind: "every",
+    every_ms: hourMs,
+    starts_at: new Date(clock.now()).toISOString(),
+  });
+  await authority.recordEvent({ action: REQUEST.action, actual: tokens(990) });
+  clock.advance(1_000);
+  const asked = await authority.reserve(REQUEST);
+  if (asked.ok) throw new Error("there are 10 left");
+  expect(asked.denial).toMatchObject({
+    code: "BUDGET_EXCEEDED",
+    resetsAtMs: clock.now() + hourMs - 1_000,
+    retry: { afterMs: hourMs - 1_000 },
+  });
+  const { action, estimate } = REQUEST;
+  expect(await authority.decide({ action, estimate })).toMatchObject({
+    denial: { retry: asked.denial.retry },
+  });
+});
+
 describe("what its caller aborted", () => {
   test.each([
     [

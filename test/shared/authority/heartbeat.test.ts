@@ -402,18 +402,24 @@ describe("a beat that fails", () => {
     expect(failures).toMatchObject([{ disposition: "stopped", error: { code: "AUTHORITY_TIMEOUT" } }]);
   });
 
-  test("nobody listens, or who listens throws: the call goes on", async () => {
+  test.each([
+    [
+      "throws",
+      () => {
+        throw new Error("from the listener");
+      },
+    ],
+    [
+      "rejects",
+      async () => {
+        throw new Error("from the listener");
+      },
+    ],
+  ])("nobody listens, or who listens %s: the call goes on", async (_, onHeartbeatError) => {
     const { time, authority, times, faults, open, figures } = rig();
     const deaf = await authority.guard(REQUEST);
     if (!deaf.ok) throw new Error(deaf.denial.message);
-    const angry = await open(
-      {},
-      {
-        onHeartbeatError: () => {
-          throw new Error("from the listener");
-        },
-      },
-    );
+    const angry = await open({}, { onHeartbeatError });
     faults.push("lost request", "lost request");
     await time.advance(59_000);
     expect(times()).toEqual([57, 57, 57.75, 57.75]);

@@ -264,6 +264,18 @@ describe("bad input", () => {
     expect(() => new BudgetedExecutor(inner, value as unknown as CostMap, 1)).toThrow(TypeError);
   });
 
+  test.each<[string, unknown, RegExp | string]>([
+    ["null", null, /context must be an object/],
+    ["a number", 5, /context must be an object/],
+    ["a signal that is none", { signal: 5 }, /signal must be an AbortSignal/],
+    ["an aborted signal", { signal: AbortSignal.abort(new Error("too late")) }, "too late"],
+  ])("%s as a call's context: nothing is paid, and the stage is not called", async (_, context, message) => {
+    const called = stages({ a: 1 });
+    const executor = new BudgetedExecutor(called, new Map([["a", 3]]), 10);
+    await expect(executor.execute("a", 1, context as object)).rejects.toThrow(message);
+    expect([executor.spentCents, called.calls.length]).toEqual([0, 0]);
+  });
+
   test("options that are none", () => {
     const make = (options: object) => new BudgetedExecutor(inner, new Map(), 1, options);
     expect(() => make({ refundOnFailure: "yes" })).toThrow(/refundOnFailure must be a boolean/);

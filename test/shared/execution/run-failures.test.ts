@@ -278,8 +278,10 @@ describe("the caller's signal", () => {
     const controller = new AbortController();
     const reason = new Error("enough");
     let requests = 0;
+    let heard: AbortSignal | undefined;
     const send: RunOptions["fetch"] = (_url, { signal }) => {
       requests++;
+      heard = signal;
       setTimeout(() => controller.abort(reason));
       return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     };
@@ -290,6 +292,7 @@ describe("the caller's signal", () => {
     );
     expect(error).toBe(reason);
     expect(requests).toBe(1);
+    expect(heard?.aborted).toBe(true);
   });
 
   test("aborted afterwards: no matter", async () => {
