@@ -41,6 +41,25 @@ test.each([
   expect([verdict, pulled.length > 0]).toEqual([isRead ? {} : 413, isRead]);
 });
 
+test.each([["60"], [undefined]])(
+  "who hangs up in mid-body (declared: %s) is refused, and is no fault of ours",
+  async (declared) => {
+    let pulls = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        pulls += 1;
+        if (pulls > 1) controller.error(new Error("Network connection lost."));
+        else controller.enqueue(new TextEncoder().encode('{"a":'));
+      },
+    });
+    const headers = { "content-type": "application/json", ...(declared && { "content-length": declared }) };
+    const request = new Request("https://purser.test/", { method: "POST", headers, body });
+    await expect(readBody(request)).rejects.toMatchObject({
+      refusal: { status: 400, error: "INVALID_REQUEST" },
+    });
+  },
+);
+
 describe("keys that were verified", () => {
   const keys = new ApiKeys(["s"]);
   const mint = (number: number) => {

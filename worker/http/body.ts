@@ -11,7 +11,7 @@ const JSON_TYPE = /^application\/json(?:\s*;.*)?$/i;
 
 /**
  * The request's JSON. Throws `HttpRefusal`: 415 for another media type or a compressed body, 413 beyond the limit, 400
- * for text that is no JSON or an idempotency key that differs from its header.
+ * for text that is no JSON, a body that does not come to its end, or an idempotency key that differs from its header.
  */
 export async function readBody(request: Request): Promise<unknown> {
   const type = request.headers.get("content-type") ?? "";
@@ -30,7 +30,7 @@ export async function readBody(request: Request): Promise<unknown> {
       `content-encoding must be identity, got ${JSON.stringify(encoding)}`,
     );
   }
-  const parsed = parseJson(decode(await readCapped(request)));
+  const parsed = parseJson(decode(await readWhole(request)));
   if (!parsed.ok)
     throw new HttpRefusal(refuse("INVALID_REQUEST", `The body is not acceptable JSON: ${parsed.message}`));
   checkIdempotencyHeader(request.headers, parsed.value);
@@ -58,6 +58,16 @@ export async function readBodyFor(
   } catch (error) {
     const key = await budget.checkKey(caller);
     throw key.ok ? error : new HttpRefusal(key);
+  }
+}
+
+/** Whoever hangs up before the end hears no answer, and is no fault of this side that a log should tell of. */
+async function readWhole(request: Request): Promise<Uint8Array> {
+  try {
+    return await readCapped(request);
+  } catch (error) {
+    if (error instanceof HttpRefusal) throw error;
+    throw httpRefusal(400, "INVALID_REQUEST", "the connection ended before the body was whole");
   }
 }
 
