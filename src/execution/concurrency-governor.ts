@@ -1,7 +1,8 @@
 // How many streams, tool calls and other operations run at once: a limit per category and one for all of them together.
 // Invariant: a permit counts in its category and in the total, both at once or not at all, so whoever waits for a tool
 // slot holds nothing that a stream could use. Within a category permits go out in the order of the requests, over all
-// threads; nobody passes those who wait. Source: seed ConcurrencyGovernor; there the total was taken first and held
+// threads, and nobody passes those who wait for it. Where the total is what is full, one object's line is fair to all
+// categories; another object of the name (another thread's) that asks for another category may pass. Source: seed ConcurrencyGovernor; there the total was taken first and held
 // while waiting for the category.
 
 import { checkInteger, checkName, checkObject, checkSignal, invalidType } from "../arguments.ts";
@@ -115,7 +116,8 @@ export class ConcurrencyGovernor {
   }
 
   /**
-   * A permit of a category, now or as soon as its turn comes.
+   * A permit of a category, now or as soon as its turn comes. In a Worker give `timeoutMs`: a request that waits for what another
+   * request gives back is ended by the platform unless a timer of its own runs, and its place in the line is lost with it.
    *
    * @throws RangeError, TypeError for a category that there is not, or bad options
    * @throws ConcurrencyError `closed`, `timeout`; the signal's reason when it is aborted. No trace is left then
