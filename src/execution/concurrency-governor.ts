@@ -2,8 +2,8 @@
 // Invariant: a permit counts in its category and in the total, both at once or not at all, so whoever waits for a tool
 // slot holds nothing that a stream could use. Within a category permits go out in the order of the requests, over all
 // threads, and nobody passes those who wait for it. Where the total is what is full, one object's line is fair to all
-// categories; another object of the name (another thread's) that asks for another category may pass. Source: seed ConcurrencyGovernor; there the total was taken first and held
-// while waiting for the category.
+// categories; another object of the name (another thread's) that asks for another category may pass.
+// Source: seed ConcurrencyGovernor; there the total was taken first and held while waiting for the category.
 
 import { checkInteger, checkName, checkObject, checkSignal, invalidType } from "../arguments.ts";
 import type { Guard, Guarded } from "../budgets/guard.ts";
