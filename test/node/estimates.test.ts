@@ -45,9 +45,13 @@ test("a made-up trace of the same shape: three times the calls at once, 0 oversp
   expectThreeTimes(codeTrace(4_000, SEED));
 });
 
-test.skipIf(!existsSync(REAL))("the real trace: three times the calls at once, 0 overspend", async () => {
-  expectThreeTimes(await readTrace(REAL));
-});
+const absent = existsSync(REAL) ? "" : " (the trace is not beside this checkout)";
+test.skipIf(absent !== "")(
+  `the real trace: three times the calls at once, 0 overspend${absent}`,
+  async () => {
+    expectThreeTimes(await readTrace(REAL));
+  },
+);
 if (!existsSync(REAL)) console.log("the real trace is not beside the project: its test is left out");
 
 describe("calls that go against what was learnt", () => {
