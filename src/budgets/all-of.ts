@@ -98,8 +98,11 @@ export class AllOf<const Guards extends readonly AllOfBudget[]> {
       );
       return new AllOfReservation(parts as unknown as PartsOf<Guards>);
     }
-    if (status === Status.Exceeds || status === Status.InDebt) return null;
-    throw this.#failure(status, this.#order.length - 1 - Math.floor(answer / ALL_INDEX));
+    const position = this.#order.length - 1 - Math.floor(answer / ALL_INDEX);
+    if (status !== Status.Exceeds && status !== Status.InDebt) throw this.#failure(status, position);
+    const refusing = this.#order[position] ?? 0;
+    this.#guards[refusing]?.refused?.(demands[refusing] ?? 0);
+    return null;
   }
 
   /**

@@ -8,6 +8,7 @@ import type { Denial } from "../denial.ts";
 import { Scoped } from "../dispose.ts";
 import { BudgetRemovedError } from "../errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { tellSupplier } from "../kernel/supply.ts";
 import { AtomicBudget } from "./atomic-budget.ts";
 import { AtomicTokenBudget } from "./atomic-token-budget.ts";
 import { KernelCounter } from "./kernel-counter.ts";
@@ -37,6 +38,8 @@ export interface Guard<Part extends Disposable = Disposable> {
   time(expiresAtMs: number): number;
   /** What the caller gets for a demand that was met. */
   part(demand: number, hold: ClaimedHold): Part;
+  /** The demand was not met, and this guard stood in the way: whoever supplies the budget hears of it. */
+  refused?(demand: number): void;
   /** Why a demand cannot be met now; null if it can. */
   denial(demand: number): Denial | null;
   /** The error for a status that is no decision. */
@@ -89,7 +92,7 @@ function countedGuard(
   const failure = (status: number) => kernel.failure(status, `budget "${budget.name}"`);
   const inDebt = () => budget instanceof AtomicTokenBudget && budget.debt > 0;
   const fits = (cost: number) => cost <= budget.available && !inDebt();
-  const place = { kernel, handle, failure, ...ways };
+  const place = { kernel, handle, failure, refused: () => tellSupplier(kernel, handle), ...ways };
   return amountGuard(place, (cost) => (fits(cost) ? null : budget.explainDenial(cost)));
 }
 
@@ -121,7 +124,7 @@ export class TakenCost extends Scoped {
 
 /** @internal The guard of a budget whose costs are plain amounts. */
 export function amountGuard<Part extends Disposable>(
-  place: Pick<Guard<Part>, "kernel" | "handle" | "keepsHold" | "time" | "part" | "failure">,
+  place: Pick<Guard<Part>, "kernel" | "handle" | "keepsHold" | "time" | "part" | "failure" | "refused">,
   denial: (cost: number) => Denial | null,
 ): Guard<Part> {
   return {

@@ -43,6 +43,8 @@ export class Keeper {
   /** The largest take that was refused since the last call. */
   #refused = 0;
   #isLow = false;
+  /** When it was opened or shown, or a take was refused last. */
+  #usedAtMs = 0;
   /** Calls in a row that brought nothing. */
   #fruitless = 0;
   #notBeforeMs = 0;
@@ -83,7 +85,8 @@ export class Keeper {
 
   /** The first call, whose failure is the caller's. */
   async begin(): Promise<void> {
-    const { shared } = this.#parts;
+    const { shared, clock } = this.#parts;
+    this.#usedAtMs = clock().monotonicMs;
     if (shared !== null) this.#refusals = refusalsOf(shared.kernel, shared.handle);
     try {
       await this.#exchange();
@@ -115,6 +118,7 @@ export class Keeper {
 
   refused(amount: number): void {
     if (amount > this.#refused) this.#refused = amount;
+    this.#usedAtMs = this.#parts.clock().monotonicMs;
     this.#kick();
   }
 
@@ -131,10 +135,20 @@ export class Keeper {
     else this.#plan();
   }
 
+  /** Looks for whatever nobody tells: the lease's end, threads that are short, and what came back for those who wait. */
+  look(): void {
+    if (this.#parts.holder.endIfOver(this.#parts.clock())) this.#isLow = true;
+    this.#hearThreads();
+    this.#watch();
+    this.waiters.serve();
+    this.wake();
+  }
+
   async upkeep(): Promise<void> {
     const now = this.#parts.clock();
     this.#hearThreads();
     if (this.#parts.holder.endIfOver(now)) this.#isLow = true;
+    this.waiters.serve();
     // What another request has under way is not waited for: a Worker may never resolve it here.
     if (this.#isDue(now) && !this.#isRunning(now)) await this.#run(now);
   }
@@ -169,13 +183,20 @@ export class Keeper {
     if (this.#state === "closed") return !holder.isAtRest;
     if (now.monotonicMs < this.#notBeforeMs) return false;
     if (this.#state === "hidden") return holder.owesReport;
-    return this.#isWanting || holder.owesReport || now.monotonicMs >= this.#reportAtMs();
+    if (this.#isWanting || this.#isSeeking(now)) return true;
+    return holder.owesReport || now.monotonicMs >= this.#reportAtMs();
   }
 
   /** Whether somebody is short or soon will be, or the authority is to be found again. */
   get #isWanting(): boolean {
     const isFailing = this.#supply === SUPPLY.unreachable || this.#supply === SUPPLY.refused;
     return this.#isLow || this.#refused > 0 || this.waiters.size > 0 || isFailing;
+  }
+
+  /** Without a lease, and somebody wanted something of it not long ago: it asks until it has one. */
+  #isSeeking({ monotonicMs }: Moment): boolean {
+    const isUsed = monotonicMs - this.#usedAtMs < HOLDER_LIMITS.seekMs;
+    return isUsed && this.#state === "open" && this.#parts.holder.life === undefined;
   }
 
   /** When the lease is to be renewed or reported, on the monotonic clock. */
@@ -196,7 +217,7 @@ export class Keeper {
     const now = clock();
     const ms = Math.min(this.#nextMs(now), HOLDER_LIMITS.timerMsMax);
     if (ms < HOLDER_LIMITS.timerMsMax) {
-      this.#cancelTimer = surroundings.setTimer(() => this.#tick(), Math.max(0, Math.ceil(ms)));
+      this.#cancelTimer = surroundings.setTimer(() => this.look(), Math.max(0, Math.ceil(ms)));
     }
   }
 
@@ -215,20 +236,12 @@ export class Keeper {
       reportEveryMs === undefined ? dueMs : Math.min(dueMs, reportEveryMs - (sinceMs % reportEveryMs));
     const lifeMs = holder.life === undefined ? 0 : leftMs(holder.life, now);
     const endMs = lifeMs > 0 ? lifeMs : Number.POSITIVE_INFINITY;
-    const isShort = this.#isWanting || (shared !== null && !this.#isWatching);
+    const isShort = this.#isWanting || this.#isSeeking(now) || (shared !== null && !this.#isWatching);
     const isWaiting = holder.owesReport || (this.#state === "open" && isShort);
     // Nobody tells what a cancelled call or another thread gives back, which may be all that somebody waits for.
     const isBlind = shared !== null && !canWatchShortage(shared.kernel);
     const lookMs = isBlind || this.waiters.size > 0 ? HOLDER_LIMITS.lookMs : Number.POSITIVE_INFINITY;
     return Math.min(reportMs, endMs, lookMs, isWaiting ? quietMs : Number.POSITIVE_INFINITY);
-  }
-
-  #tick(): void {
-    if (this.#parts.holder.endIfOver(this.#parts.clock())) this.#isLow = true;
-    this.#hearThreads();
-    this.#watch();
-    this.waiters.serve();
-    this.wake();
   }
 
   // ---- calling ---------------------------------------------------------------------------------------------------
@@ -274,13 +287,14 @@ export class Keeper {
       this.#lastError = undefined;
       const isShort = holder.shortage !== undefined && granted === 0;
       this.#setSupply(isShort ? SUPPLY.exhausted : SUPPLY.good);
-      if (granted === 0 && (wasWanting || isShort)) this.#putOff();
+      const isFruitless = granted === 0 && (wasWanting || isShort || holder.life === undefined);
+      if (isFruitless) this.#putOff(isShort ? adviceOf(holder.shortage) : 0);
       else this.#fruitless = this.#notBeforeMs = 0;
     } catch (error) {
       this.#lastError = error;
       const saysNo = isRefusal(error) && codeOf(error) !== "LIMIT_EXCEEDED";
       this.#setSupply(saysNo ? SUPPLY.refused : SUPPLY.unreachable);
-      this.#putOff();
+      this.#putOff((error as { retryAfterMs?: unknown } | null)?.retryAfterMs);
       // The allowance is for an authority that does not answer, not for one that says no.
       if (this.#state === "open" && !saysNo) holder.lendItself(offlineAllowance);
     }
@@ -304,13 +318,16 @@ export class Keeper {
     });
   }
 
-  #putOff(): void {
+  /** @param adviceMs - how long the authority said to wait, if it did */
+  #putOff(adviceMs?: unknown): void {
     const { surroundings, clock } = this.#parts;
-    const { retryMs, retryMsMax } = HOLDER_LIMITS;
+    const { retryMs, retryMsMax, adviceMsMax } = HOLDER_LIMITS;
     const boundMs = Math.min(retryMs * 2 ** this.#fruitless, retryMsMax);
     this.#fruitless = Math.min(this.#fruitless + 1, 32);
     // Half of it at random, so that holders that failed together do not come back together.
-    this.#notBeforeMs = clock().monotonicMs + boundMs * (0.5 + surroundings.random() / 2);
+    const waitMs = boundMs * (0.5 + surroundings.random() / 2);
+    const advisedMs = typeof adviceMs === "number" && adviceMs > 0 ? Math.min(adviceMs, adviceMsMax) : 0;
+    this.#notBeforeMs = clock().monotonicMs + advisedMs + waitMs;
   }
 
   #setSupply(supply: Supply): void {
@@ -323,11 +340,12 @@ export class Keeper {
 
   /** Another thread was refused, and nobody here knows how much it wanted: twice what there is, and again. */
   #hearThreads(): void {
-    const { shared, local, holder } = this.#parts;
+    const { shared, local, holder, clock } = this.#parts;
     if (shared === null) return;
     const refusals = refusalsOf(shared.kernel, shared.handle);
     const isNew = refusals !== this.#refusals;
     this.#refusals = refusals;
+    if (isNew) this.#usedAtMs = clock().monotonicMs;
     if (isNew && this.#refused === 0) this.#refused = 2 * Math.max(local.available, holder.slice);
     if (holder.isLow(local.available)) this.#isLow = true;
   }
@@ -381,6 +399,7 @@ export class Keeper {
     this.#state = "open";
     this.#parts.holder.isPaused = false;
     this.#isLow = true;
+    this.#usedAtMs = this.#parts.clock().monotonicMs;
     this.#setSupply(SUPPLY.good);
     this.#kick();
   }
@@ -393,4 +412,9 @@ export class Keeper {
     this.#setSupply(SUPPLY.none);
     this.waiters.denyAll();
   }
+}
+
+/** How long the authority says to wait before it is asked again. */
+function adviceOf(shortage: AuthorityDenial | undefined): number {
+  return typeof shortage?.retry === "object" ? shortage.retry.afterMs : 0;
 }

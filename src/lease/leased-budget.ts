@@ -160,7 +160,7 @@ export class LeasedBudget
     const reserved = keeper.waiters.join({
       estimate: least,
       signal,
-      wait: (until) => this.#surroundings.sleep(maxWaitMs, until),
+      wait: (until) => this.#wait(maxWaitMs, until),
       take: () => (this.#fits(least) ? this.tryReserveTokens(estimate, options) : null),
       denial,
     });
@@ -171,6 +171,14 @@ export class LeasedBudget
   /** Settles a reservation with what was really used, as `AtomicTokenBudget.recordUsage` does. */
   recordUsage(reservation: TokenReservation, promptTokens: number, completionTokens: number): void {
     this.#slice.recordUsage(reservation, promptTokens, completionTokens);
+  }
+
+  /**
+   * Gives back what expires at or before `nowMs`, in the clock that set `expiresAtMs`; nobody else does. For a budget in a
+   * kernel this is `kernel.expire(nowMs)`, which serves all the kernel's budgets. @returns how many reservations that were
+   */
+  expire(nowMs: number): number {
+    return this.#slice.expire(nowMs);
   }
 
   /** Takes `cost` from the slice if it fits. It counts as held until it is released, and as spent if it never is. */
@@ -201,11 +209,12 @@ export class LeasedBudget
         this.#keeper.taking();
         return guard.time(expiresAtMs);
       },
-      denial: (cost) => {
-        if (this.#fits(cost)) return null;
-        this.#keeper.refused(cost);
-        return this.explainDenial(cost);
+      part: (estimate, hold) => {
+        this.#slice.granted(estimate);
+        return guard.part(estimate, hold);
       },
+      refused: (estimate) => this.#keeper.refused(estimate),
+      denial: (estimate) => (this.#fits(estimate) ? null : this.explainDenial(estimate)),
     };
   }
 
@@ -287,6 +296,17 @@ export class LeasedBudget
   /** Closes it. */
   override dispose(): Promise<void> {
     return this.close();
+  }
+
+  /** Without a timer of the keeper's, who waits looks himself for what came back without a word. */
+  async #wait(maxWaitMs: number, until: AbortSignal): Promise<void> {
+    const { sleep, monotonicNow } = this.#surroundings;
+    if (this.#options.upkeep !== "caller") return sleep(maxWaitMs, until);
+    const endMs = monotonicNow() + maxWaitMs;
+    for (let leftMs = maxWaitMs; leftMs > 0; leftMs = endMs - monotonicNow()) {
+      await sleep(Math.min(leftMs, HOLDER_LIMITS.lookMs), until);
+      this.#keeper.look();
+    }
   }
 
   #fits(amount: number): boolean {

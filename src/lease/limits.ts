@@ -34,6 +34,10 @@ export const HOLDER_LIMITS = {
   /** The wait before the authority is asked again after it gave nothing, or gave no answer; it doubles up to the other. */
   retryMs: 500,
   retryMsMax: 15_000,
+  /** An authority that says when to ask again is not waited for beyond this: what it said may be wrong by then. */
+  adviceMsMax: 600_000,
+  /** A holder that has no lease goes on asking for so long after somebody last wanted something of it. */
+  seekMs: 60_000,
   /** How long `reserve` waits unless it is told. */
   maxWaitMs: 30_000,
   /** `setTimeout` fires at once beyond 2^31−1. */

@@ -93,7 +93,7 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
     if (this.#attention.takes) this.#listener.taking();
     const reservation = this.local.tryReserveTokens(estimate, options);
     if (reservation === null) this.#listener.refused(wantOf(estimate));
-    else this.#granted(reservation.estimate);
+    else this.granted(reservation.estimate);
     return reservation;
   }
 
@@ -101,6 +101,16 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
   recordUsage(reservation: TokenReservation, promptTokens: number, completionTokens: number): void {
     this.local.recordUsage(reservation, promptTokens, completionTokens);
     if (this.#attention.returns) this.#listener.cameBack();
+  }
+
+  /**
+   * Gives back what expires at or before `nowMs`, as `AtomicTokenBudget.expire` does: for a budget in a kernel this serves
+   * all the kernel's budgets. @returns how many reservations that were
+   */
+  expire(nowMs: number): number {
+    const expired = this.local.expire(nowMs);
+    if (expired > 0 && this.#attention.returns) this.#listener.cameBack();
+    return expired;
   }
 
   /** Takes `cost` from the slice if it fits. It is spent unless this thread releases it. */
@@ -115,7 +125,7 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
     if (taken === null) this.#listener.refused(wantOf(cost));
     else {
       this.#taken += taken;
-      this.#granted(taken);
+      this.granted(taken);
     }
     return isOne ? taken !== null : taken;
   }
@@ -150,7 +160,8 @@ export class LeasedSlice implements BudgetGuard, TokenBudget, ExplainsDenial {
     this.#taken = 0;
   }
 
-  #granted(amount: number): void {
+  /** @internal So much was taken here, by this object or by `allOf`. */
+  granted(amount: number): void {
     this.#decisions++;
     this.#untilLook -= amount + this.#step;
     if (this.#untilLook < 0) this.#look();

@@ -1,5 +1,5 @@
-// Who waits for a top-up in one thread. Invariant: first come, first served; each is answered once, and leaves no timer
-// and no listener behind. Who may call: the keeper.
+// Who waits for a top-up in one thread. Invariant: first come, first served, also when one in front gives up; each is
+// answered once, and leaves no timer and no listener behind. Who may call: the keeper.
 
 import type { TokenReservation } from "../budgets/token-reservation.ts";
 import type { LeaseDenial } from "./denial.ts";
@@ -64,12 +64,15 @@ export class Waiters {
       const onAbort = (): void => {
         leave();
         reject(signal?.reason);
+        this.serve();
       };
       wait.wait(left.signal).then(
         () => {
           // What came back without a word is looked for once more.
           this.serve();
-          if (this.#line.has(waiter)) waiter.settle({ ok: false, denial: denial() });
+          if (!this.#line.has(waiter)) return;
+          waiter.settle({ ok: false, denial: denial() });
+          this.serve();
         },
         () => undefined, // it was answered before
       );

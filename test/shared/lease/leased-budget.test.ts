@@ -3,6 +3,7 @@
 
 import { AtomicBudget, AtomicTokenBudget, allOf, attachKernel, createKernel, LeasedBudget } from "purser";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { HOLDER_LIMITS } from "../../../src/lease/limits.ts";
 import { LeaseWorld, settled } from "../../support/lease-world.ts";
 
 let world: LeaseWorld;
@@ -144,7 +145,7 @@ describe("spending", () => {
     world.faults = [{ kind: "twice", delayMs: 0 }];
     const budget = await open();
     world.authority.ledger.unfreezeBudget({ scope: "tenant:acme", unit: "TOKENS" });
-    await world.advance(30_000);
+    await world.advance(0);
     expect(world.figures()).toMatchObject({ reserved: 100 });
     expect(budget.tryReserveTokens(1)).toBeNull();
     await world.advance(1_000);
@@ -166,6 +167,63 @@ describe("spending", () => {
     expect(budget.available).toBe(60);
     first?.release();
     expect(budget.available).toBe(100);
+  });
+
+  test("takes within allOf wake the keeper before the slice is empty, and size the slice", async () => {
+    world = new LeaseWorld(10_000_000);
+    const kernel = createKernel({ shared: false });
+    const budget = await open({ kernel, name: "leased", slice: { first: 1_000 } });
+    const calls = new AtomicBudget(1_000, { kernel });
+    const both = allOf(budget, calls);
+    let denied = 0;
+    const burn = async (decisions: number): Promise<void> => {
+      for (let n = 1; n <= decisions; n++) {
+        const taken = both.tryReserve([3, 1]);
+        if (taken === null) denied++;
+        else budget.recordUsage(taken.parts[0], 3, 0);
+        taken?.release();
+        if (n % 20 === 0) await world.advance(10);
+      }
+    };
+    await burn(20_000);
+    const before = { calls: budget.authorityCalls, decisions: budget.decisions };
+    expect(before.decisions).toBe(20_000);
+    await burn(20_000);
+    expect(denied).toBe(0);
+    const asked = budget.authorityCalls - before.calls;
+    expect((budget.decisions - before.decisions) / asked).toBeGreaterThanOrEqual(1_000);
+  });
+
+  test("reservations end when they are said to, if somebody looks: here and within allOf", async () => {
+    const kernel = createKernel({ shared: false });
+    for (const options of [{}, { kernel, name: "leased" }]) {
+      const budget = await open(options);
+      expect(budget.tryReserveTokens(30, { expiresAtMs: 2_000 })).not.toBeNull();
+      expect((await budget.reserve(10, { expiresAtMs: 1_000 })).ok).toBe(true);
+      if (options.kernel) expect(allOf(budget).tryReserve([5], { expiresAtMs: 1_000 })).not.toBeNull();
+      expect(budget.tryReserveTokens(20)).not.toBeNull();
+      expect(budget.expire(999)).toBe(0);
+      const waiting = budget.reserve(45, { maxWaitMs: 60_000 });
+      world.isCutOff = true;
+      await settled();
+      expect(budget.expire(1_000)).toBe(options.kernel ? 2 : 1);
+      expect(budget.expire(2_000)).toBe(1);
+      // Who waits is served by it at once.
+      expect((await waiting).ok).toBe(true);
+      world.isCutOff = false;
+      expect(() => budget.expire(-1)).toThrow(/^nowMs must be/);
+    }
+  });
+
+  test("what expires after close is reported", async () => {
+    const budget = await open();
+    expect(budget.tryReserveTokens(80, { expiresAtMs: 5_000 })).not.toBeNull();
+    await budget.close();
+    expect(world.figures()).toMatchObject({ spent: 0, reserved: 80 });
+    expect(budget.expire(5_000)).toBe(1);
+    await world.advance(0);
+    expect(world.figures()).toMatchObject({ spent: 0, reserved: 0 });
+    expect(world.timers).toBe(0);
   });
 });
 
@@ -256,11 +314,84 @@ describe("waiting", () => {
     const both = allOf(budget, new AtomicBudget(1, { kernel }));
     // More than what another thread's refusal would be taken for, of which no amount is known.
     expect(both.tryReserve([350, 1])).toBeNull();
-    expect(both.explainDenial([350, 1])).not.toBeNull();
     await world.advance(1_000);
     const taken = both.tryReserve([350, 1]);
     expect(taken).not.toBeNull();
     taken?.release();
+  });
+
+  test("one in front that gives up makes room for those behind, also where nobody sets timers", async () => {
+    for (const upkeep of ["timer", "caller"] as const) {
+      world = new LeaseWorld(100);
+      const budget = await open({ upkeep });
+      const held = budget.tryReserveTokens(60);
+      const controller = new AbortController();
+      const aborted = budget.reserve(80, { signal: controller.signal, maxWaitMs: 20_000 });
+      const behind = budget.reserve(10, { maxWaitMs: 20_000 });
+      const late = budget.reserve(90, { maxWaitMs: 1_000 });
+      const last = budget.reserve(20, { maxWaitMs: 20_000 });
+      const done: string[] = [];
+      void behind.then(() => done.push("behind"));
+      void last.then(() => done.push("last"));
+      await settled();
+      expect(done).toEqual([]);
+      controller.abort("enough");
+      await expect(aborted).rejects.toBe("enough");
+      await settled();
+      expect(done).toEqual(["behind"]);
+      await world.advance(999);
+      expect(done).toEqual(["behind"]);
+      await world.advance(1);
+      expect(await late).toMatchObject({ ok: false });
+      await settled();
+      expect(done).toEqual(["behind", "last"]);
+      for (const reserved of [await behind, await last]) if (reserved.ok) reserved.reservation.cancel();
+      held?.cancel();
+    }
+  });
+
+  test("where the caller does the upkeep, what a cancelled call gives back serves who waits, first come first", async () => {
+    world = new LeaseWorld(100);
+    const budget = await open({ upkeep: "caller" });
+    const held = budget.tryReserveTokens(100);
+    const order: number[] = [];
+    const waits = [40, 30].map(async (estimate) => {
+      const reserved = await budget.reserve(estimate, { maxWaitMs: 20_000 });
+      if (!reserved.ok) throw new Error(reserved.denial.reason);
+      order.push(estimate);
+      return reserved.reservation;
+    });
+    await world.advance(2_000);
+    held?.cancel();
+    // No call of upkeep: whoever waits looks for himself.
+    await world.advance(HOLDER_LIMITS.lookMs);
+    expect(order).toEqual([40, 30]);
+    for (const wait of waits) (await wait).cancel();
+    // And a call of upkeep serves as well.
+    const again = budget.tryReserveTokens(100);
+    const waiting = budget.reserve(10, { maxWaitMs: 20_000 });
+    await settled();
+    again?.cancel();
+    await budget.upkeep();
+    expect(await waiting).toMatchObject({ ok: true });
+    await world.advance(20_000);
+    expect(world.timers).toBe(0);
+  });
+
+  test("where the caller does the upkeep, who waits finds what the authority has again", async () => {
+    world = new LeaseWorld(100);
+    const budget = await open({ upkeep: "caller" });
+    const other = await open({ slice: { first: 1, least: 1 } });
+    expect(budget.tryReserve(100)).toBe(true);
+    const waiting = budget.reserve(50, { maxWaitMs: 30_000 });
+    await world.advance(1_000);
+    world.authority.ledger.fund(
+      { scope: "tenant:acme", unit: "TOKENS" },
+      { operation: "CREDIT", amount: { unit: "TOKENS", amount: 1_000 }, idempotency_key: "more" },
+    );
+    await world.advance(20_000);
+    expect(await waiting).toMatchObject({ ok: true });
+    await other.close();
   });
 
   test("who waits gets at once what a take gives back", async () => {
@@ -328,6 +459,72 @@ describe("whose doing a denial is", () => {
     );
     await world.advance(16_000);
     expect(spend(budget, 1)).toBe(true);
+  });
+});
+
+describe("a holder without a lease", () => {
+  const name = { scope: "tenant:acme", unit: "TOKENS" } as const;
+
+  test("that was denied at open asks again by itself, less and less often, and has one once there is some", async () => {
+    world.authority.ledger.freezeBudget(name);
+    const budget = await open();
+    expect(budget.authorityCalls).toBe(1);
+    await world.advance(1_000);
+    expect(budget.authorityCalls).toBeGreaterThanOrEqual(2);
+    await world.advance(29_000);
+    expect(budget.authorityCalls).toBeLessThanOrEqual(8);
+    world.authority.ledger.unfreezeBudget(name);
+    await world.advance(HOLDER_LIMITS.retryMsMax);
+    expect(spend(budget, 10)).toBe(true);
+  });
+
+  test("stops asking when nobody wants anything of it for a time, and begins again with the next take", async () => {
+    world.authority.ledger.freezeBudget(name);
+    const budget = await open();
+    await world.advance(HOLDER_LIMITS.seekMs + HOLDER_LIMITS.retryMsMax);
+    const calls = budget.authorityCalls;
+    await world.advance(1_000_000);
+    expect(budget.authorityCalls).toBe(calls);
+    expect(world.timers).toBe(0);
+    expect(spend(budget, 10)).toBe(false);
+    await world.advance(0);
+    expect(budget.authorityCalls).toBe(calls + 1);
+    await world.advance(40_000);
+    expect(budget.authorityCalls).toBeGreaterThan(calls + 2);
+  });
+
+  test("does not ask before the time that the authority has named", async () => {
+    const denial = { code: "LIMIT_EXCEEDED", message: "too often", retry: { afterMs: 20_000 } } as const;
+    const { authority } = world;
+    const lease = authority.lease.bind(authority);
+    let denials = 1;
+    authority.lease = async (request, options) =>
+      denials-- > 0 ? { ok: false, denial } : lease(request, options);
+    const budget = await open();
+    expect(spend(budget, 1)).toBe(false);
+    expect(budget.explainDenial(1)).toMatchObject({ reason: "authority-exhausted", retry: denial.retry });
+    await world.advance(19_999);
+    expect(spend(budget, 1)).toBe(false);
+    expect(budget.authorityCalls).toBe(1);
+    await world.advance(501);
+    expect(budget.authorityCalls).toBe(2);
+    expect(spend(budget, 1)).toBe(true);
+  });
+
+  test("a hidden one and a closed one do not ask", async () => {
+    world.authority.ledger.freezeBudget(name);
+    const budget = await open();
+    for (const page of world.pages) page.hide();
+    const calls = budget.authorityCalls;
+    await world.advance(60_000);
+    expect(budget.authorityCalls).toBe(calls);
+    for (const page of world.pages) page.show();
+    await world.advance(1_000);
+    expect(budget.authorityCalls).toBeGreaterThan(calls);
+    await budget.close();
+    const atEnd = budget.authorityCalls;
+    await world.advance(60_000);
+    expect(budget.authorityCalls).toBe(atEnd);
   });
 });
 
@@ -583,11 +780,13 @@ describe("a lease that is on its way", () => {
   /** A budget whose lease is over, and that asks for another with the next call. */
   async function withoutLease(): Promise<LeasedBudget> {
     world = new LeaseWorld(100);
-    const first = await open({ slice: { first: 100 } });
+    const name = { scope: "tenant:acme", unit: "TOKENS" } as const;
+    world.authority.ledger.freezeBudget(name);
     const budget = await open({ slice: { first: 100 } });
     expect(budget.available).toBe(0);
-    await first.close();
-    await world.advance(60_000);
+    // Nobody wants anything of it for so long that it has stopped asking.
+    await world.advance(2 * HOLDER_LIMITS.seekMs);
+    world.authority.ledger.unfreezeBudget(name);
     return budget;
   }
 
@@ -628,7 +827,7 @@ describe("a lease that is on its way", () => {
     expect(budget.tryReserveTokens(10)).toBeNull();
     await world.advance(3_500);
     for (const page of world.pages) page.hide();
-    await world.advance(10_000);
+    await world.advance(20_000);
     expect(budget.tryReserveTokens(10)).toBeNull();
     expect(world.figures()).toMatchObject({ spent: 0, reserved: 0, remaining: 100 });
     for (const page of world.pages) page.show();
