@@ -332,7 +332,8 @@ export interface Authority<F extends Figure = number> extends LeaseAuthority<F> 
   reservation(reservationId: string, options?: CallOptions): Promise<ReservationState<F>>;
   /**
    * Tries the spends of guards that the authority has not confirmed, those of earlier processes in the journal included,
-   * and waits until each is settled or has to be kept. Before a process ends, or under `ctx.waitUntil` in a Worker.
+   * and waits until each is settled or has to be kept, at most until the signal aborts; then, too, it resolves and says how
+   * many of those it knows are left. Before a process ends, or under `ctx.waitUntil` in a Worker.
    */
   flush(options?: CallOptions): Promise<FlushResult>;
   /** Guards that were collected without having been ended. Their time frees what they held. */

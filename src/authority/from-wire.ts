@@ -25,6 +25,7 @@ import {
   fieldsOf,
   givenOf,
   integerOf,
+  isFields,
   membersOf,
   objectBy,
   oneOf,
@@ -181,6 +182,17 @@ const actionOf: ReadMember<Action> = (body, member) => {
   const action = fieldsOf(body[member], member);
   return { ...membersOf(action, { kind: textOf, name: textOf }), ...givenOf(action, { tags: textsOf }) };
 };
+
+/** An amount in another unit than was asked in is no answer to that. */
+export function checkUnit(answer: WireFields, asked: WireFields): void {
+  const { unit } = (asked.actual ?? asked.estimate ?? asked) as WireFields;
+  for (const member of ["reserved", "charged", "released", "granted"]) {
+    const amount = answer[member];
+    if (unit !== undefined && isFields(amount) && amount.unit !== unit) {
+      throw unexpected(`${member}.unit`, unit as string, amount.unit);
+    }
+  }
+}
 
 function expectStatus(body: WireFields, expected: string): void {
   oneOf([expected])(body, "status");

@@ -5,6 +5,7 @@
 import { invalidArgument, invalidType } from "../arguments.ts";
 import { AuthorityError, invalidAnswer } from "./errors.ts";
 import { parseAnswer, requestText } from "./json-answer.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import { platformWith, type Surroundings } from "./surroundings.ts";
 import type { Carried, WireAnswer, WireFields } from "./wire-call.ts";
 
@@ -37,7 +38,7 @@ export interface HttpCall {
 export type Transport = (call: HttpCall, how: Carried) => Promise<WireAnswer>;
 
 const KEY_TEXT = /^[\x21-\x7e]+$/;
-const RETRY_AFTER_SECONDS = /^[0-9]{1,9}$/;
+const RETRY_AFTER_SECONDS = /^[0-9]+$/;
 
 /** @throws TypeError or RangeError for a base URL that is none, or without exactly one of `apiKey` and `getToken` */
 export function httpTransport(options: HttpOptions & Surroundings): {
@@ -144,7 +145,9 @@ async function answerOf(response: Response): Promise<WireAnswer> {
   return {
     status,
     body,
-    retryAfterMs: RETRY_AFTER_SECONDS.test(after) ? Number(after) * 1_000 : undefined,
+    retryAfterMs: RETRY_AFTER_SECONDS.test(after)
+      ? Math.min(Number(after) * 1_000, CLIENT_LIMITS.retryAfterMsBelieved)
+      : undefined,
   };
 }
 

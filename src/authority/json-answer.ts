@@ -30,21 +30,31 @@ export function parseAnswer(text: string): ParsedJson {
   ) as ParsedJson;
 }
 
-/**
- * @throws RangeError that names the member, for a number or another value that JSON has no form for; TypeError for a circle
- */
+const JSON_RULE = "a value that JSON has";
+
+/** @throws RangeError that names the member, for a number or another value that JSON has no form for, a circle among them */
 export function requestText(value: unknown): string {
-  const marked = JSON.stringify(value, (key, it: unknown) => {
+  let last = "";
+  const mark = (key: string, it: unknown): unknown => {
+    last = key;
     if (typeof it === "bigint" || (typeof it === "string" && it.startsWith(MARK))) return MARK + it;
     if (
       typeof it === "function" ||
       typeof it === "symbol" ||
       (typeof it === "number" && !Number.isFinite(it))
     ) {
-      throw invalidArgument(key, "a value that JSON has", it);
+      throw invalidArgument(key, JSON_RULE, it);
     }
     return it;
-  });
+  };
+  let marked: string;
+  try {
+    marked = JSON.stringify(value, mark);
+  } catch (cause) {
+    if ((cause as { readonly code?: unknown }).code !== undefined) throw cause;
+    // A circle, or what is too deep for the platform, in the member that was looked at last.
+    throw Object.assign(invalidArgument(last, JSON_RULE, cause), { cause });
+  }
   return marked.replace(TOKEN, (token: string, colon: string | undefined) => {
     if (colon !== undefined || !token.startsWith(`"${MARK}`)) return token;
     return token.startsWith(`"${MARK}${MARK}`) ? `"${token.slice(2)}` : token.slice(2, -1);

@@ -73,33 +73,28 @@ export function iteratorOver<T>(chunks: CountedChunks<T>): AsyncIterableIterator
 const LAST_EVENTS = ["pagehide", "freeze"] as const;
 type LastEvent = (typeof LAST_EVENTS)[number];
 
-/** What tells of a page, as far as it is needed here. */
+/** What tells of a page, as far as it is needed here. `freeze` is heard on its way down to the document. */
 export interface PageEvents {
-  addEventListener(type: LastEvent, listener: () => void): void;
-  removeEventListener(type: LastEvent, listener: () => void): void;
+  addEventListener(type: LastEvent, listener: () => void, isCapture: boolean): void;
+  removeEventListener(type: LastEvent, listener: () => void, isCapture: boolean): void;
 }
 
 /** A page must not keep a meter that everybody else forgot: its reservation could never be seen to be leaked. */
 export function watchPage(page: PageEvents | null | undefined, meter: { onPageHide(): void }): () => void {
   const held = new WeakRef(meter);
   const listener = (): void => held.deref()?.onPageHide();
-  for (const type of LAST_EVENTS) page?.addEventListener(type, listener);
+  for (const type of LAST_EVENTS) page?.addEventListener(type, listener, isPage());
   return () => {
-    for (const type of LAST_EVENTS) page?.removeEventListener(type, listener);
+    for (const type of LAST_EVENTS) page?.removeEventListener(type, listener, isPage());
   };
 }
 
-interface PageWindow {
-  addEventListener(type: LastEvent, listener: () => void, isCapture: true): void;
-  removeEventListener(type: LastEvent, listener: () => void, isCapture: true): void;
-}
-
-/** The window, in a page; undefined everywhere else, Web Workers included. `freeze` is heard on its way down to the document. */
+/** The window, in a page; undefined everywhere else, Web Workers included. */
 export function pageHere(): PageEvents | undefined {
-  if (!("document" in globalThis)) return undefined;
-  const window = globalThis as unknown as PageWindow;
-  return {
-    addEventListener: (type, listener) => window.addEventListener(type, listener, true),
-    removeEventListener: (type, listener) => window.removeEventListener(type, listener, true),
-  };
+  return isPage() ? (globalThis as unknown as PageEvents) : undefined;
+}
+
+/** Only there is a way down; Workers refuse to hear of one. */
+function isPage(): boolean {
+  return "document" in globalThis;
 }

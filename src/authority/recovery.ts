@@ -17,8 +17,9 @@ import type {
 } from "./authority.ts";
 import { AuthorityError } from "./errors.ts";
 import type { Journal, JournalContents, JournalRecord } from "./journal.ts";
+import * as CLIENT_LIMITS from "./limits/client.ts";
 import * as RECOVERY_LIMITS from "./limits/recovery.ts";
-import { isRepeatable } from "./retry.ts";
+import { isRepeatable, untilAborted, withDeadline } from "./retry.ts";
 import { callOut, type Surroundings } from "./surroundings.ts";
 import type { CallControl } from "./wire-call.ts";
 
@@ -149,15 +150,26 @@ export class Recovery<F extends Figure> {
     return this.#resume(this.#load());
   }
 
-  /** Tries all that is outstanding, in the journal and here, and waits until each is settled or has to be kept. */
+  /**
+   * Tries all that is outstanding, in the journal and here, and waits until each is settled or has to be kept; at most until
+   * the signal aborts. What is left then goes on by itself.
+   */
   async flush(signal: AbortSignal | undefined): Promise<FlushResult> {
+    await untilAborted(signal, this.#flush(signal)).catch(() => undefined); // rejects for the signal alone
+    return { outstanding: this.#entries.size };
+  }
+
+  async #flush(signal: AbortSignal | undefined): Promise<void> {
     const resuming = this.#load();
     // What is read too late for this goes on by itself.
     if (!(await this.#isInTime(undefined, resuming))) void this.#resume(resuming);
     // Waits of its own, which keep the process running; in a Worker, those of another request may never be over.
     const wait = (ms: number): Promise<void> => this.#surroundings.sleep(ms, signal);
-    await Promise.all([...this.#entries.values()].map((entry) => this.#drive(entry, 0, wait, signal)));
-    return { outstanding: this.#entries.size };
+    await Promise.all(
+      [...this.#entries.values()].map((entry) =>
+        this.#drive(entry, 0, wait, signal).catch(() => this.#goOn(entry)),
+      ),
+    );
   }
 
   async #resume(loading: Promise<readonly Entry<F>[]>): Promise<void> {
@@ -295,15 +307,8 @@ export class Recovery<F extends Figure> {
       onRetry: ({ retryAfterMs }) => this.#postpone(entry, retryAfterMs),
     };
     if (entry.record.mode === "commit") {
-      const { reservationId, idempotencyKey, actual, metrics, metadata } = entry.record;
-      const request = {
-        idempotencyKey,
-        actual,
-        ...(metrics !== undefined && { metrics }),
-        ...(metadata !== undefined && { metadata }),
-      };
       try {
-        return await this.#authority.commit(reservationId, request, control);
+        return await this.#authority.commit(entry.record.reservationId, entry.record, control);
       } catch (error) {
         if ((error as Partial<AuthorityError>).code !== "RESERVATION_EXPIRED") throw error;
         await this.#change(entry, { mode: "event", eventSinceMs: this.#surroundings.now() });
@@ -319,14 +324,15 @@ export class Recovery<F extends Figure> {
 
   #checkAge({ eventSinceMs = 0 }: JournalRecord): void {
     if (this.#surroundings.now() - eventSinceMs <= RECOVERY_LIMITS.eventReplayMsMax) return;
-    const message = `it became an event at ${eventSinceMs}, may have been counted, and would count again`;
+    const message = "it became an event too long ago, and may have been counted";
     throw new AuthorityError("SPEND_UNDECIDABLE", message, { outcome: "unknown" });
   }
 
   /** Also the next process is to wait that long. */
   async #postpone(entry: Entry<F>, afterMs: number | undefined): Promise<void> {
     if (afterMs === undefined) return;
-    await this.#change(entry, { notBeforeMs: this.#surroundings.now() + afterMs });
+    const waitMs = Math.min(afterMs, CLIENT_LIMITS.retryAfterMsBelieved);
+    await this.#change(entry, { notBeforeMs: this.#surroundings.now() + waitMs });
   }
 
   async #change(entry: Entry<F>, change: Partial<JournalRecord>): Promise<void> {
@@ -374,25 +380,22 @@ export class Recovery<F extends Figure> {
 
   /** Waits for the journal, but not for ever: one that hangs would hold what is known to be spent. Tells if it is late. */
   async #isInTime(record: JournalRecord | undefined, work: Promise<unknown>): Promise<boolean> {
-    const isInTime = await new Promise<boolean>((resolve) => {
-      const cancelTimer = this.#surroundings.setTimer(() => resolve(false), RECOVERY_LIMITS.journalMs);
-      void work.then(() => {
-        cancelTimer();
-        resolve(true);
-      });
-    });
+    const within = withDeadline(() => work, RECOVERY_LIMITS.journalMs, this.#surroundings, undefined);
+    const isInTime = await within.then(
+      () => true,
+      () => false,
+    );
     if (!isInTime) {
-      const message = `the journal has not done its part within ${RECOVERY_LIMITS.journalMs} ms`;
+      const message = `no answer from the journal within ${RECOVERY_LIMITS.journalMs} ms`;
       this.#tellOfJournal(record, new PurserError("JOURNAL_TIMEOUT", message));
     }
     return isInTime;
   }
 
   #tellOfJournal(record: JournalRecord | undefined, cause: unknown): void {
-    const { reservationId } = record ?? {};
     this.tell({
       disposition: "journal_failed",
-      ...(reservationId !== undefined && { reservationId }),
+      ...(record && { reservationId: record.reservationId }),
       cause,
     });
   }
@@ -404,15 +407,10 @@ export class Recovery<F extends Figure> {
 }
 
 /** The event that takes an expired commit's place: the same key and figures, and where it comes from. */
-function eventOf({ reservationId, ...record }: JournalRecord): EventRequest {
-  const { idempotencyKey, subject, action, actual, overagePolicy, metrics, metadata } = record;
+function eventOf(record: JournalRecord): EventRequest {
+  const { reservationId, metadata } = record;
   return {
-    idempotencyKey,
-    subject,
-    action,
-    actual,
-    ...(overagePolicy !== undefined && { overagePolicy }),
-    ...(metrics !== undefined && { metrics }),
+    ...record,
     metadata: { ...metadata, recovered_reservation_id: reservationId, recovery_reason: RECOVERY_REASON },
   };
 }

@@ -166,7 +166,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
    * @throws ReservationSettledError once it is settled or its settlement was sent: nobody would charge it
    */
   spent(amount: Figure): void {
-    if (this.#isOver || this.#pending !== undefined) throw new ReservationSettledError();
+    if (!this.#isFree) throw new ReservationSettledError();
     const { unit } = this.reserved;
     checkAmount("spent", { unit, amount });
     const total = this.#spent + BigInt(amount);
@@ -217,7 +217,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     };
     checkAmount("actual", request.actual);
     // What it names is spent, also if what is said beside it cannot be sent.
-    if (!this.#isOver && this.#pending === undefined) this.#tried = { actual };
+    if (this.#isFree) this.#tried = { actual };
     const print = `commit ${requestText(request)}`;
     const { subject, action, overagePolicy } = this.#request;
     const spend = { reservationId: id, subject, action, ...(overagePolicy && { overagePolicy }), ...request };
@@ -235,11 +235,10 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
    * @throws PurserError `SPEND_KNOWN` after a commit was tried: what it named is spent, and is never given back
    */
   async release(reason?: string, options?: CallOptions): Promise<Released<F> | Denied<F>> {
-    const isFree = !this.#isOver && this.#pending === undefined;
-    if (isFree && this.#tried !== undefined) {
+    if (this.#isFree && this.#tried !== undefined) {
       throw new PurserError("SPEND_KNOWN", "a commit was tried, so something was spent: commit it");
     }
-    if (isFree && this.#spent > 0n) return this.commit({ actual: this.#spent }, options);
+    if (this.#isFree && this.#spent > 0n) return this.commit({ actual: this.#spent }, options);
     const id = this.reservationId;
     const request = { idempotencyKey: `release-${id}`, ...(reason !== undefined && { reason }) };
     const send = (how?: CallOptions) => this.#host.authority.release(id, request, how);
@@ -342,6 +341,11 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     }
   }
 
+  /** No settlement was sent, or the authority has refused it. */
+  get #isFree(): boolean {
+    return !this.#isOver && this.#pending === undefined;
+  }
+
   /** What is spent as far as anybody said. */
   #knownSpend(): bigint {
     const tried = BigInt(this.#tried?.actual ?? 0);
@@ -396,7 +400,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
     if (this.#pending !== undefined && this.#pending.print !== print) {
       throw new PurserError(
         "SETTLEMENT_PENDING",
-        "the outcome of an earlier settlement is unknown; only the same one can be made again",
+        "an earlier settlement is not answered; only the same can be made again",
       );
     }
     this.#pending = { print, send };

@@ -73,6 +73,14 @@ export async function withRetries<T>(
   }
 }
 
+/** Time without an end. */
+const UNLIMITED = { setTimer: () => () => undefined };
+
+/** Settles as `work` does, or rejects with the signal's reason if that comes first. */
+export async function untilAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  return signal === undefined ? work : withDeadline(() => work, 0, UNLIMITED, signal);
+}
+
 /**
  * Runs one attempt; its signal aborts with the caller's own, or when the time is over. No timer outlives the attempt, and
  * none keeps Node running: what the attempt waits for does, the connection.

@@ -364,7 +364,9 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
       const answer = await this.#send(call, { signal, keepalive });
       if (answer.status === expected) {
         this.#recovery.reached();
-        return toValue(fieldsOf(answer.body, "body"), this.#figure);
+        const body = fieldsOf(answer.body, "body");
+        if ("body" in call) read.checkUnit(body, call.body);
+        return toValue(body, this.#figure);
       }
       throw errorOf(call, answer);
     };

@@ -4,7 +4,7 @@
 import type { Authority, Figure, GuardOptions, ReserveRequest } from "./authority.ts";
 import { AuthorityDeniedError, type AuthorityError } from "./errors.ts";
 import type { GuardCommit, ReservationGuard } from "./reservation-guard.ts";
-import { withDeadline } from "./retry.ts";
+import { untilAborted } from "./retry.ts";
 
 /** What the callback hands back: its result, and what it really used. */
 export interface Used<T> extends GuardCommit {
@@ -15,6 +15,7 @@ export interface Used<T> extends GuardCommit {
  * Runs `call` under a reservation and commits what it says it used. If it throws or is aborted, what `guard.spent` was
  * told is committed and the rest goes back; without any, all of it. A commit whose answer was lost does not cost the
  * result: it goes on by itself, and `authority.flush()` waits for it. With `guard.meter()` the meter settles, and is waited for.
+ * A guard that the callback has committed or released itself is left as it is, whatever the callback says it used.
  *
  * @param options - aborting the signal rejects with its reason at once, also while the callback still runs; what that says
  *   it used within 30 s is committed. What an abort leaves to be granted is released when it is
@@ -58,8 +59,8 @@ export async function withReservation<T, F extends Figure>(
 
 function noop(): void {}
 
-/** Time without an end. */
-const UNLIMITED = { setTimer: () => noop };
+/** `RESERVATION_SETTLED` and `SETTLEMENT_PENDING`: the callback has settled it, or is about to. */
+const IS_SETTLED = /SETTLE/;
 
 /** Only what cannot be undone any more stands in the way of a result that is paid for: what is merely late goes on by itself. */
 async function commit<F extends Figure>(guard: ReservationGuard<F>, used: GuardCommit): Promise<void> {
@@ -70,12 +71,7 @@ async function commit<F extends Figure>(guard: ReservationGuard<F>, used: GuardC
     if (!settled.ok && settled.denial.code !== "LIMIT_EXCEEDED")
       throw new AuthorityDeniedError(settled.denial);
   } catch (error) {
-    const { outcome, denial } = error as Partial<AuthorityError & AuthorityDeniedError>;
-    if (outcome !== "unknown" && denial?.code !== "LIMIT_EXCEEDED") throw error;
+    const { code = "", outcome, denial } = error as Partial<AuthorityError & AuthorityDeniedError>;
+    if (outcome !== "unknown" && denial?.code !== "LIMIT_EXCEEDED" && !IS_SETTLED.test(code)) throw error;
   }
-}
-
-/** Settles as `work` does, or rejects with the signal's reason if that comes first. */
-async function untilAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
-  return signal === undefined ? work : withDeadline(() => work, 0, UNLIMITED, signal);
 }

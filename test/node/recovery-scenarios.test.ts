@@ -163,9 +163,10 @@ describe("the protocol's recovery profile", () => {
     const metrics = { tokensOutput: 20 };
     expect(await guard.commit({ actual: 70, metrics, metadata: { run: 7 } })).toMatchObject({ ok: true });
     const spend = { idempotencyKey: `commit-${guard.reservationId}`, actual: tokens(70), metrics };
+    // The record itself is handed on: what of it travels is the writer's to know, and is told by the event's fingerprint.
     expect(requests).toEqual([
-      { operation: "commit", ...spend, metadata: { run: 7 } },
-      {
+      expect.objectContaining({ operation: "commit", ...spend, metadata: { run: 7 } }),
+      expect.objectContaining({
         operation: "recordEvent",
         ...spend,
         subject: { tenant: "acme", agent: "writer" },
@@ -175,7 +176,7 @@ describe("the protocol's recovery profile", () => {
           recovered_reservation_id: guard.reservationId,
           recovery_reason: "commit_after_reservation_expired",
         },
-      },
+      }),
     ]);
     expect(figures()).toBe("70 spent, 0 reserved");
   });

@@ -268,6 +268,60 @@ test("throttled: waits as long as it is asked to, then says no with that advice;
   expect(patient.waits).toEqual([]);
 });
 
+test.each([
+  ["86401", 86_400_000],
+  ["999999999", 86_400_000],
+  ["9".repeat(400), 86_400_000],
+  ["86399", 86_399_000],
+])("a Retry-After of %s seconds is believed up to a day", async (after, afterMs) => {
+  const { authority } = await rig({
+    fetch: async () => json(429, { error: "LIMIT_EXCEEDED", message: "later" }, { "retry-after": after }),
+  });
+  const asked = await authority.reserve({ action: ACTION, estimate: tokens(100) });
+  expect(asked).toMatchObject({ denial: { code: "LIMIT_EXCEEDED", retry: { afterMs } } });
+});
+
+describe("an answer in another unit than was asked in", () => {
+  const cents = { unit: "USD_MICROCENTS", amount: 70 };
+  const INVALID = { code: "AUTHORITY_ANSWER_INVALID", outcome: "unknown" };
+
+  test("is none: the commit is made again with its key, and its spend stays in the journal", async () => {
+    const journal = new MemoryJournal();
+    const { authority, script, sent, ledger } = await rig({ journal });
+    const guard = await authority.guard({ action: ACTION, estimate: tokens(100) });
+    if (!guard.ok) throw new Error(guard.denial.message);
+    const none = () => json(200, { status: "COMMITTED", charged: cents });
+    const half = () => json(200, { status: "COMMITTED", charged: tokens(70), released: cents });
+    sent.length = 0;
+    script.push(none(), half(), none());
+    await expect(guard.commit({ actual: 70 })).rejects.toMatchObject({
+      ...INVALID,
+      message: expect.stringContaining("charged.unit must be TOKENS, got USD_MICROCENTS"),
+    });
+    expect(sent).toEqual(Array(3).fill(`commit-${guard.reservationId}`));
+    expect(guard.isOver).toBe(false);
+    expect(journal.list().records).toMatchObject([{ actual: tokens(70) }]);
+    expect(await ledger()).toEqual({ spent: 0, reserved: 100 });
+    expect(await authority.flush()).toEqual({ outstanding: 0 });
+    expect(await ledger()).toEqual({ spent: 70, reserved: 0 });
+  });
+
+  test("is none to a reserve, an event or a lease either", async () => {
+    const { authority, script } = await rig({ retry: { attempts: 1 } });
+    const reserved = { decision: "ALLOW", reservation_id: "r", expires_at_ms: 1, affected_scopes: ["s"] };
+    script.push(json(200, { ...reserved, reserved: cents }));
+    await expect(authority.reserve({ action: ACTION, estimate: tokens(100) })).rejects.toMatchObject(INVALID);
+    script.push(json(201, { status: "APPLIED", event_id: "e", charged: cents }));
+    await expect(authority.recordEvent({ action: ACTION, actual: tokens(7) })).rejects.toMatchObject(INVALID);
+    script.push(json(200, { granted: cents }));
+    const lease = authority.lease({ unit: "TOKENS", want: 10, min: 1, ttlMs: 60_000 });
+    await expect(lease).rejects.toMatchObject({
+      ...INVALID,
+      message: expect.stringContaining("granted.unit"),
+    });
+  });
+});
+
 test("a guard's commit that is throttled: how long is written down before it is waited", async () => {
   const journal = new MemoryJournal();
   const floors: (number | undefined)[] = [];

@@ -17,6 +17,11 @@ export const delayMsMax = 5_000;
 /** A `Retry-After` up to this is waited for within the call; a longer one is the caller's to decide. */
 export const retryAfterMsMax = 10_000;
 /**
+ * A longer `Retry-After` is taken for this. No rate of an authority is counted over more than a day, so one of years is a
+ * mistake, perhaps of something in between; believed, it would keep a spend in the journal for as long.
+ */
+export const retryAfterMsBelieved = 86_400_000;
+/**
  * How long an aborted callback may take to say what it used. Providers notice an abort within seconds; what is held for
  * one that does not is better given to others.
  */

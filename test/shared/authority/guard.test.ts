@@ -402,7 +402,9 @@ describe("what is said beside a spend, and cannot be taken", () => {
   ])("%s: told to the caller, and the spend is charged", async (_, beside) => {
     const { authority, figures } = rig();
     const used = { result: 1, actual: 70, ...beside } as { result: number; actual: number };
-    await expect(withReservation(authority, REQUEST, () => used)).rejects.toThrow();
+    await expect(withReservation(authority, REQUEST, () => used)).rejects.toMatchObject({
+      code: expect.stringMatching(/^(INVALID_REQUEST|ARGUMENT_INVALID)$/),
+    });
     expect(await figures()).toBe("70 spent, 0 reserved");
   });
 });
@@ -415,6 +417,61 @@ describe("withReservation", () => {
       return { result: "hello", actual: 70, metrics: { tokensOutput: 20 } };
     });
     expect(text).toBe("hello");
+    expect(await figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test.each([
+    ["commits", "70 spent, 0 reserved", (guard: ReservationGuard) => guard.commit({ actual: 70 })],
+    ["releases", "0 spent, 0 reserved", (guard: ReservationGuard) => guard.release("not needed")],
+  ] as const)(
+    "whose callback %s by itself: its result, and nothing more is sent",
+    async (_, left, settle) => {
+      const { authority, asked, figures } = rig();
+      const work = withReservation(authority, REQUEST, async (guard) => {
+        await settle(guard);
+        return { result: "hello", actual: 50 };
+      });
+      expect(await work).toBe("hello");
+      expect(asked).toHaveLength(1);
+      expect(await figures()).toBe(left);
+    },
+  );
+
+  test("whose callback is still committing as it returns: its result, and that commit is waited for", async () => {
+    const { authority, asked, figures } = rig();
+    const work = withReservation(authority, REQUEST, (guard) => {
+      void guard.commit({ actual: 70 });
+      return { result: "hello", actual: 70 };
+    });
+    expect(await work).toBe("hello");
+    expect(asked).toHaveLength(1);
+    expect(await figures()).toBe("70 spent, 0 reserved");
+  });
+
+  test.each(["lost request", "lost reply"] as const)(
+    "whose callback's own commit met a %s: its result, and that commit is made again",
+    async (fault) => {
+      const { authority, asked, faults, figures } = rig(new TestTime());
+      const work = withReservation(authority, REQUEST, async (guard) => {
+        faults.push(fault);
+        await guard.commit({ actual: 70 }).catch(() => undefined);
+        return { result: "hello", actual: 50 };
+      });
+      expect(await work).toBe("hello");
+      expect(asked).toEqual(Array(2).fill(asked[0]));
+      expect(await figures()).toBe("70 spent, 0 reserved");
+    },
+  );
+
+  test("whose callback commits by itself although it has a meter: its result", async () => {
+    const { authority, asked, figures } = rig();
+    const work = withReservation(authority, REQUEST, async (guard) => {
+      await guard.meter().add(30);
+      await guard.commit({ actual: 70 });
+      return { result: "hello", actual: 30 };
+    });
+    expect(await work).toBe("hello");
+    expect(asked).toHaveLength(1);
     expect(await figures()).toBe("70 spent, 0 reserved");
   });
 

@@ -173,6 +173,24 @@ describe("writing", () => {
   );
 });
 
+test.each([
+  ["self", (it: Record<string, unknown>) => Object.assign(it, { self: it })],
+  ["up", (it: Record<string, unknown>) => Object.assign(it, { a: { b: [{ up: it }] } })],
+])("what contains itself is an error that names the member, %s", (name, close) => {
+  const metadata = close({ first: 1 });
+  expect(() => requestText({ actual: 1, metadata })).toThrow(
+    expect.objectContaining({
+      code: "ARGUMENT_INVALID",
+      message: expect.stringMatching(new RegExp(`^${name} must be`)),
+    }),
+  );
+});
+
+test("the same object in two members is no circle", () => {
+  const it = { n: 1 };
+  expect(requestText({ a: it, b: [it, it] })).toBe('{"a":{"n":1},"b":[{"n":1},{"n":1}]}');
+});
+
 test("what an answer's metadata says comes as plain numbers, however the server wrote them", () => {
   const row =
     '{"reservation_id":"r","status":"ACTIVE","subject":{"tenant":"acme"},"action":{"kind":"a","name":"b"},' +

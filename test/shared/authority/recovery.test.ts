@@ -153,6 +153,19 @@ describe("a commit", () => {
     expect(figures()).toBe("70 spent, 0 reserved");
   });
 
+  test("that is throttled for years is left for a day, and no longer", async () => {
+    const { time, start, faults, records, figures } = world();
+    const first = start();
+    const guard = await first.open();
+    faults.push(throttled(30 * 365 * 86_400_000));
+    await guard.commit({ actual: 70 });
+    expect(await records()).toMatchObject([{ notBeforeMs: time.nowMs + 86_400_000 }]);
+    first.die();
+    time.pass(86_400_000);
+    expect(await start().authority.flush()).toEqual({ outstanding: 0 });
+    expect(figures()).toBe("70 spent, 0 reserved");
+  });
+
   test("that is throttled for more than an hour is left to another day", async () => {
     const { time, start, log, faults, records } = world();
     const { authority, open, notices } = start();
@@ -822,8 +835,8 @@ describe("flush", () => {
     expect(figures()).toBe("70 spent, 0 reserved");
   });
 
-  test("ends with its signal", async () => {
-    const { time, start, faults } = world();
+  test("ends with its signal, and says what is left, which goes on by itself", async () => {
+    const { time, start, faults, figures } = world();
     const { authority, open } = start();
     const guard = await open();
     faults.push(throttled(20_000));
@@ -832,7 +845,56 @@ describe("flush", () => {
     const flushed = authority.flush({ signal: stop.signal });
     await time.advance(1_000);
     stop.abort(new Error("no more time"));
-    await expect(flushed).rejects.toThrow("no more time");
+    expect(await flushed).toEqual({ outstanding: 1 });
+    expect(await authority.flush({ signal: stop.signal })).toEqual({ outstanding: 1 });
+    await time.advance(20_000);
+    expect(figures()).toBe("70 spent, 0 reserved");
+    expect(time.timers).toBe(0);
+  });
+
+  test("ends with its signal also while the journal hangs as it is read, or as a spend is struck out", async () => {
+    const { time, start, faults, figures } = world();
+    const hang = () => new Promise<never>(() => undefined);
+    const none = () => ({ records: [], quarantined: [] });
+    const { authority } = start({ journal: { put: hang, remove: hang, list: hang } });
+    const stop = new AbortController();
+    const reading = authority.flush({ signal: stop.signal });
+    await time.advance(1_000);
+    stop.abort();
+    expect(await reading).toEqual({ outstanding: 0 });
+    const stuck = start({ journal: { put: () => undefined, remove: hang, list: none } });
+    const guard = await stuck.open();
+    faults.push("lost request", "lost request");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    const soon = new AbortController();
+    const striking = stuck.authority.flush({ signal: soon.signal });
+    await time.advance(1_000);
+    soon.abort();
+    expect(await striking).toEqual({ outstanding: 0 });
+    expect(figures()).toBe("70 spent, 0 reserved");
+    await time.advance(5_000);
+    expect(time.timers).toBe(0);
+  });
+
+  test("that ends with its signal leaves what it alone has found to go on by itself", async () => {
+    const { time, start, faults, records, figures } = world();
+    const first = start();
+    const guard = await first.open();
+    faults.push("lost request");
+    await guard.commit({ actual: 70 }).catch(() => undefined);
+    first.die();
+    const left = await records();
+    const looks = [[], left];
+    const list = () => ({ records: looks.shift() ?? [], quarantined: [] });
+    const { authority } = start({ journal: { put: () => undefined, remove: () => undefined, list } });
+    faults.push("lost request");
+    const stop = new AbortController();
+    const flushed = authority.flush({ signal: stop.signal });
+    await time.advance(0);
+    stop.abort();
+    expect(await flushed).toEqual({ outstanding: 1 });
+    await time.advance(1_000);
+    expect(figures()).toBe("70 spent, 0 reserved");
   });
 });
 
