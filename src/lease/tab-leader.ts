@@ -43,6 +43,8 @@ export class TabLeader {
   #onExpiry: LeaseExpiryPolicy = "charge";
   /** Why the authority gave less than was wanted when it was last asked. */
   #shortage: AuthorityDenial | undefined;
+  /** The trunk that was denied last. Asked for again, the authority takes it for the same holder's. */
+  #lastDenied: TabBook["opening"];
   #recall = 0;
   /** For how long a slice lives at the most, and when each last reported or was told so; one from before, when this tab began to lead. */
   #sliceMs = Number.POSITIVE_INFINITY;
@@ -287,7 +289,7 @@ export class TabLeader {
   async #open(need: number, options?: CallOptions): Promise<void> {
     const { authority, unit, subject, ttlMs, holder, newKey, now } = this.#parts;
     // As much again as is asked for: the next tab, or the next call, finds something.
-    const opening = this.#book.opening ?? { key: newKey(), want: 2 * need };
+    const opening = this.#book.opening ?? this.#lastDenied ?? { key: newKey(), want: 2 * need };
     this.#book = { ...this.#book, opening };
     await this.#publish();
     const sent = now();
@@ -300,9 +302,13 @@ export class TabLeader {
       ...(holder !== undefined && { holder }),
     };
     const answer = await authority.lease(request, options).catch((error: unknown) => {
-      if (isRefusal(error)) this.#forgetOpening();
+      if (isRefusal(error)) {
+        this.#forgetOpening();
+        this.#lastDenied = undefined;
+      }
       throw error;
     });
+    this.#lastDenied = answer.ok ? undefined : opening;
     if (!answer.ok) {
       this.#forgetOpening();
       this.#shortage = answer.denial;

@@ -6,6 +6,7 @@
 import { mayTouch, outsideScope, type Principal } from "./access.ts";
 import { type Refusal, refuse, unauthorized } from "./codes.ts";
 import { accountsOn, type LedgerCore, refusePath, type Turn } from "./core.ts";
+import { NO_HOLDER } from "./lease-book.ts";
 import { LIMITS } from "./limits.ts";
 import type { Caps, Governance } from "./policies.ts";
 import type { Action, Amount } from "./schema.ts";
@@ -50,6 +51,8 @@ export interface EvaluationContext {
   readonly isLive?: boolean;
   /** How much is to be taken, for whoever takes what fits; the estimate by default. */
   readonly amountOf?: (accounts: readonly AccountRecord[]) => bigint;
+  /** Who would hold it, where it is a lease: refused, he is left a share of his own. */
+  readonly asker?: string;
   /** What the request calls its amount; `estimate` by default. */
   readonly member?: AmountMember;
 }
@@ -58,8 +61,10 @@ export interface EvaluationContext {
 export function evaluate(
   core: LedgerCore,
   { estimate }: Pick<Ask, "estimate">,
-  { tenant, scopes, principal, nowMs, isLive = false, amountOf, member = "estimate" }: EvaluationContext,
+  context: EvaluationContext,
 ): Evaluation {
+  const { tenant, scopes, principal, nowMs, isLive = false, amountOf } = context;
+  const { asker = NO_HOLDER, member = "estimate" } = context;
   if (tenant.status === "CLOSED") return denied(closedTenant(core));
   if (tenant.status === "SUSPENDED") return { ok: false, refusal: unauthorized("TENANT_SUSPENDED") };
   const full = storeFull(core, nowMs);
@@ -76,7 +81,7 @@ export function evaluate(
   const refusal = refusePath(core, accounts, result, amount);
   if (result.reason !== "exceeds_available") return denied(refusal);
   const refused = accounts[result.index];
-  if (isLive && refused !== undefined) core.leases.noteRefused(refused, nowMs);
+  if (isLive && refused !== undefined) core.leases.noteRefused(refused, asker, nowMs);
   const retryAfterMs = coveredAfterMs(accounts, amount, nowMs);
   if (retryAfterMs === undefined) return denied(refusal);
   const details = { ...refusal.details, retry_after_ms: retryAfterMs };

@@ -23,6 +23,9 @@ export interface LentOfUnit {
   readonly refundable: bigint;
 }
 
+/** Whoever is refused and asks for no lease: all of them together count as one. */
+export const NO_HOLDER = "";
+
 interface Lent {
   holders: number;
   outstanding: bigint;
@@ -35,8 +38,8 @@ export class LeaseBook {
   readonly #entries = new Map<string, Entry>();
   /** By account; one without a holder has no entry. */
   readonly #lent = new Map<string, Lent>();
-  /** When somebody was last refused on an account that is lent. */
-  readonly #refusedAtMs = new Map<string, number>();
+  /** By account, when each was last refused where all was lent; accounts and askers with the latest last. */
+  readonly #refused = new Map<string, Map<string, number>>();
 
   constructor(leases: Iterable<LeaseRecord>, settings: LeaseSettings | undefined) {
     const { epoch, onExpiry, ttlMsMax, graceMs } = LEASE_DEFAULTS;
@@ -89,26 +92,48 @@ export class LeaseBook {
     return sums;
   }
 
-  /** What an account could lend and to how many: those who hold a lease, whoever asks besides, and who was refused. */
-  lendable(account: AccountName, remaining: bigint, nowMs: number, newcomers: 0 | 1): Lendable {
+  /**
+   * What an account could lend and to how many: those who hold a lease, whoever asks besides, and whoever was refused.
+   * @param asker - who asks for a lease of his own, and counts once, refused before or not
+   */
+  lendable(account: AccountName, remaining: bigint, nowMs: number, asker?: string): Lendable {
     const { holders = 0, outstanding = 0n } = this.#lent.get(keyOf(account)) ?? {};
-    const refused = newcomers === 0 && this.#wasRefused(account, nowMs) ? 1 : 0;
-    return { remaining, lent: outstanding, holders: Math.max(1, holders + newcomers + refused) };
+    let others = 0;
+    for (const [name, atMs] of this.#refused.get(keyOf(account)) ?? []) {
+      if (name !== asker && nowMs - atMs < LIMITS.leaseShortMs) others++;
+    }
+    const newcomers = asker === undefined ? others : others + 1;
+    return { remaining, lent: outstanding, holders: Math.max(1, holders + newcomers) };
   }
 
   /** Somebody was refused here: as long as he may come again, the holders are asked to leave him a share. */
-  noteRefused(account: AccountName, nowMs: number): void {
-    if (this.#lent.has(keyOf(account))) this.#refusedAtMs.set(keyOf(account), nowMs);
+  noteRefused(account: AccountName, asker: string, nowMs: number): void {
+    const key = keyOf(account);
+    if (!this.#lent.has(key)) return;
+    const refused = this.#refused.get(key) ?? new Map<string, number>();
+    refused.delete(asker);
+    for (const name of refused.keys()) {
+      if (refused.size < LIMITS.leaseRefusedMax) break;
+      refused.delete(name);
+    }
+    refused.set(asker, nowMs);
+    this.#refused.delete(key);
+    this.#refused.set(key, refused);
+    // Accounts stand in the order of their last refusals: those that nobody comes to any more are forgotten.
+    for (const [other, names] of this.#refused) {
+      if ([...names.values()].some((atMs) => nowMs - atMs < LIMITS.leaseShortMs)) break;
+      this.#refused.delete(other);
+    }
   }
 
-  /** He has come, or somebody else got what he left. */
-  noteGranted(accounts: readonly AccountName[]): void {
-    for (const account of accounts) this.#refusedAtMs.delete(keyOf(account));
-  }
-
-  #wasRefused(account: AccountName, nowMs: number): boolean {
-    const atMs = this.#refusedAtMs.get(keyOf(account));
-    return atMs !== undefined && nowMs - atMs < LIMITS.leaseShortMs;
+  /** He has come; and somebody has what was left for calls that hold no lease. */
+  noteGranted(accounts: readonly AccountName[], asker: string): void {
+    for (const account of accounts) {
+      const refused = this.#refused.get(keyOf(account));
+      refused?.delete(asker);
+      refused?.delete(NO_HOLDER);
+      if (refused?.size === 0) this.#refused.delete(keyOf(account));
+    }
   }
 
   #forget(id: string): void {

@@ -80,7 +80,7 @@ export function growthOf(
   if (missing <= 0n) return { granted: 0n, figures: accounts };
   const { account, index, remaining } = tightestOf(core, accounts);
   // Who cannot go on with a share alone has more, as long as it is there.
-  const share = most(evenShare(core.leases.lendable(account, remaining, nowMs, 0)), min);
+  const share = most(evenShare(core.leases.lendable(account, remaining, nowMs)), min);
   const room = least(missing, remaining, share - outstanding, INT64_MAX - lease.granted);
   const granted = most(room, 0n);
   const taken = core.arithmetic.reserve(accounts, granted);
@@ -118,5 +118,5 @@ export function recallFrom(
   const idle = outstandingOf(lease) - lease.held;
   if (haltOf(core, tenant, accounts) !== undefined || !isPlaceOf(lease, accounts)) return idle;
   const { account, remaining } = tightestOf(core, accounts);
-  return recallOf(idle, core.leases.lendable(account, remaining, nowMs, 0));
+  return recallOf(idle, core.leases.lendable(account, remaining, nowMs));
 }

@@ -50,14 +50,15 @@ function grant(
   let granted = 0n;
   const amountOf = (accounts: readonly AccountRecord[]): bigint => {
     const { account, remaining } = tightestOf(core, accounts);
-    const share = evenShare(core.leases.lendable(account, remaining, nowMs, 1));
+    const share = evenShare(core.leases.lendable(account, remaining, nowMs, print));
     // Where not even the minimum fits, it is what the refusal is about.
     granted = largestFit({ want, min }, remaining, share) ?? min;
     return granted;
   };
   const estimate = { unit, amount: want };
-  const context = { tenant, scopes, nowMs, principal, isLive: true, amountOf, member: "want" } as const;
-  const evaluation = evaluate(core, { estimate }, context);
+  // His request as it is: asked for again, it is the same holder's.
+  const who = { principal, asker: print, member: "want" } as const;
+  const evaluation = evaluate(core, { estimate }, { tenant, scopes, nowMs, isLive: true, amountOf, ...who });
   if (!evaluation.ok) return evaluation.refusal;
   const crowded = limitReached(core, principal);
   if (crowded !== undefined) return crowded;
@@ -102,7 +103,7 @@ function grant(
   const written = core.writeFigures(accounts, figures, nowMs);
   core.store.insertLease(lease);
   core.leases.set(lease);
-  core.leases.noteGranted(accounts);
+  core.leases.noteGranted(accounts, print);
   core.rates.count(governance.rates.reservations, nowMs);
   const recall = recallFrom(core, tenant, lease, written, nowMs);
   return succeed(leaseBody(core, lease, { recall, accounts: written, nowMs }));

@@ -133,10 +133,12 @@ export const LIMITS = {
   leaseGraceMsMax: 60_000,
   leaseHolderLengthMax: 128,
   /**
-   * How long after a refusal, in milliseconds, an even share leaves room for one more: as long as a lease lasts by
+   * How long after a refusal, in milliseconds, an even share leaves room for whoever was refused: as long as a lease lasts by
    * default, so whoever tries again at the pace of the others' renewals is remembered.
    */
   leaseShortMs: 60_000,
+  /** For how many of those who were refused an even share leaves room: who asks with ever new keys cannot count for more. */
+  leaseRefusedMax: 32,
 
   /** Tools that one list of a policy's caps may name. Caps travel with every decision and are kept with its answer. */
   capsToolsMax: 64,

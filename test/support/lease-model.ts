@@ -8,8 +8,8 @@ export interface LentAccount {
   /** What was paid out of the budget and what beyond it; together the sum of all that leases were charged. */
   spent: bigint;
   debt: bigint;
-  /** When somebody was last refused here. */
-  refusedAtMs: number | undefined;
+  /** Who was refused here, in the order in which each was last. */
+  refused: { readonly who: string; readonly atMs: number }[];
 }
 
 export interface ModelLease {
@@ -77,22 +77,25 @@ export class LeaseModel {
     for (const lease of this.leases) if (!lease.ended) this.#end(lease);
   }
 
-  /** The grant, or the code of the refusal. */
-  open(subject: readonly string[], want: bigint, least: bigint): bigint | string {
+  /** The grant to `who`, or the code of the refusal. */
+  open(who: string, subject: readonly string[], want: bigint, least: bigint): bigint | string {
     const path = this.#budgeted(subject);
     if (path.length === 0) return "404 NOT_FOUND";
     const tightest = this.#tightest(path);
-    const share = this.#share(tightest, this.#holders(tightest) + 1);
+    const share = this.#share(tightest, this.#holders(tightest) + 1 + this.#refused(tightest, who));
     const grant = min(want, this.remaining(tightest), max(share, least));
     const amount = grant < least ? least : grant;
     const refusal = this.#refusal(path, amount);
     if (refusal === undefined) {
-      for (const scope of path) this.#account(scope).refusedAtMs = undefined;
+      for (const scope of path) this.#forget(scope, who);
       return amount;
     }
     if (refusal === "409 BUDGET_EXCEEDED") {
       const refusing = path.find((scope) => this.remaining(scope) < amount) ?? "";
-      if (this.#holders(refusing) > 0) this.#account(refusing).refusedAtMs = this.nowMs;
+      if (this.#holders(refusing) > 0) {
+        this.#forget(refusing, who);
+        this.#account(refusing).refused.push({ who, atMs: this.nowMs });
+      }
     }
     return refusal;
   }
@@ -140,7 +143,7 @@ export class LeaseModel {
     const path = this.#budgeted(lease.subject);
     if (this.#isFrozen(path) || path.join() !== lease.scopes.join()) return idle;
     const tightest = this.#tightest(path);
-    const share = this.#share(tightest, this.#holdersAndRefused(tightest));
+    const share = this.#share(tightest, this.#holders(tightest) + this.#refused(tightest));
     return this.remaining(tightest) < share ? max(0n, idle - share) : 0n;
   }
 
@@ -155,7 +158,7 @@ export class LeaseModel {
     lease.expiresAtMs = Math.max(lease.expiresAtMs, this.nowMs + lease.ttlMs);
     const outstanding = LeaseModel.outstanding(lease);
     const tightest = this.#tightest(path);
-    const share = max(this.#share(tightest, this.#holdersAndRefused(tightest)), needed);
+    const share = max(this.#share(tightest, this.#holders(tightest) + this.#refused(tightest)), needed);
     const growth = max(0n, min(want - outstanding, this.remaining(tightest), share - outstanding));
     if (this.#refusal(path, growth) === undefined) lease.granted += growth;
   }
@@ -225,10 +228,15 @@ export class LeaseModel {
     return this.#active(scope).length;
   }
 
-  #holdersAndRefused(scope: string): number {
-    const { refusedAtMs } = this.#account(scope);
-    const waits = refusedAtMs !== undefined && this.nowMs - refusedAtMs < 60_000;
-    return this.#holders(scope) + (waits ? 1 : 0);
+  /** How many were refused within a minute, but for `who`. */
+  #refused(scope: string, who?: string): number {
+    const waiting = this.#account(scope).refused.slice(-32);
+    return waiting.filter((it) => it.who !== who && this.nowMs - it.atMs < 60_000).length;
+  }
+
+  #forget(scope: string, who: string): void {
+    const account = this.#account(scope);
+    account.refused = account.refused.filter((it) => it.who !== who);
   }
 
   #active(scope: string): ModelLease[] {

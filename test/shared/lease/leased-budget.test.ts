@@ -874,6 +874,24 @@ describe("others", () => {
     expect(spend(first, 200)).toBe(true);
   });
 
+  test("eight that want all there is have an even share each, within one renewal and one retry", async () => {
+    const share = 1_000;
+    world = new LeaseWorld(8 * share);
+    const holders: LeasedBudget[] = [];
+    for (let n = 0; n < 8; n++) holders.push(await open({ slice: { first: 8 * share, least: 8 * share } }));
+    expect(holders.map(({ available }) => available)).toEqual([8 * share, 0, 0, 0, 0, 0, 0, 0]);
+    // Who has nothing is refused again and again; who has all is idle, and hears of it when he renews.
+    const renewalMs = HOLDER_LIMITS.ttlMs * HOLDER_LIMITS.renewShare;
+    for (let ms = 0; ms < renewalMs + HOLDER_LIMITS.retryMsMax; ms += 100) {
+      for (const holder of holders) if (holder.available === 0) expect(spend(holder, 10)).toBe(false);
+      await world.advance(100);
+    }
+    expect(holders.map(({ available }) => available)).toEqual(holders.map(() => share));
+    // And it stays so.
+    await world.advance(2 * HOLDER_LIMITS.ttlMs);
+    for (const { available } of holders) expect(available).toBe(share);
+  });
+
   test("where the caller does the upkeep there is no timer, and upkeep does what is due", async () => {
     const budget = await open({ upkeep: "caller" });
     expect(world.timers).toBe(0);

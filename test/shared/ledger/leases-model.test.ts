@@ -93,7 +93,7 @@ class Pair {
   add(scope: string, allocated: bigint): void {
     if (this.model.accounts.has(scope)) return;
     bodyOf(this.authority.createBudget({ scope, unit: "TOKENS", allocated: tokens(allocated) }));
-    const account = { allocated, frozen: false, spent: 0n, debt: 0n, refusedAtMs: undefined };
+    const account = { allocated, frozen: false, spent: 0n, debt: 0n, refused: [] };
     this.model.accounts.set(scope, account);
   }
 
@@ -121,7 +121,7 @@ class Pair {
     this.#keys += 1;
     const min = least < want ? least : want;
     const scopes = SCOPES.slice(0, subject + 1);
-    const expected = this.model.open(scopes, want, min);
+    const expected = this.model.open(`k${this.#keys}`, scopes, want, min);
     const request = {
       idempotency_key: `k${this.#keys}`,
       subject: SUBJECTS[subject] ?? SUBJECTS[0],

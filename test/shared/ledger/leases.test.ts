@@ -287,6 +287,24 @@ describe("reporting", () => {
     expect(bodyOf(authority.renewLease(lease_id, report)).recall).toBe(50n);
   });
 
+  test("each who was refused is left a share: at the next report, and by whoever comes before him", () => {
+    const { open, renew, clock } = lender(1_200);
+    open("a", 1_200);
+    const idle = (sequence: number, returned = 0) =>
+      bodyOf(renew("a", { sequence, returned, want: 1_200 - returned })).recall;
+    for (const key of ["b", "c", "d", "d", "b"]) expect(verdictOf(open(key, 1_200))).toMatch(/^409/);
+    expect(idle(1)).toBe(900n);
+    expect(idle(2, 900)).toBe(0n);
+    for (const key of ["b", "c", "d"]) expect(line(open(key, 1_200))).toBe("active 300 300 0");
+    // However many there are, or whoever asks with ever new keys: no more than so many count.
+    for (let n = 0; n < 100; n++) expect(verdictOf(open(`new ${n}`, 1_200))).toMatch(/^409/);
+    expect(idle(3, 900)).toBe(300n - 1_200n / 36n);
+    clock.advance(59_999);
+    expect(bodyOf(open("b", 1_200)).recall).toBe(300n - 1_200n / 36n);
+    clock.advance(1);
+    expect(idle(4, 900)).toBe(0n);
+  });
+
   test("a question that finds everything lent asks for no share: nobody will come for it", () => {
     const { authority, open, renew } = lender(100);
     open("a", 100);
