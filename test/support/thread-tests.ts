@@ -382,7 +382,7 @@ export function threadTests(
       test("a thread that is terminated mid-run is reclaimed to the unit", async () => {
         const kernel = createKernel({ shared: true });
         const budget = new AtomicTokenBudget(TOKENS.capacity, { kernel, name: TOKENS.name });
-        for (let round = 0; round < Math.max(3, Math.ceil(6 * scale)); round++) {
+        for (let round = 0; round < Math.max(2, Math.ceil(6 * scale)); round++) {
           const prepared = prepare(kernel, kernel.memory, threads + 1);
           const jobs = Array.from({ length: threads }, (_, index) =>
             prepared(round * threads + index, { scenario: "spendUntilTerminated", iterations: 0 }),
@@ -410,7 +410,7 @@ export function threadTests(
         const kernel = createKernel({ shared: true });
         const budget = openCredit(kernel);
         let out = 0;
-        for (let round = 0; round < Math.max(3, Math.ceil(5 * scale)); round++) {
+        for (let round = 0; round < Math.max(2, Math.ceil(5 * scale)); round++) {
           const shared = prepare(kernel, kernel.memory, threads + 1);
           const jobs = Array.from({ length: threads }, (_, index) =>
             shared(round * threads + index, { scenario: "spendCreditUntilTerminated", iterations: 0 }),
@@ -451,7 +451,7 @@ export function threadTests(
       test("a thread that is terminated while it takes from several holds nobody up and keeps nothing half taken", async () => {
         const kernel = createKernel({ shared: true });
         const { twins, tokens, ample, governor } = together(kernel);
-        for (let round = 0; round < Math.max(3, Math.ceil(6 * scale)); round++) {
+        for (let round = 0; round < Math.max(2, Math.ceil(6 * scale)); round++) {
           const prepared = prepare(kernel, kernel.memory, threads);
           const jobs = Array.from({ length: threads }, (_, index) =>
             prepared(round * threads + index, { scenario: "takeTogetherUntilTerminated", iterations: 0 }),
