@@ -4,7 +4,7 @@
 // as returned, and granted budget is put there only after the answer. Each try has a number of its own, and all figures
 // are cumulative, so what is lost, repeated or late does no harm. Who may call: LeasedBudget.
 
-import type { AuthorityDenial, CallOptions } from "../authority/authority.ts";
+import type { AuthorityDenial, Balance, CallOptions } from "../authority/authority.ts";
 import type {
   LeaseAuthority,
   Leased,
@@ -60,6 +60,12 @@ export class Holder {
   #life: Life | undefined;
   #onExpiry: LeaseExpiryPolicy = "charge";
   #shortage: AuthorityDenial | undefined;
+  /** The budget of the path that had the least left, as the authority said last; unknown where it did not. */
+  #tightest: Balance | undefined;
+  /** What was had when more was asked for: there is no point in asking again before this time, on the monotonic clock. */
+  #most:
+    | { readonly amount: number; readonly untilMs: number; readonly shortage: AuthorityDenial }
+    | undefined;
   /** What the authority lets be idle here, after it asked for some back. */
   #ceiling = Number.POSITIVE_INFINITY;
   #lowWater = 0;
@@ -98,6 +104,29 @@ export class Holder {
   /** Why the authority gave less than was wanted, the last time. */
   get shortage(): AuthorityDenial | undefined {
     return this.#shortage;
+  }
+
+  /** Whether so much could be idle here after a call: more is not asked for, since others would lack it to no avail. */
+  canAsk(amount: number): boolean {
+    return amount <= this.#pace.slice || amount <= this.reach;
+  }
+
+  /** The most that could be idle here, by what the authority said last. */
+  get reach(): number {
+    const { local, clock } = this.#parts;
+    const { amount, untilMs } = this.#most ?? { amount: 0, untilMs: 0 };
+    const most = clock().monotonicMs < untilMs ? amount : Number.POSITIVE_INFINITY;
+    const left = this.#tightest?.remaining ?? Number.POSITIVE_INFINITY;
+    return Math.max(local.available, Math.min(most, local.available + left));
+  }
+
+  /** Why `amount` cannot be had, by what the authority said last. */
+  shortageOf(amount: number): AuthorityDenial | undefined {
+    if (this.#shortage !== undefined || this.canAsk(amount)) return this.#shortage;
+    const tightest = this.#tightest;
+    const requested = amount - this.#parts.local.available;
+    if (tightest === undefined || requested <= tightest.remaining) return this.#most?.shortage;
+    return shortageIn(tightest, requested);
   }
 
   get lease(): LeaseName | undefined {
@@ -209,6 +238,7 @@ export class Holder {
     this.#denied = answer.ok ? undefined : pending;
     if (!answer.ok) {
       this.#shortage = answer.denial;
+      this.#tightest = undefined;
       this.#repayItself();
       return 0;
     }
@@ -219,7 +249,7 @@ export class Holder {
     this.#ceiling = Number.POSITIVE_INFINITY;
     this.#phase = state === "active" ? "active" : "over";
     if (state !== "active") return 0;
-    const granted = this.#accept(answer, sent);
+    const granted = this.#accept(answer, sent, needs);
     if (!this.isPaused) return granted;
     // Closed or hidden meanwhile: nobody is to spend from it.
     this.giveUp();
@@ -255,7 +285,7 @@ export class Holder {
       this.giveUp();
       return 0;
     }
-    return this.#phase === "active" ? this.#accept(answer, sent) : 0;
+    return this.#phase === "active" ? this.#accept(answer, sent, needs) : 0;
   }
 
   /** Tells the authority that the lease is over for this holder, and what calls under way still have of it. */
@@ -310,23 +340,34 @@ export class Holder {
 
   // ---- the local budget ------------------------------------------------------------------------------------------
 
-  #accept(answer: Leased, sent: Moment): number {
+  #accept(answer: Leased, sent: Moment, needs: number): number {
     const granted = this.#book.grantedInAll(answer.granted.amount);
     this.#life = lifeOf(sent, answer.remainingTtlMs);
     this.#onExpiry = answer.onExpiry;
     this.#parts.attention.takes = answer.onExpiry === "refund";
     this.#shortage = answer.shortage;
+    this.#tightest = tightestIn(answer);
     this.#add(granted);
     this.#repayItself();
     if (!this.endIfOver(this.#parts.clock())) {
       const before = this.#book.returned;
       if (answer.recall > 0) this.#takeBack(answer.recall);
+      this.#trim(answer.shortage, needs);
       this.#hasGivenBack = this.#book.returned > before;
       const { available } = this.#parts.local;
       this.#ceiling = answer.recall > 0 ? available : Number.POSITIVE_INFINITY;
       this.#lowWater = Math.ceil(Math.min(this.#pace.slice, available) * HOLDER_LIMITS.lowWaterShare);
     }
     return granted;
+  }
+
+  /** What was had of something larger helps nobody here: it goes back, and others have it. */
+  #trim(shortage: AuthorityDenial | undefined, needs: number): void {
+    const { local, clock } = this.#parts;
+    const amount = local.available;
+    if (shortage === undefined || amount >= needs || amount <= this.#pace.slice) return;
+    this.#most = { amount, untilMs: clock().monotonicMs + HOLDER_LIMITS.retryMsMax, shortage };
+    this.#takeBack(amount - this.#pace.slice);
   }
 
   #add(amount: number): void {
@@ -381,4 +422,33 @@ export class Holder {
   #isOver(): boolean {
     return this.#phase === "over";
   }
+}
+
+/** The balance with the least left of those that the answer shows. */
+function tightestIn({ balances = [] }: Leased): Balance | undefined {
+  return balances.reduce<Balance | undefined>(
+    (least, it) => (least === undefined || it.remaining < least.remaining ? it : least),
+    undefined,
+  );
+}
+
+/** What the authority would say of a call for so much. */
+function shortageIn(balance: Balance, requested: number): AuthorityDenial {
+  const {
+    scopePath,
+    unit,
+    remaining: available,
+    allocated = 0,
+    spent = 0,
+    reserved: held = 0,
+    debt,
+  } = balance;
+  const figures = { unit, requested, limit: allocated, available, spent, held, debt };
+  return {
+    code: "BUDGET_EXCEEDED",
+    message: `${scopePath} has ${available} left, and ${requested} more would be needed`,
+    scope: scopePath,
+    figures,
+    retry: requested <= available + held ? "when-released" : "never",
+  };
 }

@@ -42,6 +42,12 @@ export class Keeper {
   #lastError: unknown;
   /** The largest take that was refused since the last call. */
   #refused = 0;
+  /** The largest that was refused since then, and is more than the authority has by what it said last. */
+  #beyond = 0;
+  /** From what size on the authority had nothing to give when it was last asked. */
+  #exhaustedFrom = Number.POSITIVE_INFINITY;
+  /** Calls in a row after which somebody waits for more than there is. */
+  #probes = 0;
   #isLow = false;
   /** When it was opened or shown, or a take was refused last. */
   #usedAtMs = 0;
@@ -66,16 +72,19 @@ export class Keeper {
     return this.#state === "open";
   }
 
-  get supply(): Supply {
-    return this.#supply;
-  }
-
   get lastError(): unknown {
     return this.#lastError;
   }
 
-  get shortage(): AuthorityDenial | undefined {
-    return this.#parts.holder.shortage;
+  /** How a take of so much stands: the authority has too little for a large one, and may have enough for a small one. */
+  supplyFor(amount: number): Supply {
+    if (this.#supply !== SUPPLY.good && this.#supply !== SUPPLY.exhausted) return this.#supply;
+    const isOut = amount >= this.#exhaustedFrom || !this.#parts.holder.canAsk(amount);
+    return isOut ? SUPPLY.exhausted : SUPPLY.good;
+  }
+
+  shortageOf(amount: number): AuthorityDenial | undefined {
+    return this.#parts.holder.shortageOf(amount);
   }
 
   /** How long until the authority is asked again. */
@@ -117,7 +126,8 @@ export class Keeper {
   }
 
   refused(amount: number): void {
-    if (amount > this.#refused) this.#refused = amount;
+    if (!this.#parts.holder.canAsk(amount)) this.#beyond = Math.max(this.#beyond, amount);
+    else if (amount > this.#refused) this.#refused = amount;
     this.#usedAtMs = this.#parts.clock().monotonicMs;
     this.#kick();
   }
@@ -183,14 +193,28 @@ export class Keeper {
     if (this.#state === "closed") return !holder.isAtRest;
     if (now.monotonicMs < this.#notBeforeMs) return false;
     if (this.#state === "hidden") return holder.owesReport;
-    if (this.#isWanting || this.#isSeeking(now)) return true;
+    if (this.#isWanting || this.#isSeeking(now) || now.monotonicMs >= this.#probeAtMs()) return true;
     return holder.owesReport || now.monotonicMs >= this.#reportAtMs();
   }
 
   /** Whether somebody is short or soon will be, or the authority is to be found again. */
   get #isWanting(): boolean {
     const isFailing = this.#supply === SUPPLY.unreachable || this.#supply === SUPPLY.refused;
-    return this.#isLow || this.#refused > 0 || this.waiters.size > 0 || isFailing;
+    const isWaitedFor = this.waiters.size > 0 && !this.#isWaitedBeyond;
+    return this.#isLow || this.#refused > 0 || isWaitedFor || isFailing;
+  }
+
+  /** Whether the first who waits wants more than the authority has. */
+  get #isWaitedBeyond(): boolean {
+    const { first } = this.waiters;
+    return first !== undefined && !this.#parts.holder.canAsk(first);
+  }
+
+  /** When it is looked whether the authority has more by now than it had for somebody. */
+  #probeAtMs(): number {
+    const { retryMs, retryMsMax } = HOLDER_LIMITS;
+    if (this.#isWaitedBeyond) return this.#calledAtMs + Math.min(retryMs * 2 ** this.#probes, retryMsMax);
+    return this.#beyond > 0 ? this.#calledAtMs + retryMsMax : Number.POSITIVE_INFINITY;
   }
 
   /** Without a lease, and somebody wanted something of it not long ago: it asks until it has one. */
@@ -229,7 +253,8 @@ export class Keeper {
       return holder.isAtRest ? Number.POSITIVE_INFINITY : drainMs;
     }
     const quietMs = Math.max(0, this.#notBeforeMs - now.monotonicMs);
-    const dueMs = Math.max(quietMs, this.#reportAtMs() - now.monotonicMs);
+    const dueAtMs = Math.min(this.#reportAtMs(), this.#probeAtMs());
+    const dueMs = Math.max(quietMs, dueAtMs - now.monotonicMs);
     // Whether anything was spent is looked at when it would be reported.
     const sinceMs = Math.max(0, now.monotonicMs - this.#calledAtMs);
     const reportMs =
@@ -277,8 +302,10 @@ export class Keeper {
   async #exchange(): Promise<void> {
     const { holder, local, clock, offlineAllowance } = this.#parts;
     const wasWanting = this.#isWanting;
-    const needs = Math.max(this.waiters.wanted, this.#refused);
-    this.#refused = 0;
+    const most = Math.max(holder.slice, holder.reach);
+    const needs = Math.max(this.waiters.wantedWithin(most), this.#refused);
+    const beyond = Math.max(this.#isWaitedBeyond ? (this.waiters.first ?? 0) : 0, this.#beyond);
+    this.#refused = this.#beyond = 0;
     this.#isLow = false;
     this.#calledAtMs = clock().monotonicMs;
     this.#consumedAtCall = local.tokensConsumed();
@@ -286,7 +313,11 @@ export class Keeper {
       const granted = await holder.exchange({ needs });
       this.#lastError = undefined;
       const isShort = holder.shortage !== undefined && granted === 0;
+      const isUnmet = holder.shortage !== undefined && needs > local.available;
+      this.#exhaustedFrom = isShort ? 0 : isUnmet ? needs : Number.POSITIVE_INFINITY;
       this.#setSupply(isShort ? SUPPLY.exhausted : SUPPLY.good);
+      // There after all: it is asked for with the next call.
+      if (beyond > local.available && holder.canAsk(beyond)) this.#refused = Math.max(this.#refused, beyond);
       const isFruitless = granted === 0 && (wasWanting || isShort || holder.life === undefined);
       if (isFruitless) this.#putOff(isShort ? adviceOf(holder.shortage) : 0);
       else this.#fruitless = this.#notBeforeMs = 0;
@@ -299,14 +330,22 @@ export class Keeper {
       if (this.#state === "open" && !saysNo) holder.lendItself(offlineAllowance);
     }
     this.waiters.serve();
-    if (this.waiters.size > 0 && this.#isHopeless()) this.waiters.denyAll();
+    for (
+      let { first } = this.waiters;
+      first !== undefined && this.#isHopeless(first);
+      { first } = this.waiters
+    ) {
+      this.waiters.denyFirst();
+      this.waiters.serve();
+    }
+    this.#probes = this.#isWaitedBeyond ? Math.min(this.#probes + 1, 32) : 0;
   }
 
   /** The authority has nothing left, and nothing is under way that could come back to it or to this slice. */
-  #isHopeless(): boolean {
+  #isHopeless(amount: number): boolean {
     const { holder } = this.#parts;
-    const { shortage } = holder;
-    if (this.#supply !== SUPPLY.exhausted || shortage === undefined || holder.hasUnderWay) return false;
+    const shortage = this.supplyFor(amount) === SUPPLY.exhausted ? holder.shortageOf(amount) : undefined;
+    if (shortage === undefined || holder.hasUnderWay) return false;
     // What is held there may be this very lease.
     const held = shortage.figures?.held ?? Number.POSITIVE_INFINITY;
     return shortage.retry === "never" || held <= holder.book.untold;
@@ -346,7 +385,10 @@ export class Keeper {
     const isNew = refusals !== this.#refusals;
     this.#refusals = refusals;
     if (isNew) this.#usedAtMs = clock().monotonicMs;
-    if (isNew && this.#refused === 0) this.#refused = 2 * Math.max(local.available, holder.slice);
+    if (isNew && this.#refused === 0) {
+      const twice = 2 * Math.max(local.available, holder.slice);
+      this.#refused = Math.min(twice, Math.max(holder.reach, holder.slice));
+    }
     if (holder.isLow(local.available)) this.#isLow = true;
   }
 

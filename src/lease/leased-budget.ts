@@ -92,7 +92,11 @@ export class LeasedBudget
       cameBack: () => this.#keeper.cameBack(),
       looked: (available) => this.#keeper.looked(available),
       refused: (amount) => this.#keeper.refused(amount),
-      denial: (figures) => leaseDenial(figures, this.#keeper.supply, this.#keeper),
+      denial: (figures) => {
+        const keeper = this.#keeper;
+        const known = { shortage: keeper.shortageOf(figures.requested), retryAfterMs: keeper.retryAfterMs };
+        return leaseDenial(figures, keeper.supplyFor(figures.requested), known);
+      },
     });
     const terms = {
       unit,

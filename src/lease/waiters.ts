@@ -37,11 +37,20 @@ export class Waiters {
     return this.#line.size;
   }
 
-  /** What all who wait want together. */
-  get wanted(): number {
+  /** What the first who waits wants. */
+  get first(): number | undefined {
+    const [waiter] = this.#line;
+    return waiter?.wait.estimate;
+  }
+
+  /** What those who wait want together, from the first on, as far as it comes to no more than `most`. */
+  wantedWithin(most: number): number {
     let sum = 0;
-    for (const { wait } of this.#line) sum += wait.estimate;
-    return Math.min(sum, Number.MAX_SAFE_INTEGER);
+    for (const { wait } of this.#line) {
+      if (sum + wait.estimate > Math.min(most, Number.MAX_SAFE_INTEGER)) break;
+      sum += wait.estimate;
+    }
+    return sum;
   }
 
   join(wait: Wait): Promise<Reserved> {
@@ -89,6 +98,11 @@ export class Waiters {
       if (reservation === null) return;
       waiter.settle({ ok: true, reservation });
     }
+  }
+
+  denyFirst(): void {
+    const [waiter] = this.#line;
+    waiter?.settle({ ok: false, denial: waiter.wait.denial() });
   }
 
   denyAll(): void {

@@ -528,6 +528,109 @@ describe("a holder without a lease", () => {
   });
 });
 
+describe("a take of more than there is", () => {
+  const IMPOSSIBLE = 1_000_000;
+
+  test("is denied as the authority's doing, with its figures, and the slice stays as it was", async () => {
+    world = new LeaseWorld(10_000);
+    const budget = await open({ slice: { first: 100, most: 500 } });
+    for (const pass of [0, 10, 20_000]) {
+      await world.advance(pass);
+      expect(spend(budget, IMPOSSIBLE)).toBe(false);
+      expect(budget.explainDenial(IMPOSSIBLE)).toMatchObject({
+        reason: "authority-exhausted",
+        retry: "never",
+        shortage: {
+          code: "BUDGET_EXCEEDED",
+          scope: "tenant:acme",
+          figures: { requested: IMPOSSIBLE - budget.available, limit: 10_000, available: 9_900, held: 100 },
+        },
+      });
+      await world.advance(10);
+      expect(world.figures()).toMatchObject({ reserved: 100, remaining: 9_900 });
+      // What fits there is only the slice's doing.
+      expect(budget.explainDenial(5_000).reason).toBe("slice-short");
+    }
+    expect(budget.authorityCalls).toBeLessThanOrEqual(2);
+    // What is there is had, beyond `most` too.
+    expect(spend(budget, 5_000)).toBe(false);
+    await world.advance(10);
+    expect(spend(budget, 5_000)).toBe(true);
+  });
+
+  test("asked for over and over costs few calls, and keeps nobody's top-up waiting", async () => {
+    world = new LeaseWorld(10_000);
+    const budget = await open({ slice: { first: 100, least: 100 } });
+    for (let n = 0; n < 600; n++) {
+      expect(spend(budget, IMPOSSIBLE)).toBe(false);
+      await world.advance(100);
+    }
+    expect(budget.authorityCalls).toBeLessThanOrEqual(7);
+    expect(world.figures()).toMatchObject({ reserved: 100 });
+    for (let n = 0; n < 20; n++) {
+      expect(spend(budget, IMPOSSIBLE)).toBe(false);
+      expect(spend(budget, 50)).toBe(true);
+      await world.advance(10);
+    }
+  });
+
+  test("is found to be there, if it is later", async () => {
+    world = new LeaseWorld(1_000);
+    const budget = await open({ slice: { first: 100 } });
+    expect(spend(budget, 2_000)).toBe(false);
+    world.authority.ledger.fund(
+      { scope: "tenant:acme", unit: "TOKENS" },
+      { operation: "CREDIT", amount: { unit: "TOKENS", amount: 5_000 }, idempotency_key: "more" },
+    );
+    await world.advance(HOLDER_LIMITS.retryMsMax + 10);
+    expect(spend(budget, 2_000)).toBe(true);
+  });
+
+  test("who waits for it is denied, and those behind get what there is", async () => {
+    world = new LeaseWorld(10_000);
+    const budget = await open({ slice: { first: 100 } });
+    const impossible = budget.reserve(IMPOSSIBLE, { maxWaitMs: 60_000 });
+    const possible = budget.reserve(400, { maxWaitMs: 60_000 });
+    await world.advance(1_000);
+    expect(await impossible).toMatchObject({ ok: false, denial: { reason: "authority-exhausted" } });
+    const reserved = await possible;
+    expect(reserved).toMatchObject({ ok: true });
+    expect(world.figures().reserved).toBeLessThanOrEqual(600);
+    if (reserved.ok) reserved.reservation.cancel();
+  });
+
+  test.each([
+    ["somebody has taken meanwhile", true],
+    ["an authority that shows no balances has not got", false],
+  ])("what %s goes back at once", async (_, hasBalances) => {
+    world = new LeaseWorld(10_000);
+    const { authority } = world;
+    const renewLease = authority.renewLease.bind(authority);
+    const lease = authority.lease.bind(authority);
+    if (!hasBalances) {
+      authority.renewLease = async (...values) => ({ ...(await renewLease(...values)), balances: [] });
+      authority.lease = async (...values) => {
+        const answer = await lease(...values);
+        return answer.ok ? { ...answer, balances: [] } : answer;
+      };
+    }
+    const budget = await open({ slice: { first: 100, least: 100 } });
+    const other = await open({ slice: { first: 4_000, least: 4_000 } });
+    expect(spend(budget, 9_000)).toBe(false);
+    await world.advance(1_000);
+    expect(spend(budget, 9_000)).toBe(false);
+    expect(budget.explainDenial(9_000)).toMatchObject({
+      reason: "authority-exhausted",
+      shortage: { code: "BUDGET_EXCEEDED" },
+    });
+    await world.advance(1_000);
+    expect(budget.available).toBe(100);
+    expect(world.figures()).toMatchObject({ reserved: 4_100, remaining: 5_900 });
+    expect(budget.authorityCalls).toBeLessThanOrEqual(4);
+    await other.close();
+  });
+});
+
 describe("the lease's end", () => {
   test.each([
     ["the monotonic clock", (ms: number) => world.advance(ms)],
