@@ -662,6 +662,29 @@ describe("the lease's end", () => {
     expect(world.figures()).toMatchObject({ spent: spent + 10, reserved: 0, debt: 0 });
   });
 
+  test.each(["open", "renewal"] as const)(
+    "is counted from when the request was sent, not from the answer: %s",
+    async (call) => {
+      const travels = { kind: "none", delayMs: 10_000 } as const;
+      if (call === "open") world.faults = [travels];
+      const opening = open({ slice: { first: 1_000, least: 1_000 } });
+      await world.advance(call === "open" ? 20_000 : 0);
+      const budget = await opening;
+      if (call === "renewal") {
+        world.faults = [travels];
+        await world.advance(30_000 + 20_000);
+      }
+      expect(world.calls).toBe(call === "open" ? 1 : 2);
+      world.isCutOff = true;
+      // Sent 20 s ago, granted 10 s ago, for 60 s less a twentieth.
+      await world.advance(57_000 - 20_000 - 1);
+      expect(budget.available).toBe(1_000);
+      await world.advance(1);
+      expect(budget.available).toBe(0);
+      expect(spend(budget, 1)).toBe(false);
+    },
+  );
+
   test("under refund the clocks are looked at before the take: the first one that is late is denied", async () => {
     world.authority.ledger.changeLeaseSettings({ on_expiry: "refund" });
     const kernel = createKernel();

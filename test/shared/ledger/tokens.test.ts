@@ -518,6 +518,18 @@ describe("the end of a token", () => {
     expect(figures(token)).toBe("40/60→0");
   });
 
+  test("a key that may issue no more tokens renews none that it made", () => {
+    const { ledger, as, issue, callerOf } = world();
+    const token = callerOf(issue());
+    bodyOf(ledger.changeApiKeySettings(KEY.keyId, { may_issue_tokens: false }, as()));
+    expect(ledger.renewToken(token.tokenId, {}, as(KEY))).toMatchObject({
+      status: 403,
+      message: "The API key may not issue tokens",
+    });
+    bodyOf(ledger.changeApiKeySettings(KEY.keyId, { may_issue_tokens: true }, as()));
+    bodyOf(ledger.renewToken(token.tokenId, {}, as(KEY)));
+  });
+
   test("a narrower one is renewed by the holder of its parent, within the parent's life", () => {
     const { ledger, as, clock, issue, narrow, callerOf } = world();
     const parent = callerOf(issue({ ttl_ms: 60_000 }));
