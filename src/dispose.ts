@@ -14,16 +14,3 @@ export abstract class Scoped implements Disposable {
     this.release();
   }
 }
-
-const ASYNC_DISPOSE: typeof Symbol.asyncDispose =
-  Symbol.asyncDispose ?? (Symbol.for("Symbol.asyncDispose") as typeof Symbol.asyncDispose);
-
-/** The same for what has to ask somebody else in order to end. */
-export abstract class AsyncScoped implements AsyncDisposable {
-  /** Ends it. Again: nothing. */
-  abstract dispose(): Promise<void>;
-
-  [ASYNC_DISPOSE](): Promise<void> {
-    return this.dispose();
-  }
-}

@@ -37,7 +37,7 @@ export interface AuthorityFailure {
 
 export class AuthorityError extends PurserError {
   declare readonly code: AuthorityErrorCode;
-  readonly outcome: CallOutcome;
+  readonly outcome!: CallOutcome;
   readonly status: number | undefined;
   readonly details: JsonObject | undefined;
   readonly retryAfterMs: number | undefined;
@@ -46,12 +46,7 @@ export class AuthorityError extends PurserError {
 
   constructor(code: AuthorityErrorCode, message: string, failure: AuthorityFailure) {
     super(code, message);
-    this.outcome = failure.outcome;
-    this.status = failure.status;
-    this.details = failure.details;
-    this.retryAfterMs = failure.retryAfterMs;
-    this.idempotencyKey = undefined;
-    if (failure.cause !== undefined) this.cause = failure.cause;
+    Object.assign(this, failure);
   }
 }
 

@@ -211,7 +211,7 @@ function isThrottled({ code }: HeartbeatFailure["error"]): boolean {
 }
 
 function tooLate(): AuthorityError {
-  const message = "the reservation ends before it can be made to last longer";
+  const message = "the reservation ends too soon to be extended";
   return new AuthorityError("AUTHORITY_TIMEOUT", message, { outcome: "unknown" });
 }
 

@@ -87,7 +87,7 @@ async function keyBy(getToken: HttpOptions["getToken"]): Promise<string> {
   try {
     return checkKey("getToken()", await getToken?.());
   } catch (cause) {
-    throw new AuthorityError("AUTHORITY_UNAVAILABLE", "no key to send: getToken() failed, see the cause", {
+    throw new AuthorityError("AUTHORITY_UNAVAILABLE", "getToken() failed, see the cause", {
       outcome: "unknown",
       cause,
     });

@@ -35,6 +35,8 @@ export interface JournalContents {
   readonly records: readonly JournalRecord[];
   /** Names of what could not be read, or has a version that this one does not know, and was set aside just now. */
   readonly quarantined: readonly string[];
+  /** In how long a look may find more: streams that are still counted, perhaps by somebody who is gone. */
+  readonly againAfterMs?: number;
 }
 
 /** Several processes may use one journal at the same time: a record that two of them settle counts once. */
@@ -44,6 +46,11 @@ export interface Journal {
   /** Does nothing if there is none. */
   remove(partition: string, reservationId: string): PromiseLike<void> | void;
   list(): PromiseLike<JournalContents> | JournalContents;
+  /**
+   * What a stream has used so far, called for each chunk. `list` gives the last one that was written, once its writer writes no
+   * more; `put` and `remove` end it. Who has no use for it leaves it out: then a stream whose page or process is gone is not charged.
+   */
+  count?(record: JournalRecord): PromiseLike<void> | undefined;
 }
 
 /** A journal that lasts as long as this process: the default. */

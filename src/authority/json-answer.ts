@@ -1,7 +1,7 @@
 // Reads and writes the clients' JSON with the platform's own reader and writer, and rounds nothing: on the way in a number that
 // is no integer of up to 15 digits is marked in the text before, and made exact after; on the way out a BigInt is marked, and
 // made a number after. Invariant: what comes out is what `parseJson` and `stringifyJson` of the ledger say of the same, but that
-// the platform decides what is JSON. Who may call: http-transport.ts; ReservationGuard, to compare requests.
+// the platform decides what is JSON. Who may call: http-transport.ts; ReservationGuard, to compare requests; journal-text.ts.
 
 import { invalidArgument } from "../arguments.ts";
 import type { ParsedJson } from "../ledger/json.ts";

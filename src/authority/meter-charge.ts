@@ -30,12 +30,7 @@ export async function charge<F extends Figure>(
   actual: bigint | undefined,
   { metrics, ...rest }: Charging,
 ): Promise<bigint> {
-  const charges = sharesOf(
-    guards.map((it) => BigInt(it.reserved.amount)),
-    actual ?? 0n,
-  ).map(async (share, index) => {
-    const guard = guards[index];
-    if (guard === undefined) return 0n;
+  const charges = sharesOf(guards, actual ?? 0n).map(async ([guard, share], index) => {
     if (actual === undefined || (share === 0n && index > 0)) {
       await guard.release(actual === undefined ? NOT_BEGUN : NOT_NEEDED, { keepalive: rest.keepalive });
       return 0n;
@@ -55,13 +50,29 @@ export async function charge<F extends Figure>(
   throw failures[0];
 }
 
+/** Notes what each would be charged by now, should nobody be left to say more. */
+export function count<F extends Figure>(
+  guards: readonly ReservationGuard<F>[],
+  actual: bigint,
+  metadata: JsonObject,
+): void {
+  for (const [guard, share] of sharesOf(guards, actual)) guard.count(payable(guard, share), metadata);
+}
+
+/** Who is not there to send the hold after a refusal asks for no more. */
+function payable<F extends Figure>(guard: ReservationGuard<F>, share: bigint): bigint {
+  const held = BigInt(guard.reserved.amount);
+  return share > held && !guard.takesBeyond ? held : share;
+}
+
 /** Fills one hold after the other; what is beyond all of them is the last one's. */
-export function sharesOf(holds: readonly bigint[], actual: bigint): bigint[] {
+function sharesOf<F extends Figure>(guards: readonly ReservationGuard<F>[], actual: bigint) {
   let rest = actual;
-  return holds.map((hold, index) => {
-    const share = index === holds.length - 1 || rest < hold ? rest : hold;
+  return guards.map((guard, index) => {
+    const held = BigInt(guard.reserved.amount);
+    const share = index === guards.length - 1 || rest < held ? rest : held;
     rest -= share;
-    return share;
+    return [guard, share] as const;
   });
 }
 
@@ -72,8 +83,7 @@ async function commit<F extends Figure>(
 ): Promise<bigint> {
   const rest = { metadata, ...(metrics !== undefined && { metrics }) };
   const held = BigInt(guard.reserved.amount);
-  // A page that closes is not there to send the hold after a refusal, and would lose all of it.
-  const actual = keepalive && share > held && !guard.takesBeyond ? held : share;
+  const actual = keepalive ? payable(guard, share) : share;
   const answer = await guard.commit({ actual, ...rest }, { keepalive });
   if (answer.ok) return BigInt(answer.charged.amount);
   // A budget that takes nothing beyond the hold takes the hold: it was used.

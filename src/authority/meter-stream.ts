@@ -13,10 +13,7 @@ export function chunksOf<T>(source: ReadableStream<T> | AsyncIterable<T>): Chunk
   if ("getReader" in source) {
     const reader = source.getReader();
     return {
-      next: async () => {
-        const { done, value } = await reader.read();
-        return done ? { done, value: undefined } : { done, value };
-      },
+      next: () => reader.read() as Promise<IteratorResult<T, unknown>>,
       cancel: (reason) => reader.cancel(reason),
     };
   }

@@ -4,13 +4,13 @@
 // call: the guard's holder.
 
 import { checkInteger } from "../arguments.ts";
-import { AsyncScoped } from "../dispose.ts";
+import { AsyncScoped } from "../dispose-async.ts";
 import { PurserError } from "../errors.ts";
 import type { JsonObject } from "../ledger/json.ts";
 import type { AuthorityDenial, Denied, Figure, Metrics } from "./authority.ts";
 import { BudgetExhaustedError, MeterEndedError } from "./errors.ts";
 import * as METER_LIMITS from "./limits/meter.ts";
-import { charge, NOT_NEEDED } from "./meter-charge.ts";
+import { charge, count, NOT_NEEDED } from "./meter-charge.ts";
 import {
   type ChunkSource,
   chunksOf,
@@ -80,7 +80,7 @@ const noop = (): void => undefined;
 export class Meter<F extends Figure = number> extends AsyncScoped {
   /** What became of the stream, once the authority has answered. Rejects with what kept a charge from being made. */
   readonly settled: Promise<MeterSettlement<F>>;
-  readonly #settle: (settlement: Promise<MeterSettlement<F>>) => void;
+  #settle: (settlement: Promise<MeterSettlement<F>>) => void = noop;
   readonly #host: MeterHost<F>;
   readonly #controller: AbortController;
   readonly #metadata: JsonObject | undefined;
@@ -130,11 +130,9 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     this.#lowWater = BigInt(lowWater);
     this.#idleTimeoutMs = idleTimeoutMs;
     this.#metadata = metadata;
-    let settle: (settlement: Promise<MeterSettlement<F>>) => void = noop;
     this.settled = new Promise((resolve) => {
-      settle = resolve;
+      this.#settle = resolve;
     });
-    this.#settle = settle;
     this.settled.catch(noop); // who wants to know asks for it
     const { signal } = controller;
     // Whoever keeps the controller must not keep a meter that everybody else forgot.
@@ -189,6 +187,7 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
       this.#source = "local";
       this.#makeRoom();
     }
+    this.#note();
     const room = this.#room();
     room.catch(noop); // not everybody can wait
     return room;
@@ -206,6 +205,14 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     this.#isCovered = true;
     this.#source = "provider";
     this.#metrics = metrics;
+    this.#note();
+  }
+
+  /** For who finds the journal when nobody is left to settle this. */
+  #note(): void {
+    if (!this.#isOpen) return;
+    const { source, actual, metadata } = this.#known(!this.#hasChunk, "gone");
+    if (source !== undefined) count(this.#guards, actual, metadata);
   }
 
   /**
@@ -400,13 +407,9 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     if (ending !== "page-closed" && this.#asking !== undefined) await this.#asking;
     this.#isCharged = true;
     const isUnseen = !this.#hasChunk && (ending === "error" || (ending === "dropped" && !this.#isWrapped));
-    const spent = this.#host.spent();
-    const beside = spent > 0n ? "local" : undefined;
-    const source = this.#source ?? (isUnseen ? beside : "estimate");
-    let actual = this.#counted + spent;
-    if (source === "estimate" && actual < this.#held) actual = this.#held;
+    const { source, actual, metadata } = this.#known(isUnseen, ending);
     const charged = await charge(this.#guards, source === undefined ? undefined : actual, {
-      metadata: { ...this.#metadata, ...(source !== undefined && { source }), ending },
+      metadata,
       metrics: this.#metrics,
       keepalive: ending === "page-closed",
     });
@@ -416,6 +419,17 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
       actual: this.#figure(actual),
       charged: this.#figure(charged),
     };
+  }
+
+  /** What was used as far as anybody knows, and who does; nobody where nothing of it was seen. */
+  #known(isUnseen: boolean, ending: StreamEnding | "gone") {
+    const spent = this.#host.spent();
+    const beside = spent > 0n ? "local" : undefined;
+    const source: ChargeSource | undefined = this.#source ?? (isUnseen ? beside : "estimate");
+    let actual = this.#counted + spent;
+    if (source === "estimate" && actual < this.#held) actual = this.#held;
+    const metadata = { ...this.#metadata, ...(source !== undefined && { source }), ending };
+    return { source, actual, metadata };
   }
 
   #sum(before: bigint, amount: Figure): bigint {

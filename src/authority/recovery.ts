@@ -16,7 +16,7 @@ import type {
   FlushResult,
 } from "./authority.ts";
 import { AuthorityError } from "./errors.ts";
-import type { Journal, JournalContents, JournalRecord } from "./journal.ts";
+import type { Journal, JournalRecord } from "./journal.ts";
 import * as CLIENT_LIMITS from "./limits/client.ts";
 import * as RECOVERY_LIMITS from "./limits/recovery.ts";
 import { isRepeatable, untilAborted, withDeadline } from "./retry.ts";
@@ -50,6 +50,9 @@ export interface RecoveryOptions {
 /** How a spend ended that nobody was waiting for: the answer, or what was thrown. */
 export type Ending<F extends Figure> = Committed<F> | Denied<F> | AuthorityError;
 
+/** What a guard says of what was spent. */
+export type Spend = Omit<JournalRecord, "version" | "partition" | "mode" | "eventSinceMs" | "notBeforeMs">;
+
 /** A spend that this process knows to be outstanding. */
 interface Entry<F extends Figure> {
   record: JournalRecord;
@@ -58,24 +61,22 @@ interface Entry<F extends Figure> {
   /** Hears how it ended. */
   readonly onEnd: ((ending: Ending<F>) => void) | undefined;
   /** It was said that it is kept; how it ended. */
-  isKeptTold: boolean;
-  isEndTold: boolean;
+  isKeptTold?: true;
+  isEndTold?: true;
   /** Tries go on by themselves. */
-  isDriven: boolean;
+  isDriven?: boolean;
   /** The last answer said that another try is of no use now. */
-  isKept: boolean;
+  isKept?: boolean;
   /** Ends the wait for the next try. */
   wake?: () => void;
   /** What is under way in the journal for it: one after the other, so that what comes last is what stays. */
   journalled?: Promise<void>;
-  /** Whether it is sent, and answered, only after that, or after the time that is given to the journal. */
-  waitsForJournal: boolean;
+  /** Whether it is sent, and answered, without waiting for that. Else after it, or after the time that is given to the journal. */
+  passesJournal?: boolean;
 }
 
 /** What the protocol asks to be noted beside an event that takes a commit's place. */
 const RECOVERY_REASON = "commit_after_reservation_expired";
-
-const NOTHING: JournalContents = { records: [], quarantined: [] };
 
 const WITHOUT_ACCESS: ReadonlySet<number | undefined> = new Set([401, 403]);
 
@@ -86,6 +87,7 @@ export class Recovery<F extends Figure> {
   /** By reservation. */
   readonly #entries = new Map<string, Entry<F>>();
   #againAtMs = Number.NEGATIVE_INFINITY;
+  #cancelLook = (): void => undefined;
   /** For each look into the journal that is under way, what was settled since it began. */
   readonly #looks = new Set<Set<string>>();
 
@@ -104,24 +106,33 @@ export class Recovery<F extends Figure> {
    * Again for the same reservation: the same spend, until it is no more outstanding.
    */
   async commit(
-    spend: Omit<JournalRecord, "version" | "partition" | "mode" | "eventSinceMs" | "notBeforeMs">,
+    spend: Spend,
     options?: CallOptions,
     onEnd?: (ending: Ending<F>) => void,
   ): Promise<Committed<F> | Denied<F>> {
     let entry = this.#entries.get(spend.reservationId);
     if (entry === undefined) {
-      const partition = this.#partition(spend.subject.tenant);
-      entry = this.#enter({ version: 1, partition, mode: "commit", ...spend }, false, onEnd);
+      entry = this.#enter(this.#recordOf(spend), false, onEnd);
       // A page that goes does not live to hear of it, and would send nothing if it waited.
-      entry.waitsForJournal = options?.keepalive !== true;
+      entry.passesJournal = options?.keepalive === true;
       const written = this.#write(entry);
-      if (entry.waitsForJournal) await written;
+      if (!entry.passesJournal) await written;
     }
     try {
       return await this.#attempt(entry, options);
     } finally {
       if (this.#isOpen(entry) && !entry.isKept) void this.#goOn(entry);
     }
+  }
+
+  /** Notes what a stream has used so far, for who finds it in the journal when nobody here goes on with it. */
+  count(spend: Spend): void {
+    const record = this.#recordOf(spend);
+    void this.#withJournal(record, () => this.#options.journal.count?.(record));
+  }
+
+  #recordOf(spend: Spend): JournalRecord {
+    return { version: 1, partition: this.#partition(spend.subject.tenant), mode: "commit", ...spend };
   }
 
   /** Whether a spend of this reservation was sent, and is not answered for good. */
@@ -191,8 +202,14 @@ export class Recovery<F extends Figure> {
     const { journal, tenant } = this.#options;
     const settled = new Set<string>();
     this.#looks.add(settled);
-    const contents = (await this.#withJournal(undefined, () => journal.list())) ?? NOTHING;
+    const contents = await this.#withJournal(undefined, () => journal.list());
     this.#looks.delete(settled);
+    if (contents === undefined) return [];
+    const { againAfterMs } = contents;
+    if (againAfterMs !== undefined) {
+      this.#cancelLook();
+      this.#cancelLook = this.#surroundings.setTimer(() => this.resume(), againAfterMs);
+    }
     for (const cause of contents.quarantined) this.tell({ disposition: "quarantined", cause });
     const isNew = ({ partition: of, reservationId: id }: JournalRecord): boolean =>
       this.#isOwn(of) && !this.#entries.has(id) && !settled.has(id);
@@ -204,8 +221,7 @@ export class Recovery<F extends Figure> {
     isForeign: boolean,
     onEnd: ((ending: Ending<F>) => void) | undefined = undefined,
   ): Entry<F> {
-    const flags = { isKeptTold: false, isEndTold: false, isDriven: false, isKept: false };
-    const entry: Entry<F> = { record, isForeign, onEnd, ...flags, waitsForJournal: true };
+    const entry: Entry<F> = { record, isForeign, onEnd };
     this.#entries.set(record.reservationId, entry);
     return entry;
   }
@@ -324,7 +340,7 @@ export class Recovery<F extends Figure> {
 
   #checkAge({ eventSinceMs = 0 }: JournalRecord): void {
     if (this.#surroundings.now() - eventSinceMs <= RECOVERY_LIMITS.eventReplayMsMax) return;
-    const message = "it became an event too long ago, and may have been counted";
+    const message = "it may have been counted before";
     throw new AuthorityError("SPEND_UNDECIDABLE", message, { outcome: "unknown" });
   }
 
@@ -351,7 +367,7 @@ export class Recovery<F extends Figure> {
     const journalled = entry.journalled?.then(run) ?? run();
     entry.journalled = journalled;
     // One that was late is not waited for again: what it has to do for this spend it does in its order, if ever.
-    if (entry.waitsForJournal) entry.waitsForJournal = await this.#isInTime(entry.record, journalled);
+    if (!entry.passesJournal) entry.passesJournal = !(await this.#isInTime(entry.record, journalled));
   }
 
   async #drop(entry: Entry<F>): Promise<void> {

@@ -3,7 +3,7 @@
 // Pure; who may call: WireAuthority.
 
 import type { RetryAdvice } from "../denial.ts";
-import { type ErrorCode, STATUS_OF_ERROR } from "../ledger/codes.ts";
+import { ERROR_CODES, type ErrorCode } from "../ledger/codes.ts";
 import type { JsonObject } from "../ledger/json.ts";
 import {
   type AuthorityDenial,
@@ -156,7 +156,7 @@ function figuresOf<F extends Figure>(
 }
 
 function codeOf(operation: string, error: unknown, message: string): AuthorityErrorCode | undefined {
-  if (typeof error !== "string" || !Object.hasOwn(STATUS_OF_ERROR, error)) return undefined;
+  if (!ERROR_CODES.some((code) => code === error)) return undefined;
   const asks =
     operation === "reserve" ||
     operation === "reserveFit" ||

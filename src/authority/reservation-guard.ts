@@ -3,8 +3,9 @@
 // what is known to be spent is never released. Made by an authority's `guard`; who may call: its holder.
 
 import { checkInteger } from "../arguments.ts";
-import { AsyncScoped } from "../dispose.ts";
+import { AsyncScoped } from "../dispose-async.ts";
 import { PurserError, ReservationSettledError } from "../errors.ts";
+import type { JsonObject } from "../ledger/json.ts";
 import type {
   Authority,
   CallOptions,
@@ -87,6 +88,8 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
   #spent = 0n;
   /** The last commit that was tried: what it names is spent, whatever became of it. */
   #tried: GuardCommit | undefined;
+  /** The journal knows what its meter has counted. */
+  #isCounted = false;
   #extensions = 0;
   /** The keys of extensions whose answer was lost, each with its length. */
   #lostExtensions: { readonly extendByMs: number; readonly idempotencyKey: string }[] = [];
@@ -204,28 +207,41 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
    * @throws ReservationSettledError once it is settled, and nothing is sent
    * @throws PurserError `SETTLEMENT_PENDING` for another settlement than one whose answer was lost
    */
-  async commit(
-    { actual, metrics, metadata }: GuardCommit,
-    options?: CallOptions,
-  ): Promise<Committed<F> | Denied<F>> {
-    const id = this.reservationId;
-    const request = {
-      idempotencyKey: `commit-${id}`,
-      actual: { unit: this.reserved.unit, amount: actual },
-      ...(metrics !== undefined && { metrics }),
-      ...(metadata !== undefined && { metadata }),
-    };
+  async commit(used: GuardCommit, options?: CallOptions): Promise<Committed<F> | Denied<F>> {
+    const { actual } = used;
+    const request = this.#requestOf(used);
     checkAmount("actual", request.actual);
     // What it names is spent, also if what is said beside it cannot be sent.
     if (this.#isFree) this.#tried = { actual };
     const print = `commit ${requestText(request)}`;
-    const { subject, action, overagePolicy } = this.#request;
-    const spend = { reservationId: id, subject, action, ...(overagePolicy && { overagePolicy }), ...request };
+    const spend = this.#spendOf(request);
     const send = (how?: CallOptions) => {
-      this.#tried = { actual, ...(metrics && { metrics }), ...(metadata && { metadata }) };
+      this.#tried = { ...used };
       return this.#host.recovery.commit(spend, how, (ending) => this.#learn(print, ending));
     };
     return this.#settle(print, send, options);
+  }
+
+  /** @internal Notes in the journal what its meter would commit by now, under the same key. */
+  count(actual: bigint, metadata: JsonObject): void {
+    if (!this.#isFree || (actual === 0n && !this.#isCounted)) return;
+    this.#isCounted = true;
+    this.#host.recovery.count(this.#spendOf(this.#requestOf({ actual: actual as F, metadata })));
+  }
+
+  #requestOf({ actual, metrics, metadata }: GuardCommit) {
+    return {
+      idempotencyKey: `commit-${this.reservationId}`,
+      actual: { unit: this.reserved.unit, amount: actual },
+      ...(metrics !== undefined && { metrics }),
+      ...(metadata !== undefined && { metadata }),
+    };
+  }
+
+  #spendOf<R>(request: R) {
+    const { subject, action, overagePolicy } = this.#request;
+    const { reservationId } = this;
+    return { reservationId, subject, action, ...(overagePolicy && { overagePolicy }), ...request };
   }
 
   /**
@@ -236,9 +252,12 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
    */
   async release(reason?: string, options?: CallOptions): Promise<Released<F> | Denied<F>> {
     if (this.#isFree && this.#tried !== undefined) {
-      throw new PurserError("SPEND_KNOWN", "a commit was tried, so something was spent: commit it");
+      throw new PurserError("SPEND_KNOWN", "something was spent: commit it");
     }
-    if (this.#isFree && this.#spent > 0n) return this.commit({ actual: this.#spent }, options);
+    // What stands in the journal is struck out by its commit.
+    if (this.#isFree && (this.#spent > 0n || this.#isCounted)) {
+      return this.commit({ actual: this.#spent }, options);
+    }
     const id = this.reservationId;
     const request = { idempotencyKey: `release-${id}`, ...(reason !== undefined && { reason }) };
     const send = (how?: CallOptions) => this.#host.authority.release(id, request, how);

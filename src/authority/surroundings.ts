@@ -37,7 +37,26 @@ export function momentOn({
 /** Of all guards of all authorities; made when it is needed first, since not every runtime has it. */
 let collected: FinalizationRegistry<() => void> | undefined;
 
+const monotonicNow = (): number => performance.now();
+const now = (): number => Date.now();
+const setTimer = (run: () => void, delayMs: number): (() => void) => {
+  const timer: unknown = setTimeout(run, delayMs);
+  // A number everywhere but in Node, where an object can be told that nobody waits for it.
+  (timer as { unref?: () => void }).unref?.();
+  return () => clearTimeout(timer as number);
+};
+
+/** The clocks alone, for entries that need nothing else of the platform. */
+export const PLATFORM_CLOCKS: Required<Pick<Surroundings, "now" | "monotonicNow" | "setTimer">> = {
+  monotonicNow,
+  now,
+  setTimer,
+};
+
 const PLATFORM: Required<Surroundings> = {
+  monotonicNow,
+  now,
+  setTimer,
   // crypto.randomUUID exists only where a page is served securely; this exists everywhere.
   newKey: () =>
     Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join(
@@ -57,14 +76,6 @@ const PLATFORM: Required<Surroundings> = {
       if (signal?.aborted === true) onAbort();
       else signal?.addEventListener("abort", onAbort, { once: true });
     }),
-  monotonicNow: () => performance.now(),
-  now: () => Date.now(),
-  setTimer: (run, delayMs) => {
-    const timer: unknown = setTimeout(run, delayMs);
-    // A number everywhere but in Node, where an object can be told that nobody waits for it.
-    (timer as { unref?: () => void }).unref?.();
-    return () => clearTimeout(timer as number);
-  },
   watch: (target, onCollected) => {
     if (typeof FinalizationRegistry !== "function") return () => undefined;
     collected ??= new FinalizationRegistry((tell) => tell());

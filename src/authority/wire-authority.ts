@@ -389,8 +389,7 @@ export abstract class WireAuthority<Exact extends boolean = false> implements Au
     this.#leakedGuards += 1;
     if (this.#leakedGuards > 1) return;
     this.#surroundings.warn(
-      `purser: a guard was neither committed, released nor disposed of (reservation ${reservationId}); ` +
-        "its time frees the budget. See leakedGuards.",
+      `purser: a guard was forgotten (reservation ${reservationId}); its time frees the budget. See leakedGuards.`,
     );
   }
 }

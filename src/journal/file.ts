@@ -11,11 +11,12 @@ import { pid } from "node:process";
 import { threadId } from "node:worker_threads";
 import type { Journal, JournalContents, JournalRecord } from "../authority/journal.ts";
 import { recordOfText, textOfRecord } from "../authority/journal-text.ts";
-import { platformWith, type Surroundings } from "../authority/surroundings.ts";
+import { PLATFORM_CLOCKS, type Surroundings } from "../authority/surroundings.ts";
+import { type KeptRecord, StreamCounts } from "./counts.ts";
 
 export type { Journal, JournalContents, JournalRecord } from "../authority/journal.ts";
 
-export interface FileJournalOptions extends Pick<Surroundings, "now"> {
+export interface FileJournalOptions extends Pick<Surroundings, "now" | "monotonicNow" | "setTimer"> {
   /** Made if it is not there. It holds what was spent on what: give it to nobody else. */
   readonly folder: string;
 }
@@ -47,19 +48,32 @@ const UNFINISHED_MS_MAX = 3_600_000;
 export class FileJournal implements Journal {
   readonly #folder: string;
   readonly #now: () => number;
+  readonly #counts: StreamCounts;
   #written = 0;
 
-  constructor({ folder, now }: FileJournalOptions) {
+  constructor(options: FileJournalOptions) {
+    const { folder } = options;
     if (typeof folder !== "string" || folder === "") {
       throw Object.assign(new TypeError(`folder must be the path of a folder, got ${String(folder)}`), {
         code: "ARGUMENT_INVALID",
       });
     }
     this.#folder = folder;
-    this.#now = platformWith({ ...(now && { now }) }).now;
+    const clocks = { ...PLATFORM_CLOCKS, ...options };
+    this.#now = clocks.now;
+    this.#counts = new StreamCounts((record) => this.#store(record), clocks);
   }
 
   async put(record: JournalRecord): Promise<void> {
+    await this.#counts.end(record);
+    await this.#store(record);
+  }
+
+  count(record: JournalRecord): Promise<void> | undefined {
+    return this.#counts.count(record);
+  }
+
+  async #store(record: KeptRecord): Promise<void> {
     const folder = await this.#partitionFolder(record.partition);
     const [file, path] = await this.#openNew(folder);
     try {
@@ -73,12 +87,13 @@ export class FileJournal implements Journal {
   }
 
   async remove(partition: string, reservationId: string): Promise<void> {
+    await this.#counts.end({ partition, reservationId });
     const path = join(this.#folder, hashOf(partition), fileNameOf({ reservationId }));
     await unlink(path).catch(ifMissing);
   }
 
   async list(): Promise<JournalContents> {
-    const records: JournalRecord[] = [];
+    const records: KeptRecord[] = [];
     const quarantined: string[] = [];
     for (const { folder, name } of await this.#files()) {
       const path = join(folder, name);
@@ -90,7 +105,7 @@ export class FileJournal implements Journal {
       if (record !== undefined && (await this.#settleIn(record, path))) records.push(record);
       else quarantined.push(...(await this.#setAside(path, name)));
     }
-    return { records, quarantined };
+    return { ...this.#counts.settleable(records), quarantined };
   }
 
   /** Gives a record the name it should have, if it has another one; false where that is taken, so that neither is lost. */

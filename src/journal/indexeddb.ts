@@ -4,10 +4,12 @@
 
 import type { Journal, JournalContents, JournalRecord } from "../authority/journal.ts";
 import { recordOfText, textOfRecord } from "../authority/journal-text.ts";
+import { PLATFORM_CLOCKS, type Surroundings } from "../authority/surroundings.ts";
+import { type KeptRecord, StreamCounts } from "./counts.ts";
 
 export type { Journal, JournalContents, JournalRecord } from "../authority/journal.ts";
 
-export interface IndexedDbJournalOptions {
+export interface IndexedDbJournalOptions extends Pick<Surroundings, "now" | "monotonicNow" | "setTimer"> {
   /** The database's name; `purser-journal` by default. */
   readonly name?: string;
 }
@@ -23,13 +25,27 @@ const QUARANTINE = "quarantine";
  */
 export class IndexedDbJournal implements Journal {
   readonly #name: string;
+  readonly #counts: StreamCounts;
   #database: Promise<IDBDatabase> | undefined;
 
-  constructor({ name = "purser-journal" }: IndexedDbJournalOptions = {}) {
+  constructor(options: IndexedDbJournalOptions = {}) {
+    const { name = "purser-journal" } = options;
     this.#name = name;
+    this.#counts = new StreamCounts((record) => this.#store(record), { ...PLATFORM_CLOCKS, ...options });
+    // A phone may end a hidden page without another word.
+    if ("document" in globalThis) addEventListener("visibilitychange", () => this.#counts.flush());
   }
 
-  async put(record: JournalRecord): Promise<void> {
+  put(record: JournalRecord): Promise<void> {
+    void this.#counts.end(record); // transactions come in the order in which they are begun
+    return this.#store(record);
+  }
+
+  count(record: JournalRecord): Promise<void> | undefined {
+    return this.#counts.count(record);
+  }
+
+  async #store(record: KeptRecord): Promise<void> {
     const { partition, reservationId } = record;
     await this.#change((transaction) => {
       transaction.objectStore(RECORDS).put(textOfRecord(record), [partition, reservationId]);
@@ -37,13 +53,14 @@ export class IndexedDbJournal implements Journal {
   }
 
   async remove(partition: string, reservationId: string): Promise<void> {
+    void this.#counts.end({ partition, reservationId });
     await this.#change((transaction) => {
       transaction.objectStore(RECORDS).delete([partition, reservationId]);
     });
   }
 
   async list(): Promise<JournalContents> {
-    const records: JournalRecord[] = [];
+    const records: KeptRecord[] = [];
     const quarantined: string[] = [];
     await this.#change((transaction) => {
       const cursors = transaction.objectStore(RECORDS).openCursor();
@@ -61,7 +78,7 @@ export class IndexedDbJournal implements Journal {
         cursor.continue();
       };
     });
-    return { records, quarantined };
+    return { ...this.#counts.settleable(records), quarantined };
   }
 
   /** Runs one transaction to its end. */

@@ -11,7 +11,7 @@ import { type Guard, type Guarded, guardOf } from "../budgets/guard.ts";
 import { KernelCounter } from "../budgets/kernel-counter.ts";
 import type { TokenReservation } from "../budgets/token-reservation.ts";
 import type { BudgetGuard, ExplainsDenial, TokenBudget } from "../budgets/traits.ts";
-import { AsyncScoped } from "../dispose.ts";
+import { AsyncScoped } from "../dispose-async.ts";
 import { BudgetMismatchError } from "../errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { claimSupply, isAbandoned } from "../kernel/supply.ts";

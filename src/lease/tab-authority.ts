@@ -16,7 +16,7 @@ import type {
   UnitExposure,
 } from "../authority/leases.ts";
 import { platformWith, type Surroundings } from "../authority/surroundings.ts";
-import { AsyncScoped } from "../dispose.ts";
+import { AsyncScoped } from "../dispose-async.ts";
 import type { Unit } from "../ledger/schema.ts";
 import type { Subject } from "../ledger/scope.ts";
 import type { Moment } from "./life.ts";

@@ -6,6 +6,36 @@ import type { PathRefusal } from "../kernel/accounts.ts";
 import type { JsonObject } from "./json.ts";
 
 /** @see Cycles protocol, ErrorCode; the last group is legal on the governance plane only */
+export const ERROR_CODES = [
+  "INVALID_REQUEST",
+  "UNIT_MISMATCH",
+  "UNAUTHORIZED",
+  "FORBIDDEN",
+  "NOT_FOUND",
+  "BUDGET_EXCEEDED",
+  "BUDGET_FROZEN",
+  "BUDGET_CLOSED",
+  "OVERDRAFT_LIMIT_EXCEEDED",
+  "DEBT_OUTSTANDING",
+  "RESERVATION_FINALIZED",
+  "IDEMPOTENCY_MISMATCH",
+  "MAX_EXTENSIONS_EXCEEDED",
+  "TENANT_CLOSED",
+  "RESERVATION_EXPIRED",
+  "LIMIT_EXCEEDED",
+  "INTERNAL_ERROR",
+
+  "TENANT_NOT_FOUND",
+  "BUDGET_NOT_FOUND",
+  "INSUFFICIENT_PERMISSIONS",
+  "DUPLICATE_RESOURCE",
+  "KEY_REVOKED",
+  "KEY_EXPIRED",
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** Apart from the names, since clients need those alone. */
 export const STATUS_OF_ERROR = {
   INVALID_REQUEST: 400,
   UNIT_MISMATCH: 400,
@@ -31,9 +61,7 @@ export const STATUS_OF_ERROR = {
   DUPLICATE_RESOURCE: 409,
   KEY_REVOKED: 409,
   KEY_EXPIRED: 409,
-} as const;
-
-export type ErrorCode = keyof typeof STATUS_OF_ERROR;
+} as const satisfies Readonly<Record<ErrorCode, number>>;
 
 /** A request that changed nothing. `status` is the HTTP status that goes with `error`. */
 export interface Refusal {

@@ -2,8 +2,8 @@
 // SQL and JSON integers on the wire; nothing here rounds, and what does not fit is refused, never wrapped or clamped.
 // Who may call: the ledger and its stores.
 
-export const INT64_MAX = 2n ** 63n - 1n;
-export const INT64_MIN = -(2n ** 63n);
+export const INT64_MAX = 9_223_372_036_854_775_807n;
+export const INT64_MIN = -9_223_372_036_854_775_808n;
 
 const INT64_TEXT = /^(?:0|-?[1-9][0-9]{0,18})$/;
 

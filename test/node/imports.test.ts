@@ -20,9 +20,16 @@ const MAY_IMPORT: readonly (readonly [string, readonly string[]])[] = [
   ["src/ledger", ["src/kernel", "src/arguments.ts", "src/errors.ts", "@noble/hashes", "valibot"]],
   [
     "src/authority",
-    ["src/ledger", "src/kernel", "src/arguments.ts", "src/denial.ts", "src/dispose.ts", "src/errors.ts"],
+    [
+      "src/ledger",
+      "src/kernel",
+      "src/arguments.ts",
+      "src/denial.ts",
+      "src/dispose-async.ts",
+      "src/errors.ts",
+    ],
   ],
-  ["src/journal/file.ts", ["src/authority", "node:*"]],
+  ["src/journal/file.ts", ["src/authority", "src/journal/counts.ts", "node:*"]],
   ["src/journal", ["src/authority"]],
   [
     "src/lease",
@@ -33,7 +40,7 @@ const MAY_IMPORT: readonly (readonly [string, readonly string[]])[] = [
       "src/kernel",
       "src/arguments.ts",
       "src/denial.ts",
-      "src/dispose.ts",
+      "src/dispose-async.ts",
       "src/errors.ts",
     ],
   ],

@@ -6,7 +6,12 @@ import { join } from "node:path";
 import process from "node:process";
 import { FileJournal } from "purser/journal-file";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { journalContract, journalRecord } from "../support/journal-contract.ts";
+import {
+  type Clocks,
+  countingContract,
+  journalContract,
+  journalRecord,
+} from "../support/journal-contract.ts";
 import { temporaryFolder } from "./support/commands.ts";
 
 async function folderOfTest(): Promise<string> {
@@ -20,10 +25,12 @@ const RECORD = journalRecord("a");
 const OTHER = journalRecord("b");
 const PARTITION = sha256(RECORD.partition);
 
-journalContract("in a folder", async () => {
-  const folder = join(await folderOfTest(), "below", "it");
-  return () => new FileJournal({ folder });
-});
+for (const contract of [journalContract, countingContract]) {
+  contract("in a folder", async () => {
+    const folder = join(await folderOfTest(), "below", "it");
+    return (clocks?: Clocks) => new FileJournal({ folder, ...clocks });
+  });
+}
 
 describe("files", () => {
   test("are named by the hash of the exact id, readable by their owner alone, and hold the record as JSON", async () => {
@@ -139,6 +146,14 @@ describe("files", () => {
     expect(records).toEqual([moved]);
     expect(JSON.parse(await readFile(quarantined[0] ?? "", "utf8"))).toMatchObject({ mode: "event" });
   });
+});
+
+test("counts that cannot be written are told once", async () => {
+  const folder = join(await folderOfTest(), "file");
+  await writeFile(folder, "in the way");
+  const journal = new FileJournal({ folder, setTimer: () => () => undefined });
+  await expect(journal.count(RECORD)).rejects.toThrow();
+  expect(journal.count(RECORD)).toBeUndefined();
 });
 
 test.each([[""], [undefined]])("a folder %o is none, and the error names it", (folder) => {

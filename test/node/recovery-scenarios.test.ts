@@ -470,6 +470,28 @@ describe("the protocol's recovery profile", () => {
   }
 });
 
+test("a process that is killed in the middle of a stream: what it had counted is charged once, by who finds it later", {
+  timeout: COMMAND_TIMEOUT_MS,
+}, async () => {
+  const { tenant, folder, start, figures } = await onServer();
+  const later = () => new FileJournal({ folder, now: () => Date.now() + 120_000 });
+  const killed = startSpender(["stream", server.url, tenant.apiKey, tenant.tenant, folder]);
+  for (;;) {
+    const [record] = (await later().list()).records;
+    if (record?.actual.amount === 42) break;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  killed.kill("SIGKILL");
+  await once(killed, "close");
+  expect(await start().authority.flush()).toEqual({ outstanding: 0 });
+  expect(await figures()).toBe("0 spent, 100 reserved"); // it might still run
+  const finders = [start({ journal: later() }), start({ journal: later() })];
+  const flushed = await Promise.all(finders.map(({ authority }) => authority.flush()));
+  expect(flushed).toEqual([{ outstanding: 0 }, { outstanding: 0 }]);
+  expect(await figures()).toBe("42 spent, 0 reserved");
+  expect(await later().list()).toEqual({ records: [], quarantined: [] });
+});
+
 test("a process whose guard nobody ends is not kept running by its heartbeat", {
   timeout: COMMAND_TIMEOUT_MS,
 }, async () => {

@@ -1,7 +1,8 @@
 // What every journal does, wherever it keeps its records. `open` opens the same journal again, as another process would.
 
-import type { Journal, JournalRecord } from "purser/client";
+import type { Journal, JournalRecord, Surroundings } from "purser/client";
 import { describe, expect, test } from "vitest";
+import { settled, TestTime } from "./test-time.ts";
 
 export function journalRecord(reservationId: string, rest: Partial<JournalRecord> = {}): JournalRecord {
   return {
@@ -18,6 +19,8 @@ export function journalRecord(reservationId: string, rest: Partial<JournalRecord
 }
 
 const byId = (a: JournalRecord, b: JournalRecord) => (a.reservationId < b.reservationId ? -1 : 1);
+
+export type Clocks = Pick<Surroundings, "now" | "monotonicNow" | "setTimer">;
 
 export function journalContract(name: string, create: () => Promise<() => Journal>): void {
   describe(`a journal, ${name}`, () => {
@@ -100,6 +103,64 @@ export function journalContract(name: string, create: () => Promise<() => Journa
         ids.flatMap((id) => [one, two].map((it) => it.remove("https://budgets.test acme", id))),
       );
       expect(await one.list()).toEqual({ records: [], quarantined: [] });
+    });
+  });
+}
+
+/** What those do beside that which outlive their process. */
+export function countingContract(name: string, create: () => Promise<(clocks?: Clocks) => Journal>): void {
+  describe(`a journal, ${name}, counts a stream`, () => {
+    const counted = (amount: number, id = "a") => journalRecord(id, { actual: { unit: "TOKENS", amount } });
+
+    async function counting() {
+      const [open, time] = [await create(), new TestTime()];
+      time.nowMs = Date.now(); // what is written in a folder has the real time
+      const journal = open(time.surroundings);
+      const count = (record: JournalRecord) => {
+        if (journal.count === undefined) return expect.fail("it counts no streams");
+        return journal.count(record);
+      };
+      /** As another process finds it so much later. */
+      const found = async (afterMs: number) => {
+        const { nowMs } = time;
+        return open({ ...time.surroundings, now: () => nowMs + afterMs }).list();
+      };
+      /** Writes take their own time: waits until the newest is there. */
+      const until = async (amount: number) => {
+        while ((await found(120_000)).records[0]?.actual.amount !== amount) await settled();
+      };
+      return { time, journal, count, found, until };
+    }
+
+    test("at once, then once a second, and gives it when it was not renewed for two minutes", async () => {
+      const { time, count, found, until } = await counting();
+      await count(counted(10));
+      expect(count(counted(20))).toBeUndefined();
+      expect(await found(0)).toEqual({ records: [], quarantined: [], againAfterMs: 120_000 });
+      expect(await found(119_999)).toEqual({ records: [], quarantined: [], againAfterMs: 1 });
+      expect(await found(120_000)).toEqual({ records: [counted(10)], quarantined: [] });
+      await time.advance(1_000);
+      await until(20);
+      expect(time.timers).toBe(1);
+    });
+
+    test("one of a clock that was far ahead is believed by nobody", async () => {
+      const { count, found } = await counting();
+      await count(counted(10));
+      expect((await found(-1)).records).toEqual([counted(10)]);
+    });
+
+    test("until it is put or removed: nothing of it is written after that", async () => {
+      const { time, journal, count, found } = await counting();
+      void count(counted(10));
+      void count(counted(20));
+      await journal.put(counted(70));
+      void count(counted(10, "b"));
+      void count(counted(20, "b"));
+      await journal.remove(counted(0, "b").partition, "b");
+      expect(time.timers).toBe(0);
+      await time.advance(5_000);
+      expect(await found(0)).toEqual({ records: [counted(70)], quarantined: [] });
     });
   });
 }

@@ -12,6 +12,7 @@ import {
   type ReservationGuard,
 } from "purser/client";
 import { LocalAuthority, LocalLedger } from "purser/ledger";
+import type { CountingJournal } from "./counting-journal.ts";
 import { TestTime } from "./test-time.ts";
 
 export const tokens = (amount: number) => ({ unit: "TOKENS" as const, amount });
@@ -75,6 +76,7 @@ export function world(openJournal: () => Journal = sharedMemory()) {
           return journal.remove(partition, id);
         }),
       list: () => alive(() => journal.list()),
+      ...(journal.count && { count: (record) => (isDead ? undefined : journal.count?.(record)) }),
     };
     const notices: RecoveryNotice[] = [];
     const authority = new LocalAuthority({
@@ -110,6 +112,7 @@ export function world(openJournal: () => Journal = sharedMemory()) {
     };
     const die = () => {
       isDead = true;
+      if ("die" in journal) (journal as CountingJournal).die();
     };
     return { authority, notices, open, die };
   }

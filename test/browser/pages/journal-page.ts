@@ -9,26 +9,42 @@ export interface Surrounding {
   readonly rpc: RuntimeRpc;
   readonly journal: string;
   readonly spends: boolean;
+  /** Instead it counts 42 of a stream that never ends, and hears nothing of its own end, as a page that crashes. */
+  readonly streams?: boolean;
+  /** How far the clock of its journal is ahead. */
+  readonly aheadMs?: number;
   readonly onSettled: (reservationId: string) => void;
 }
 
-const { rpc, journal, spends, onSettled } = (
-  window.parent as unknown as { readonly surrounding: Surrounding }
-).surrounding;
+const {
+  rpc,
+  journal,
+  spends,
+  streams,
+  aheadMs = 0,
+  onSettled,
+} = (window.parent as unknown as { readonly surrounding: Surrounding }).surrounding;
 
 const authority = new RpcAuthority({
   namespace: { getByName: () => rpc },
   tenant: "acme",
-  journal: new IndexedDbJournal({ name: journal }),
+  journal: new IndexedDbJournal({ name: journal, now: () => Date.now() + aheadMs }),
   onRecovery: ({ disposition, reservationId = "" }) => {
     if (disposition === "settled") onSettled(reservationId);
   },
 });
 
-if (spends) {
+if (spends || streams) {
   const guard = await authority.guard({
     action: { kind: "llm", name: "chat" },
     estimate: { unit: "TOKENS", amount: 100 },
   });
-  if (guard.ok) await guard.commit({ actual: 70, metadata: { page: "first" } });
+  if (!guard.ok) throw new Error(guard.denial.message);
+  if (streams) {
+    const meter = guard.meter({ page: null });
+    await meter.add(30);
+    await meter.add(12);
+  } else {
+    await guard.commit({ actual: 70, metadata: { page: "first" } });
+  }
 }
