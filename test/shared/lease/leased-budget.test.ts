@@ -1072,6 +1072,20 @@ describe.each([{ shared: false }, { shared: true }])(
       expect(attached.explainDenial(1_000_000).reason).toMatch(/slice-short|authority-exhausted/);
     });
 
+    test("the holder hears of a refusal within others' allOf", async () => {
+      const kernel = kernelOf();
+      const budget = await open({ kernel, name: "agents" });
+      const both = allOf(
+        new AtomicTokenBudget(0, { kernel, name: "agents" }),
+        new AtomicBudget(1_000, { kernel }),
+      );
+      await world.advance(10); // what its opening left to be looked at
+      const calls = budget.authorityCalls;
+      expect(both.tryReserve([150, 1])).toBeNull();
+      await heard(() => budget.authorityCalls > calls && budget.available >= 150);
+      expect(both.tryReserve([150, 1])).not.toBeNull();
+    });
+
     test("the holder tops up what others burn before any of them is refused", async () => {
       const kernel = kernelOf();
       const budget = await open({ kernel, name: "agents" });
