@@ -3,7 +3,7 @@
 // Who may call: anyone, from one thread.
 
 import { LocalLedger, type LocalLedgerOptions } from "./local-ledger.ts";
-import { callTenant } from "./tenant-send.ts";
+import { asWritten, callTenant } from "./tenant-send.ts";
 import { type AuthorityOptions, WireAuthority } from "./wire-authority.ts";
 
 /** A ledger of its own, or one that is there: several authorities may stand on one ledger. */
@@ -27,7 +27,7 @@ export class LocalAuthority<Exact extends boolean = false> extends WireAuthority
   constructor(options: LocalAuthorityOptions<Exact>) {
     const ledger = "ledger" in options ? options.ledger : new LocalLedger(options);
     const subject = { ...options.subject, tenant: ledger.tenant };
-    super({ ...options, subject }, { place: "local", send: (call) => callTenant(ledger, call) });
+    super({ ...options, subject }, { place: "local", send: (call) => callTenant(ledger, asWritten(call)) });
     this.ledger = ledger;
   }
 }

@@ -53,7 +53,7 @@ export const safeFigure: ReadFigure<number> = (value, path) => {
   if (Number.isSafeInteger(number)) return number;
   throw new AuthorityError(
     "AMOUNT_UNSAFE",
-    `${path} must be within ±9007199254740991 to be a plain number, got ${String(value)}; open the authority with exact: true`,
+    `${path} must be within ±9007199254740991, got ${String(value)}; open the authority with exact: true`,
     { outcome: "done" },
   );
 };

@@ -46,7 +46,7 @@ export function errorOf(
   const { error, message, details } = isFields(body) ? body : {};
   const said = typeof message === "string" ? message : `status ${status}`;
   if (status >= 500) {
-    return new AuthorityError("AUTHORITY_UNAVAILABLE", `the authority could not answer: ${said}`, {
+    return new AuthorityError("AUTHORITY_UNAVAILABLE", `no answer from the authority: ${said}`, {
       outcome: "unknown",
       status,
       retryAfterMs,

@@ -5,7 +5,7 @@
 import { AuthorityError } from "./errors.ts";
 import * as CLIENT_LIMITS from "./limits/client.ts";
 import type { RuntimeRpc } from "./tenant-rpc.ts";
-import { callTenant } from "./tenant-send.ts";
+import { asWritten, callTenant } from "./tenant-send.ts";
 import { type RemoteOptions, WireAuthority } from "./wire-authority.ts";
 import type { WireAnswer, WireCall } from "./wire-call.ts";
 
@@ -30,7 +30,7 @@ export class RpcAuthority<Exact extends boolean = false> extends WireAuthority<E
         retry,
         place: "rpc",
         // Also what the binding itself throws is no answer.
-        send: (call) => reach(() => namespace.getByName(tenant), call),
+        send: (call) => reach(() => namespace.getByName(tenant), asWritten(call)),
       },
     );
   }
@@ -47,7 +47,7 @@ async function reach(open: () => RuntimeRpc, call: WireCall): Promise<WireAnswer
 /** Classes do not survive RPC, so nothing is told from what was thrown but that there is no answer. */
 function unavailable(cause: unknown): never {
   const said = cause instanceof Error ? cause.message : String(cause);
-  throw new AuthorityError("AUTHORITY_UNAVAILABLE", `the tenant's object did not answer: ${said}`, {
+  throw new AuthorityError("AUTHORITY_UNAVAILABLE", `no answer from the tenant's object: ${said}`, {
     outcome: "unknown",
     cause,
   });

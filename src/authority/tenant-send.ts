@@ -2,8 +2,9 @@
 // Who may call: RpcAuthority and LocalAuthority.
 
 import type { Reply } from "../ledger/codes.ts";
+import { parseAnswer, requestText } from "./json-answer.ts";
 import type { RuntimeRpc } from "./tenant-rpc.ts";
-import type { WireAnswer, WireCall } from "./wire-call.ts";
+import type { WireAnswer, WireCall, WireFields } from "./wire-call.ts";
 
 /** The operations of {@link RuntimeRpc}, answered now or later. */
 export type TenantOperations = {
@@ -11,6 +12,11 @@ export type TenantOperations = {
     ...args: Parameters<RuntimeRpc[Name]>
   ) => ReturnType<RuntimeRpc[Name]> | Awaited<ReturnType<RuntimeRpc[Name]>>;
 };
+
+/** The call as HTTP would bring it, so that every way means the same by a Date, by what is undefined or has no form in JSON. */
+export function asWritten(call: WireCall): WireCall {
+  return "body" in call ? { ...call, body: parseAnswer(requestText(call.body)) as WireFields } : call;
+}
 
 export async function callTenant(tenant: TenantOperations, call: WireCall): Promise<WireAnswer> {
   const reply = await operate(tenant, call);

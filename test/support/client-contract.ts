@@ -350,6 +350,35 @@ export function clientContract(name: string, open: () => Promise<ClientWay>): vo
       });
 
       test.each([
+        ["a member that is undefined", { a: undefined, b: 1 }, { b: 1 }],
+        ["a Date", { at: new Date(0) }, { at: "1970-01-01T00:00:00.000Z" }],
+        ["what is undefined in a list", { a: [undefined, 1] }, { a: [null, 1] }],
+        ["what has a form of its own", { a: { toJSON: () => "text" } }, { a: "text" }],
+        ["numbers of any form", { a: -0, b: 1.5, c: 1e21 }, { a: 0, b: 1.5, c: 1e21 }],
+        ["as many bytes as can be", { a: "x".repeat(16_376) }, { a: "x".repeat(16_376) }],
+        [
+          "as many bytes as can be, of more than one each",
+          { a: "é".repeat(8_188) },
+          { a: "é".repeat(8_188) },
+        ],
+        ["one byte more", { a: "x".repeat(16_377) }, "INVALID_REQUEST"],
+        ["null", null, "INVALID_REQUEST"],
+        ["a list", [1], "INVALID_REQUEST"],
+        ["half of a surrogate pair", { a: "\ud800" }, "INVALID_REQUEST"],
+        ["a function", { a: () => 1 }, "ARGUMENT_INVALID"],
+        ["no number", { a: Number.NaN }, "ARGUMENT_INVALID"],
+      ] as const)("metadata with %s means the same everywhere", async (_, metadata, expected) => {
+        const { numbers } = await openWith();
+        const reserving = () => numbers.reserve({ ...ask(1), metadata: metadata as never });
+        if (typeof expected === "string") {
+          expect(await rejection(numbers, reserving)).toMatchObject({ code: expected });
+        } else {
+          const { reservationId } = granted(await reserving());
+          expect((await numbers.reservation(reservationId)).metadata).toEqual(expected);
+        }
+      });
+
+      test.each([
         ["estimate.amount", "an integer from 0", (it: Authority) => it.reserve(ask(-1))],
         ["estimate.amount", "0.5", (it: Authority) => it.decide(ask(0.5))],
         ["actual.amount", "NaN", (it: Authority) => it.commit("id", { actual: tokens(Number.NaN) })],
