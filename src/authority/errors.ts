@@ -67,7 +67,7 @@ export class BudgetExhaustedError extends PurserError {
 
   constructor(figures: string, denial: AuthorityDenial<Figure> | undefined, cause: unknown) {
     const why = denial === undefined ? "" : ` (${denial.code}: ${denial.message})`;
-    super("BUDGET_EXHAUSTED", `${figures}, and no more to be had${why}`);
+    super("BUDGET_EXHAUSTED", `stopped: ${figures}, no more to be had${why}`);
     this.denial = denial;
     if (cause !== undefined) this.cause = cause;
   }
