@@ -61,6 +61,21 @@ test("what a stream has used is written at once when its page is hidden", async 
   expect((await later.list()).records).toEqual([counted(20)]);
 });
 
+test("what is put is asked to be on the disk, not only on its way there", async () => {
+  const { transaction } = IDBDatabase.prototype;
+  onTestFinished(() => {
+    IDBDatabase.prototype.transaction = transaction;
+  });
+  const durabilities: (string | undefined)[] = [];
+  IDBDatabase.prototype.transaction = function (stores, mode, options) {
+    const begun = transaction.call(this, stores, mode, options);
+    durabilities.push(begun.durability);
+    return begun;
+  };
+  await new IndexedDbJournal({ name: freshName() }).put(journalRecord("a"));
+  expect(durabilities).toEqual(["strict"]);
+});
+
 test("a database that is deleted is waited for by nobody, and made anew", async () => {
   const name = freshName();
   const journal = new IndexedDbJournal({ name });
