@@ -116,8 +116,8 @@ export class ConcurrencyGovernor {
   }
 
   /**
-   * A permit of a category, now or as soon as its turn comes. In a Worker give `timeoutMs`: a request that waits for what another
-   * request gives back is ended by the platform unless a timer of its own runs, and its place in the line is lost with it.
+   * A permit of a category, now or as soon as its turn comes. In a Worker a request may end while it waits: what it had in line,
+   * or was given, comes back within seconds. A permit that it holds when it ends does not: hold it in what `ctx.waitUntil` awaits.
    *
    * @throws RangeError, TypeError for a category that there is not, or bad options
    * @throws ConcurrencyError `closed`, `timeout`; the signal's reason when it is aborted. No trace is left then

@@ -9,6 +9,7 @@ import * as Status from "../kernel/generated/Status.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { waitersOf, wakeSequence, watch } from "../kernel/waiting.ts";
 import type { Category } from "./governor-limits.ts";
+import { clearAway, give, type RequestWait, showLife, take } from "./request-waits.ts";
 
 /** The longest that a timer can wait. */
 export const TIMEOUT_MS_MAX = 2 ** 31 - 1;
@@ -37,11 +38,13 @@ interface Place {
   readonly ticket: number;
 }
 
-interface Waiter {
+interface Waiter extends RequestWait {
   readonly category: Category;
-  /** Null in a private line. */
-  readonly place: Place | null;
-  readonly settle: (outcome: ConcurrencyPermit | Error) => void;
+  /** Null in a private line, and outside of the line. */
+  place: Place | null;
+  /** Until its turn has come, or it has left. */
+  isWaiting: boolean;
+  settle: (outcome: ConcurrencyPermit | Error) => void;
 }
 
 /** @internal */
@@ -53,6 +56,7 @@ export class PermitLine {
   /** This thread's requests in line, in the order in which they came. */
   #waiters: Waiter[] = [];
   #watching = false;
+  #closedBy: Error | undefined;
   #awake: ReturnType<typeof setTimeout> | undefined;
 
   constructor(kernel: Kernel, handle: number, isPrivate: boolean) {
@@ -71,6 +75,11 @@ export class PermitLine {
    * passed: what came back has been given to those who wait before anybody else can ask.
    */
   take(category: Category): ConcurrencyPermit | null {
+    clearAway();
+    return this.#take(category);
+  }
+
+  #take(category: Category): ConcurrencyPermit | null {
     const kernel = this.#kernel;
     const ticket = kernel.nextTicket();
     const hint = kernel.slotHint();
@@ -87,6 +96,7 @@ export class PermitLine {
   }
 
   #give(slot: number, ticket: number): void {
+    clearAway();
     const kernel = this.#kernel;
     const status = kernel.settle(this.#handle, slot, kernel.owner, ticket, 0);
     if (status === Status.Ok) kernel.slotFreed(slot);
@@ -97,32 +107,76 @@ export class PermitLine {
   }
 
   /** A permit as soon as its turn comes. */
-  wait(
+  async wait(
     category: Category,
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
   ): Promise<ConcurrencyPermit> {
-    const place = this.#isPrivate ? null : this.#enter(category);
-    return new Promise((resolve, reject) => {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const onAbort = (): void => this.#leave(waiter, signal?.reason);
-      const waiter: Waiter = {
-        category,
-        place,
-        settle: (outcome) => {
-          if (timer !== undefined) clearTimeout(timer);
-          signal?.removeEventListener("abort", onAbort);
-          if (outcome instanceof ConcurrencyPermit) resolve(outcome);
-          else reject(outcome);
-        },
-      };
-      if (timeoutMs !== undefined) {
-        timer = setTimeout(() => this.#leave(waiter, new ConcurrencyError("timeout")), timeoutMs);
+    clearAway();
+    const waiter: Waiter = {
+      category,
+      place: null,
+      isWaiting: false,
+      settle: () => {},
+      standAside: () => this.#standAside(waiter),
+      lineUp: () => this.#lineUp(waiter),
+    };
+    let turn = this.#turn(waiter);
+    const onAbort = (): void => this.#leave(waiter, signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => this.#leave(waiter, new ConcurrencyError("timeout")), timeoutMs);
+    const endLife = showLife(waiter);
+    try {
+      for (;;) {
+        const permit = await turn;
+        if (take(permit)) return permit;
+        turn = this.#turn(waiter);
       }
-      signal?.addEventListener("abort", onAbort, { once: true });
-      this.#waiters.push(waiter);
+    } finally {
+      endLife();
+      if (timer !== undefined) clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Stands in line for one permit. */
+  #turn(waiter: Waiter): Promise<ConcurrencyPermit> {
+    this.#enterFor(waiter);
+    waiter.isWaiting = true;
+    return new Promise((resolve, reject) => {
+      waiter.settle = (outcome) => {
+        waiter.isWaiting = false;
+        if (!(outcome instanceof ConcurrencyPermit)) return reject(outcome);
+        give(outcome);
+        resolve(outcome);
+      };
       this.#serve(); // a permit may have come back between the try and the wait
     });
+  }
+
+  #enterFor(waiter: Waiter): void {
+    if (this.#closedBy !== undefined) throw this.#closedBy;
+    waiter.place = this.#isPrivate ? null : this.#enter(waiter.category);
+    this.#waiters.push(waiter);
+  }
+
+  #lineUp(waiter: Waiter): void {
+    if (!waiter.isWaiting || this.#waiters.includes(waiter)) return;
+    try {
+      this.#enterFor(waiter);
+      this.#serve();
+    } catch (error) {
+      waiter.settle(error as Error);
+    }
+  }
+
+  #standAside(waiter: Waiter): void {
+    if (!waiter.isWaiting) return;
+    this.#remove(waiter);
+    this.#moveUp();
   }
 
   /** Gets in the kernel's line. */
@@ -135,17 +189,28 @@ export class PermitLine {
     return { slot, ticket };
   }
 
-  /** Takes all who wait through this object out of the line. */
+  /** Takes all who wait through this object out of the line, and lets nobody in again. */
   rejectAll(reason: Error): void {
+    this.#closedBy = reason;
     for (const waiter of [...this.#waiters]) this.#leave(waiter, reason);
   }
 
-  /** Takes a waiter out of the line without a permit. */
+  /** Ends a wait without a permit. */
   #leave(waiter: Waiter, reason: Error): void {
-    if (!this.#waiters.includes(waiter)) return;
+    if (!waiter.isWaiting) return;
+    this.#remove(waiter);
+    waiter.settle(reason);
+    this.#moveUp();
+  }
+
+  #remove(waiter: Waiter): void {
     this.#waiters = this.#waiters.filter((other) => other !== waiter);
     if (waiter.place !== null) this.#exit(waiter.place);
-    waiter.settle(reason);
+    waiter.place = null;
+  }
+
+  /** Somebody in line has gone. */
+  #moveUp(): void {
     this.#wakeOthers();
     this.#serve();
   }
@@ -170,7 +235,7 @@ export class PermitLine {
     this.#waiters = this.#waiters.filter((waiter) => {
       const { category, place } = waiter;
       if (stuck.has(category)) return true;
-      const outcome = place === null ? this.take(category) : this.#promote(category, place);
+      const outcome = place === null ? this.#take(category) : this.#promote(category, place);
       if (outcome === null) {
         stuck.add(category); // and so is everybody behind it in its category
         return true;

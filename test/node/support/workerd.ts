@@ -1,5 +1,5 @@
 // One Worker in workerd on a port of its own, from what wrangler bundled. It reaches this machine and nothing else.
-// Called by the test of the package's consumers.
+// Called by the tests of the package's consumers and of requests that wait for each other.
 
 import { spawn } from "node:child_process";
 import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
@@ -13,10 +13,14 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
-/** Bundles the Worker of a folder with a wrangler.toml, as a deployment would. Returns workerd's configuration. */
-export async function bundleWorker(folder: string, compatibilityDate: string): Promise<string> {
-  const raw = join(folder, "bundle");
-  const bundled = join(folder, "worker");
+/** Bundles the Worker of a folder with a wrangler.toml, as a deployment would, `into` another. Returns workerd's configuration. */
+export async function bundleWorker(
+  folder: string,
+  compatibilityDate: string,
+  into = folder,
+): Promise<string> {
+  const raw = join(into, "bundle");
+  const bundled = join(into, "worker");
   const config = join(folder, "wrangler.toml");
   const ended = await runTool(
     "wrangler/bin/wrangler.js",

@@ -219,8 +219,8 @@ describe("the line", () => {
       using _running = await governor.acquireTool();
       const aborted = governor.acquireTool({ signal: controller.signal, timeoutMs: 60_000 });
       controller.abort(new Error("changed my mind"));
-      expect(timers.size).toBe(0); // nor the one that keeps this thread as long as somebody waits
       await expect(aborted).rejects.toThrow("changed my mind");
+      expect(timers.size).toBe(0); // nor the one that keeps this thread as long as somebody waits
     } finally {
       globalThis.setTimeout = set;
       globalThis.clearTimeout = clear;
