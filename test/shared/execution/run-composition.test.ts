@@ -398,3 +398,30 @@ describe("depth harms no stack", () => {
     await expect(runComposition(graph, null, executor, { signal, delay })).rejects.toThrow("enough");
   });
 });
+
+test("a run that is aborted between two attempts leaves no timer behind", async () => {
+  const timers = new Set<unknown>();
+  const { setTimeout: set, clearTimeout: clear } = globalThis;
+  const controller = new AbortController();
+  globalThis.setTimeout = ((call: () => void, ms: number) => {
+    const timer = set(call, ms);
+    timers.add(timer);
+    queueMicrotask(() => controller.abort(new Error("enough")));
+    return timer;
+  }) as typeof setTimeout;
+  globalThis.clearTimeout = ((timer?: ReturnType<typeof setTimeout>) => {
+    timers.delete(timer);
+    clear(timer);
+  }) as typeof clearTimeout;
+  try {
+    const broken = () => Promise.reject(new Error("again"));
+    using executor = new BudgetedExecutor(stages({ leaf: broken }), new Map(), 0);
+    const { signal } = controller;
+    const run = runComposition(retry(stage("leaf"), 2, 600_000), null, executor, { signal });
+    await expect(run).rejects.toThrow("enough");
+    expect(timers.size).toBe(0);
+  } finally {
+    globalThis.setTimeout = set;
+    globalThis.clearTimeout = clear;
+  }
+});
