@@ -321,6 +321,8 @@ function reserveWhole(kernel: Kernel, handle: number, amount: number): FittedHol
 
 function idOf(scope: TenantScope): string {
   checkObject("scope", scope);
+  // No tenant is meant by a list of them, and it would be taken for the default one.
+  if (Array.isArray(scope)) throw invalidType("scope", "an object", scope);
   const { tenantId = "" } = scope;
   if (tenantId !== "") checkName("scope.tenantId", tenantId, TENANT_ID_LENGTH_MAX);
   return tenantId;

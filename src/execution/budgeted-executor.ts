@@ -118,6 +118,10 @@ export class BudgetedExecutor extends Scoped implements StageExecutor {
     if (typeof stageId !== "string") throw invalidType("stageId", "a string", stageId);
     checkObject("context", context);
     checkSignal("signal", context.signal);
+    const { pinning } = context;
+    if (pinning !== undefined && pinning !== "signature" && pinning !== "both") {
+      throw invalidType("pinning", '"signature" or "both"', pinning);
+    }
     context.signal?.throwIfAborted();
     return this.payFor(stageId, () => this.inner.execute(stageId, input, context));
   }

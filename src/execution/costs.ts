@@ -47,7 +47,9 @@ export function buildCostMap(
   const graph = checkedComposition(node);
   checkStore(store);
   checkObject("options", options);
-  const unknownCents = options.unknown === undefined ? 0 : unknownCost("unknown", options.unknown);
+  const { unknown, includeFree = false } = options;
+  if (typeof includeFree !== "boolean") throw invalidType("includeFree", "a boolean", includeFree);
+  const unknownCents = unknown === undefined ? 0 : unknownCost("unknown", unknown);
   const costs = new Map<StageId, number>();
   const seen = new Set<string>();
   for (const { key, reference, find } of references(graph, store)) {
@@ -56,7 +58,7 @@ export function buildCostMap(
     const stage = find();
     const cents = (stage && declaredCost(stage)) ?? unknownCents;
     const counted = Math.max(cents, costs.get(key) ?? 0);
-    if (counted > 0 || options.includeFree === true) costs.set(key, counted);
+    if (counted > 0 || includeFree) costs.set(key, counted);
   }
   return costs;
 }

@@ -38,7 +38,11 @@ export class MemoryStageStore implements StageStore {
   /** Signature → its active implementations, in the order in which they were put. */
   readonly #active = new Map<StageId, Map<StageId, StageRecord>>();
 
+  /** @throws RangeError, TypeError for what cannot be gone through, and as {@link put} for each */
   constructor(stages: Iterable<StageRecord> = []) {
+    if (typeof (stages as Partial<Iterable<StageRecord>> | null)?.[Symbol.iterator] !== "function") {
+      throw invalidType("stages", "an iterable of stage records", stages);
+    }
     for (const stage of stages) this.put(stage);
   }
 

@@ -309,7 +309,7 @@ describe.each(BAD_AMOUNTS)("%s", (value, errorClass) => {
   });
 });
 
-test.each([null, undefined, 5, "acme"])("the scope %j is refused", (given) => {
+test.each([[null], [undefined], [5], ["acme"], [[]], [["acme"]]])("the scope %j is refused", (given) => {
   const tracker = new TenantTokenTracker(10);
   const expected = expect.objectContaining({ code: "ARGUMENT_INVALID" });
   for (const call of [

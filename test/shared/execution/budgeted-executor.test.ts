@@ -268,6 +268,11 @@ describe("bad input", () => {
     ["null", null, /context must be an object/],
     ["a number", 5, /context must be an object/],
     ["a signal that is none", { signal: 5 }, /signal must be an AbortSignal/],
+    [
+      "a pinning that is none",
+      { pinning: "nope" },
+      /pinning must be "signature" or "both", got string "nope"/,
+    ],
     ["an aborted signal", { signal: AbortSignal.abort(new Error("too late")) }, "too late"],
   ])("%s as a call's context: nothing is paid, and the stage is not called", async (_, context, message) => {
     const called = stages({ a: 1 });

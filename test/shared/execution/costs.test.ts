@@ -237,6 +237,17 @@ describe("bad input", () => {
     expect(() => buildCostMap(five, store, { unknown: "free" as "deny" })).toThrow(/"deny" or a number/);
   });
 
+  test("free stages are wanted or not", () => {
+    const options = { includeFree: "x" as unknown as boolean };
+    expect(() => buildCostMap(five, store, options)).toThrow(/includeFree must be a boolean, got string "x"/);
+  });
+
+  test.each([[null], [7], [{}]])("%j holds no stage records", (stages) => {
+    expect(() => new MemoryStageStore(stages as unknown as StageRecord[])).toThrow(
+      /stages must be an iterable of stage records/,
+    );
+  });
+
   test("costs whose sum is no amount", () => {
     const effects = [
       { effect: "Cost", cents: MAX },
