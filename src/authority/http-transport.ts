@@ -66,7 +66,7 @@ export function httpTransport(options: HttpOptions & Surroundings): {
         ...(keepalive && { keepalive }),
       });
       if (response.status === 401 && last === key) last = undefined;
-      return await answerOf(response);
+      return await answerOf(response, now());
     } catch (error) {
       if (error instanceof AuthorityError) throw error;
       if (signal?.aborted === true) throw signal.reason;
@@ -127,7 +127,7 @@ function initOf(method: HttpCall["method"], body: string | undefined, key: strin
   };
 }
 
-async function answerOf(response: Response): Promise<WireAnswer> {
+async function answerOf(response: Response, nowMs: number): Promise<WireAnswer> {
   const { status } = response;
   const text = await response.text();
   let body: unknown;
@@ -142,12 +142,12 @@ async function answerOf(response: Response): Promise<WireAnswer> {
     if (text === "") body = {};
   }
   const after = response.headers.get("retry-after") ?? "";
+  const afterMs = RETRY_AFTER_SECONDS.test(after) ? Number(after) * 1_000 : Date.parse(after) - nowMs;
   return {
     status,
     body,
-    retryAfterMs: RETRY_AFTER_SECONDS.test(after)
-      ? Math.min(Number(after) * 1_000, CLIENT_LIMITS.retryAfterMsBelieved)
-      : undefined,
+    // Nothing, where it is neither seconds nor a date.
+    retryAfterMs: afterMs >= 0 ? Math.min(afterMs, CLIENT_LIMITS.retryAfterMsBelieved) : undefined,
   };
 }
 

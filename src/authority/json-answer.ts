@@ -35,8 +35,10 @@ const JSON_RULE = "a value that JSON has";
 /** @throws RangeError that names the member, for a number or another value that JSON has no form for, a circle among them */
 export function requestText(value: unknown): string {
   let last = "";
-  const mark = (key: string, it: unknown): unknown => {
+  const mark = (key: string, given: unknown): unknown => {
     last = key;
+    // The platform would write what is in the box only after this has looked.
+    const it = given instanceof String || given instanceof Number ? given.valueOf() : given;
     if (typeof it === "bigint" || (typeof it === "string" && it.startsWith(MARK))) return MARK + it;
     if (
       typeof it === "function" ||

@@ -46,7 +46,7 @@ export async function charge<F extends Figure>(
   }
   if (failures.length === 0) return charged;
   // Nobody else holds these guards: what is left to do for them is done here.
-  for (const guard of guards) void guard.dispose();
+  for (const guard of guards) void guard.endSoon();
   throw failures[0];
 }
 

@@ -167,6 +167,11 @@ export class Meter<F extends Figure = number> extends AsyncScoped {
     return this.#figure(this.#late);
   }
 
+  /** @internal Whether something was counted that is not being settled yet. */
+  get isCounting(): boolean {
+    return this.#isOpen && this.#source !== undefined;
+  }
+
   /** Whether it has ended, settled or not. */
   get isOver(): boolean {
     return !this.#isOpen;

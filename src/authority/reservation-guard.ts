@@ -205,9 +205,11 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
    * reservation stands.
    *
    * @throws ReservationSettledError once it is settled, and nothing is sent
-   * @throws PurserError `SETTLEMENT_PENDING` for another settlement than one whose answer was lost
+   * @throws PurserError `SETTLEMENT_PENDING` for another settlement than one whose answer was lost; `METER_OPEN` while its
+   *   meter counts: that settles it
    */
   async commit(used: GuardCommit, options?: CallOptions): Promise<Committed<F> | Denied<F>> {
+    this.#checkMeter();
     const { actual } = used;
     const request = this.#requestOf(used);
     checkAmount("actual", request.actual);
@@ -220,6 +222,13 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
       return this.#host.recovery.commit(spend, how, (ending) => this.#learn(print, ending));
     };
     return this.#settle(print, send, options);
+  }
+
+  /** What a meter has counted, and what it holds beside this, is its own to settle. */
+  #checkMeter(): void {
+    if (this.#meter?.isCounting === true) {
+      throw new PurserError("METER_OPEN", "its meter settles this: call settle() or fail() there");
+    }
   }
 
   /** @internal Notes in the journal what its meter would commit by now, under the same key. */
@@ -251,6 +260,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
    * @throws PurserError `SPEND_KNOWN` after a commit was tried: what it named is spent, and is never given back
    */
   async release(reason?: string, options?: CallOptions): Promise<Released<F> | Denied<F>> {
+    this.#checkMeter();
     if (this.#isFree && this.#tried !== undefined) {
       throw new PurserError("SPEND_KNOWN", "something was spent: commit it");
     }
@@ -385,7 +395,7 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
       this.#isOver = ending.ok;
       if (ending.ok) this.#learnt = { print, answer: ending };
     }
-    if (!this.#isOver && this.#isDisposed) void this.dispose();
+    if (!this.#isOver && this.#isDisposed) void this.endSoon();
   }
 
   /**
@@ -405,8 +415,13 @@ export class ReservationGuard<F extends Figure = number> extends AsyncScoped {
       // What the callback threw, or that it is late, its caller does not wait for; what became of the commit, dispose and the
       // recovery tell.
     } finally {
-      await this.dispose().catch((cause: unknown) => this.#tell("dropped", cause));
+      await this.endSoon();
     }
+  }
+
+  /** @internal `dispose` for who does not wait: what it throws is told. Never rejects. */
+  async endSoon(): Promise<void> {
+    await this.dispose().catch((cause: unknown) => this.#tell("dropped", cause));
   }
 
   async #settle<T extends { readonly ok: boolean }>(

@@ -38,7 +38,7 @@ export async function withReservation<T, F extends Figure>(
   // Without the signal: the authority may have granted what nobody would hear of.
   const asked = authority.guard(request, rest);
   const guard = await untilAborted(signal, asked).catch((error: unknown) => {
-    if (signal?.aborted === true) asked.then((it) => (it.ok ? it.dispose() : undefined)).catch(noop);
+    if (signal?.aborted === true) asked.then((it) => (it.ok ? it.endSoon() : undefined)).catch(noop);
     throw error;
   });
   if (!guard.ok) throw new AuthorityDeniedError(guard.denial);

@@ -83,9 +83,11 @@ export class StreamCounts {
     let againAfterMs = Number.POSITIVE_INFINITY;
     for (const { countedUntilMs = 0, ...record } of kept) {
       const waitMs = countedUntilMs - nowMs;
-      // A clock that has been put back says nothing of the writer's.
-      if (waitMs <= 0 || waitMs > GONE_MS) records.push(record);
-      else againAfterMs = Math.min(againAfterMs, waitMs);
+      // Whose stream runs here is known better than by any clock.
+      if (this.#counts.has(keyOf(record))) againAfterMs = Math.min(againAfterMs, GONE_MS);
+      // A clock may be behind the writer's; one that is this far behind has been put back, and says nothing of it.
+      else if (waitMs <= 0 || waitMs > 2 * GONE_MS) records.push(record);
+      else againAfterMs = Math.min(againAfterMs, waitMs, GONE_MS);
     }
     return againAfterMs === Number.POSITIVE_INFINITY ? { records } : { records, againAfterMs };
   }

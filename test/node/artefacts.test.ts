@@ -17,7 +17,7 @@ const CORE_GZIP_BYTES_MAX = 14.75 * 1_024;
  * (1.7), the heartbeat (0.8) and leases (0.4): what a guard does by itself, so it cannot be left out of the entry. Nothing of
  * it is loaded at its first use: a spend must not hang on a file that the server has replaced since.
  */
-const CLIENT_GZIP_BYTES_MAX = 15.5 * 1_024;
+const CLIENT_GZIP_BYTES_MAX = 15.75 * 1_024;
 const INDEXEDDB_JOURNAL_GZIP_BYTES_MAX = 3 * 1_024;
 
 const file = (path: string): URL => new URL(`../../${path}`, import.meta.url);
@@ -264,7 +264,7 @@ describe("the package", () => {
     expect(bytes).toBeLessThanOrEqual(INDEXEDDB_JOURNAL_GZIP_BYTES_MAX);
   });
 
-  test("all of the client comes to at most 15.5 KiB gzipped, and holds no wasm", async () => {
+  test("all of the client comes to at most 15.75 KiB gzipped, and holds no wasm", async () => {
     expect(await gzipBytes("*", "dist/client.js")).toBeLessThanOrEqual(CLIENT_GZIP_BYTES_MAX);
     const text = readFileSync(file("dist/client.js"), "utf8");
     expect(text).not.toMatch(/\bWebAssembly\b/);

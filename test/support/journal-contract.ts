@@ -147,7 +147,24 @@ export function countingContract(name: string, create: () => Promise<(clocks?: C
     test("one of a clock that was far ahead is believed by nobody", async () => {
       const { count, found } = await counting();
       await count(counted(10));
-      expect((await found(-1)).records).toEqual([counted(10)]);
+      expect((await found(-120_001)).records).toEqual([counted(10)]);
+    });
+
+    test("by a clock that is a little ahead of another's, it is nobody else's", async () => {
+      const { count, found } = await counting();
+      await count(counted(10));
+      for (const behindMs of [1, 50, 1_000, 120_000]) {
+        expect(await found(-behindMs)).toEqual({ records: [], quarantined: [], againAfterMs: 120_000 });
+      }
+    });
+
+    test("that runs here is not given here, whatever the clock says", async () => {
+      const { time, journal, count } = await counting();
+      await count(counted(10));
+      for (const ms of [-1_000, 131_000, 3_600_000]) {
+        time.nowMs += ms;
+        expect(await journal.list()).toEqual({ records: [], quarantined: [], againAfterMs: 120_000 });
+      }
     });
 
     test("until it is put or removed: nothing of it is written after that", async () => {

@@ -463,16 +463,15 @@ describe("withReservation", () => {
     },
   );
 
-  test("whose callback commits by itself although it has a meter: its result", async () => {
-    const { authority, asked, figures } = rig();
+  test("whose callback commits around its meter: it hears of it, and what was counted is charged", async () => {
+    const { authority, figures } = rig();
     const work = withReservation(authority, REQUEST, async (guard) => {
       await guard.meter().add(30);
       await guard.commit({ actual: 70 });
       return { result: "hello", actual: 30 };
     });
-    expect(await work).toBe("hello");
-    expect(asked).toHaveLength(1);
-    expect(await figures()).toBe("70 spent, 0 reserved");
+    await expect(work).rejects.toMatchObject({ code: "METER_OPEN" });
+    expect(await figures()).toBe("30 spent, 0 reserved");
   });
 
   test("denied: the callback is not called", async () => {

@@ -151,7 +151,12 @@ describe("writing", () => {
     );
   });
 
-  test.each([[Number.NaN], [Number.POSITIVE_INFINITY], [() => 1], [Symbol("s")]])(
+  test("a boxed text or number is what is in the box", () => {
+    const boxed = { a: Object("~1"), b: Object("~x"), c: Object("plain"), d: Object(1.5), e: [Object("~~")] };
+    expect(requestText(boxed)).toBe('{"a":"~1","b":"~x","c":"plain","d":1.5,"e":["~~"]}');
+  });
+
+  test.each([[Number.NaN], [Object(Number.NaN)], [Number.POSITIVE_INFINITY], [() => 1], [Symbol("s")]])(
     "%o is no value of JSON: the error names its member, and nothing is sent",
     async (it) => {
       let calls = 0;

@@ -127,6 +127,27 @@ describe("by hand", () => {
     }
   });
 
+  test("what it has counted is neither committed nor given back around it, nor are its further holds", async () => {
+    const { authority, figures } = rig();
+    const guard = await guardOf(authority, 50);
+    const meter = guard.meter();
+    for (let chunk = 0; chunk < 6; chunk++) await meter.add(30);
+    const held = await figures();
+    await expect(guard.commit({ actual: 180 })).rejects.toEqual(code("METER_OPEN"));
+    await expect(guard.release("user")).rejects.toEqual(code("METER_OPEN"));
+    expect(await figures()).toBe(held);
+    await meter.settle();
+    expect(await figures()).toBe("180 spent, 0 reserved");
+  });
+
+  test("a guard whose meter saw nothing is given back as any other", async () => {
+    const { authority, figures } = rig();
+    const guard = await guardOf(authority, 50);
+    guard.meter();
+    expect(await guard.release("not begun")).toMatchObject({ ok: true });
+    expect(await figures()).toBe("0 spent, 0 reserved");
+  });
+
   test("what comes after the end is in no charge, and is told", async () => {
     const { authority, figures } = rig();
     const meter = (await guardOf(authority, 100)).meter();

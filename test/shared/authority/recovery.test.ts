@@ -489,39 +489,45 @@ describe("a commit", () => {
   });
 });
 
-test("a try that is throttled within the call: any wait beyond the one asked for, which is written down first", async () => {
-  const journal = new MemoryJournal();
-  const waits: unknown[] = [];
-  const refusal = { error: "LIMIT_EXCEEDED", message: "slow down", request_id: "r" };
-  const reserved = {
-    decision: "ALLOW",
-    reservation_id: "r",
-    reserved: tokens(100),
-    expires_at_ms: 1_060_000,
-    remaining_ttl_ms: 60_000,
-    affected_scopes: ["tenant:acme"],
-  };
-  const answers = [
-    () => Response.json(reserved),
-    () => Response.json(refusal, { status: 429, headers: { "retry-after": "2" } }),
-    () => Response.json({ status: "COMMITTED", charged: tokens(70), released: tokens(30) }),
-  ];
-  const authority = new HttpAuthority({
-    baseUrl: "https://b.test",
-    apiKey: "k",
-    journal,
-    now: () => 1_000_000,
-    random: () => 0.75,
-    sleep: async (ms) => void waits.push([ms, journal.list().records[0]?.notBeforeMs]),
-    fetch: async () => answers.shift()?.() ?? Response.error(),
-  });
-  const request = { ...REQUEST, subject: { tenant: "acme" } };
-  const guard = await authority.guard(request, { heartbeat: false });
-  if (!guard.ok) throw new Error(guard.denial.message);
-  expect(await guard.commit({ actual: 70 })).toMatchObject({ ok: true });
-  expect(waits).toEqual([[2_187, 1_002_000]]);
-  expect(journal.list().records).toEqual([]);
-});
+test.each([
+  ["in seconds", "2"],
+  ["as a date", new Date(1_002_000).toUTCString()],
+])(
+  "a try that is throttled %s within the call: any wait beyond the one asked for, which is written down first",
+  async (_, retryAfter) => {
+    const journal = new MemoryJournal();
+    const waits: unknown[] = [];
+    const refusal = { error: "LIMIT_EXCEEDED", message: "slow down", request_id: "r" };
+    const reserved = {
+      decision: "ALLOW",
+      reservation_id: "r",
+      reserved: tokens(100),
+      expires_at_ms: 1_060_000,
+      remaining_ttl_ms: 60_000,
+      affected_scopes: ["tenant:acme"],
+    };
+    const answers = [
+      () => Response.json(reserved),
+      () => Response.json(refusal, { status: 429, headers: { "retry-after": retryAfter } }),
+      () => Response.json({ status: "COMMITTED", charged: tokens(70), released: tokens(30) }),
+    ];
+    const authority = new HttpAuthority({
+      baseUrl: "https://b.test",
+      apiKey: "k",
+      journal,
+      now: () => 1_000_000,
+      random: () => 0.75,
+      sleep: async (ms) => void waits.push([ms, journal.list().records[0]?.notBeforeMs]),
+      fetch: async () => answers.shift()?.() ?? Response.error(),
+    });
+    const request = { ...REQUEST, subject: { tenant: "acme" } };
+    const guard = await authority.guard(request, { heartbeat: false });
+    if (!guard.ok) throw new Error(guard.denial.message);
+    expect(await guard.commit({ actual: 70 })).toMatchObject({ ok: true });
+    expect(waits).toEqual([[2_187, 1_002_000]]);
+    expect(journal.list().records).toEqual([]);
+  },
+);
 
 const tries = (log: readonly string[]) => log.filter((it) => it === "commit commit").length;
 const unsafe = () => new AuthorityError("AMOUNT_UNSAFE", "too large", { outcome: "done" });
